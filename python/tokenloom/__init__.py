@@ -1,0 +1,26 @@
+"""The token layer for language models: everything between text and logits.
+
+``import tokenloom as tl`` needs NumPy alone. ``tl.torch`` and ``tl.compat`` are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from tokenloom import errors
+from tokenloom._core import VERSION as __version__
+
+__all__ = ["__version__", "compat", "errors", "torch"]
+
+_LAZY = ("compat", "torch")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"tokenloom.{name}")
+    raise AttributeError(f"module 'tokenloom' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Plug tokenloom into PyTorch decoders; the only package here that imports torch."""

@@ -1,0 +1,1 @@
+//! Which byte comes next, when the model speaks tokens?

@@ -1,0 +1,1 @@
+//! Which tokens may come next, and what does a rejected draw weigh?

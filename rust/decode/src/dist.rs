@@ -1,0 +1,1 @@
+//! Is this row a distribution?

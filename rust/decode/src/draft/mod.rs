@@ -1,0 +1,1 @@
+//! Which tokens will the model probably say?

@@ -1,0 +1,1 @@
+//! Which random number belongs to this seed, position, token and purpose?

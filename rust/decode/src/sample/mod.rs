@@ -1,0 +1,1 @@
+//! Which token is drawn from these logits?

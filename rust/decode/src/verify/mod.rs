@@ -1,0 +1,1 @@
+//! Which drafted tokens may stay without changing the distribution?

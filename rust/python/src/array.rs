@@ -1,0 +1,1 @@
+//! The only place that touches NumPy views: dtype, contiguity and length checks.

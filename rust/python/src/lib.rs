@@ -1,0 +1,38 @@
+//! The extension module `tokenloom._core`: the module tree only. Each domain has one file here; `error.rs` is the only
+//! mapping of errors and `array.rs` the only place that touches NumPy views.
+
+mod array;
+mod bytelevel;
+mod control;
+mod draft;
+mod error;
+mod gpu;
+mod sample;
+mod tokenizer;
+mod train;
+mod verify;
+
+/// The compiled core of tokenloom. Import the public modules instead.
+#[pyo3::pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use crate::bytelevel::bytelevel;
+    #[pymodule_export]
+    use crate::control::control;
+    #[pymodule_export]
+    use crate::draft::draft;
+    #[pymodule_export]
+    use crate::gpu::gpu;
+    #[pymodule_export]
+    use crate::sample::sample;
+    #[pymodule_export]
+    use crate::tokenizer::tokenizer;
+    #[pymodule_export]
+    use crate::train::train;
+    #[pymodule_export]
+    use crate::verify::verify;
+
+    /// The version of the crate, which is the version of the package.
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+}

@@ -1,0 +1,107 @@
+//! What does a tokenizer file say?
+//!
+//! [`TokenizerSpec`] is the plain description that every file format is read into and that a tokenizer is built
+//! from: data only, no automata. Token strings are already bytes: the byte-to-character table of GPT-2 files is a
+//! matter of the file format and is undone by the parser.
+
+use tokenloom_vocab::{AddedToken, TokenId};
+
+/// Everything that decides which ids a text becomes.
+#[derive(Clone, Debug, Default)]
+pub struct TokenizerSpec {
+    /// The model's tokens (added tokens that are not in the model are only in `added_tokens`).
+    pub tokens: Vec<(TokenId, Box<[u8]>)>,
+    /// The merges in rank order.
+    pub merges: Vec<Merge>,
+    /// A pretoken that is a token as a whole becomes that token, whatever the merges say.
+    pub ignore_merges: bool,
+    /// Strings matched before the model, in file order.
+    pub added_tokens: Vec<AddedToken>,
+    /// Applied to the text between added tokens.
+    pub normalizers: Vec<Normalizer>,
+    /// Applied in order; each step splits the pieces of the step before.
+    pub pretokenizers: Vec<Pretokenizer>,
+    /// Ids put around one sequence by `add_special_tokens=True`.
+    pub template: Template,
+    /// `char_offsets` leave out the white space at the ends of a token (the ByteLevel post-processor's flag).
+    pub trim_offsets: bool,
+}
+
+/// `left` and `right`, adjacent, become `result`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merge {
+    /// The left part.
+    pub left: TokenId,
+    /// The right part.
+    pub right: TokenId,
+    /// The token both become.
+    pub result: TokenId,
+}
+
+/// One normalization step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Normalizer {
+    /// Unicode canonical composition.
+    Nfc,
+}
+
+/// One pretokenization step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pretokenizer {
+    /// Splits at the matches of a pattern.
+    Split {
+        /// What is searched.
+        pattern: SplitPattern,
+        /// What becomes of a match.
+        behavior: SplitBehavior,
+        /// Swaps matches and the text between them.
+        invert: bool,
+    },
+    /// Splits off runs of numeric characters, or each of them.
+    Digits {
+        /// Each digit is a piece of its own.
+        individual: bool,
+    },
+    /// The GPT-2 step: the byte mapping (implied here, tokens are bytes), optionally its regex and a leading space.
+    ByteLevel {
+        /// Puts a space before a piece that does not start with one.
+        add_prefix_space: bool,
+        /// Splits by the GPT-2 pattern.
+        use_regex: bool,
+    },
+}
+
+/// The pattern of a [`Pretokenizer::Split`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SplitPattern {
+    /// A regular expression (Oniguruma's reading).
+    Regex(String),
+    /// A string matched as it is.
+    Literal(String),
+}
+
+/// What a [`Pretokenizer::Split`] does with a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitBehavior {
+    /// The match is a piece.
+    Isolated,
+    /// The match is dropped.
+    Removed,
+    /// The match joins the piece before it.
+    MergedWithPrevious,
+    /// The match joins the piece behind it.
+    MergedWithNext,
+    /// Adjacent matches are one piece.
+    Contiguous,
+}
+
+/// Ids put before and behind one sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    /// Before the text.
+    pub prefix: Vec<TokenId>,
+    /// Behind the text.
+    pub suffix: Vec<TokenId>,
+}
