@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from tokenloom import errors
+from tokenloom import errors, sample
 from tokenloom._core import VERSION as __version__
+from tokenloom.sample import Rng
 
-__all__ = ["__version__", "compat", "errors", "torch"]
+__all__ = ["Rng", "__version__", "compat", "errors", "sample", "torch"]
 
 _LAZY = ("compat", "torch")
 

@@ -54,6 +54,12 @@ impl Purpose {
         Self(4 + n_pass % (Self::RESAMPLE.0 - 4))
     }
 
+    /// The purpose with this counter word; bit 31 is taken, see [`Rng::refinement`].
+    #[inline]
+    pub const fn from_word(word: u32) -> Option<Self> {
+        if word & REFINEMENT_BIT == 0 { Some(Self(word)) } else { None }
+    }
+
     /// The fourth counter word.
     #[inline]
     pub const fn word(self) -> u32 {

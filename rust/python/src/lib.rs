@@ -15,6 +15,8 @@ mod verify;
 /// The compiled core of tokenloom. Import the public modules instead.
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use crate::bytelevel::bytelevel;
     #[pymodule_export]
@@ -35,4 +37,16 @@ mod _core {
     /// The version of the crate, which is the version of the package.
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    /// `from tokenloom._core.sample import ...` finds a submodule only through `sys.modules`.
+    #[pymodule_init]
+    fn register_submodules(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let modules = module.py().import("sys")?.getattr("modules")?;
+        for (name, value) in module.dict() {
+            if value.cast::<PyModule>().is_ok() {
+                modules.set_item(format!("tokenloom._core.{name}"), value)?;
+            }
+        }
+        Ok(())
+    }
 }
