@@ -1,4 +1,30 @@
 //! How does text become ids, and ids text?
+//!
+//! A [`Tokenizer`] is built once from a [`spec::TokenizerSpec`] and is immutable after that. Text goes through added
+//! tokens, the normalizer, the pretokenizer and byte pair encoding, in that order; see each module for its part.
+//!
+//! ```
+//! use tokenloom_tokenize::{EncodeOptions, Tokenizer, spec::{Merge, TokenizerSpec}};
+//! let mut tokens: Vec<(u32, Box<[u8]>)> = (0..=255u8).map(|b| (u32::from(b), Box::from([b]))).collect();
+//! tokens.push((256, Box::from(*b"ab")));
+//! let merges = vec![Merge { left: 97, right: 98, result: 256 }];
+//! let tokenizer = Tokenizer::new(TokenizerSpec { tokens, merges, ..Default::default() }).unwrap();
+//! let ids = tokenizer.encode("abba", &EncodeOptions::default()).unwrap();
+//! assert_eq!(ids, [256, 98, 97]);
+//! assert_eq!(tokenizer.decode_bytes(&ids).unwrap(), b"abba");
+//! ```
 #![deny(unsafe_code)]
 
+mod added;
+pub mod bpe;
+mod decode;
+mod encode;
+mod error;
+mod normalize;
+pub mod pretokenize;
 pub mod spec;
+mod tokenizer;
+
+pub use encode::{AllowedSpecial, EncodeOptions, Scratch};
+pub use error::{BuildError, BuildErrorKind, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+pub use tokenizer::Tokenizer;

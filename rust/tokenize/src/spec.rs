@@ -13,6 +13,9 @@ pub struct TokenizerSpec {
     pub tokens: Vec<(TokenId, Box<[u8]>)>,
     /// The merges in rank order.
     pub merges: Vec<Merge>,
+    /// Merges with one result share one rank, so that the leftmost applies where two of them compete. This is the
+    /// reading of tiktoken files, whose ranks belong to tokens; in `tokenizer.json` each merge has its own rank.
+    pub rank_by_result: bool,
     /// A pretoken that is a token as a whole becomes that token, whatever the merges say.
     pub ignore_merges: bool,
     /// Strings matched before the model, in file order.
@@ -25,6 +28,9 @@ pub struct TokenizerSpec {
     pub template: Template,
     /// `char_offsets` leave out the white space at the ends of a token (the ByteLevel post-processor's flag).
     pub trim_offsets: bool,
+    /// With `trim_offsets`: a single leading space of a token that starts the text is kept (the post-processor's
+    /// `add_prefix_space`, which is not always that of the pretokenizer).
+    pub trim_keeps_first_space: bool,
 }
 
 /// `left` and `right`, adjacent, become `result`.

@@ -1,0 +1,50 @@
+//! How do ids become bytes and text again?
+//!
+//! The bytes of the ids joined; text is those bytes with each maximal invalid run of UTF-8 replaced by U+FFFD, as
+//! Rust, Python and Hugging Face `tokenizers` all do it.
+
+use tokenloom_vocab::TokenId;
+
+use crate::{DecodeError, DecodeErrorKind, Tokenizer};
+
+impl Tokenizer {
+    /// The bytes of one id, added tokens included.
+    pub fn token_bytes(&self, id: TokenId) -> Option<&[u8]> {
+        self.all_tokens.bytes(id)
+    }
+
+    /// The id of an added token with this content, else of the model's token with these bytes.
+    pub fn token_id(&self, bytes: &[u8]) -> Option<TokenId> {
+        let added = self.spec().added_tokens.iter().find(|token| token.content.as_bytes() == bytes);
+        added.map(|token| token.id).or_else(|| self.table().id(bytes))
+    }
+
+    /// The bytes of all ids, joined.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::UnknownToken`].
+    pub fn decode_bytes(&self, ids: &[TokenId]) -> Result<Vec<u8>, DecodeError> {
+        self.decode_filtered(ids, false)
+    }
+
+    /// The bytes of all ids but, on request, the special ones.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::UnknownToken`].
+    pub fn decode_filtered(
+        &self,
+        ids: &[TokenId],
+        skip_special_tokens: bool,
+    ) -> Result<Vec<u8>, DecodeError> {
+        let mut bytes = Vec::with_capacity(ids.len() * 4);
+        for (index, &id) in ids.iter().enumerate() {
+            let Some(token) = self.all_tokens.bytes(id) else {
+                return Err(DecodeErrorKind::UnknownToken { id, index }.into());
+            };
+            if !(skip_special_tokens && self.is_special(id)) {
+                bytes.extend_from_slice(token);
+            }
+        }
+        Ok(bytes)
+    }
+}

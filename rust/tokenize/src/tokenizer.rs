@@ -1,0 +1,117 @@
+//! What is a tokenizer once it is built?
+
+use rustc_hash::FxHashSet;
+use tokenloom_vocab::{TokenId, TokenTable};
+
+use crate::added::AddedMatcher;
+use crate::bpe::Bpe;
+use crate::normalize::Normalizers;
+use crate::pretokenize::Pretokenizers;
+use crate::spec::TokenizerSpec;
+use crate::{BuildError, BuildErrorKind, EncodeError};
+
+/// A byte-level BPE tokenizer. Immutable, so it is shared between threads as it is.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    spec: TokenizerSpec,
+    bpe: Bpe,
+    /// The model's tokens and the added ones, for decoding.
+    pub(crate) all_tokens: TokenTable,
+    pub(crate) normalizers: Normalizers,
+    pub(crate) pretokenizers: Pretokenizers,
+    pub(crate) added_raw: AddedMatcher,
+    pub(crate) added_normalized: AddedMatcher,
+    special: FxHashSet<TokenId>,
+}
+
+impl Tokenizer {
+    /// Builds the tables and automata of `spec`.
+    ///
+    /// # Errors
+    /// Every [`BuildErrorKind`].
+    pub fn new(spec: TokenizerSpec) -> Result<Self, BuildError> {
+        let table = TokenTable::new(spec.tokens.iter().map(|(id, bytes)| (*id, bytes)))?;
+        let all_tokens = join(&spec, &table)?;
+        for &id in spec.template.prefix.iter().chain(&spec.template.suffix) {
+            if all_tokens.bytes(id).is_none() {
+                return Err(BuildErrorKind::UnknownTemplateToken { id }.into());
+            }
+        }
+        let bpe = Bpe::new(table, &spec.merges, spec.rank_by_result, spec.ignore_merges)?;
+        let normalizers = Normalizers::new(&spec.normalizers);
+        let pretokenizers = Pretokenizers::new(&spec.pretokenizers)?;
+        let added_raw = AddedMatcher::new(&spec.added_tokens, false, &normalizers)?;
+        let added_normalized = AddedMatcher::new(&spec.added_tokens, true, &normalizers)?;
+        let special = spec.added_tokens.iter().filter(|token| token.special).map(|token| token.id).collect();
+        Ok(Self { spec, bpe, all_tokens, normalizers, pretokenizers, added_raw, added_normalized, special })
+    }
+
+    /// What the tokenizer was built from.
+    pub fn spec(&self) -> &TokenizerSpec {
+        &self.spec
+    }
+
+    /// The model's tokens, without added tokens that are not among them.
+    pub fn table(&self) -> &TokenTable {
+        self.bpe.table()
+    }
+
+    /// The merges and what follows from them.
+    pub fn bpe(&self) -> &Bpe {
+        &self.bpe
+    }
+
+    /// One more than the largest id, added tokens included.
+    pub fn id_bound(&self) -> usize {
+        self.all_tokens.id_bound()
+    }
+
+    /// How many ids are tokens, added tokens included.
+    pub fn n_tokens(&self) -> usize {
+        self.all_tokens.n_tokens()
+    }
+
+    /// Whether `id` is a special token.
+    pub fn is_special(&self, id: TokenId) -> bool {
+        self.special.contains(&id)
+    }
+
+    /// The special tokens as `(content, id)`, in file order.
+    pub fn special_tokens(&self) -> impl Iterator<Item = (&str, TokenId)> {
+        self.spec
+            .added_tokens
+            .iter()
+            .filter(|token| token.special)
+            .map(|token| (token.content.as_str(), token.id))
+    }
+
+    /// The spans of the pretokens of `text`, which is taken as normalized and free of added tokens. They cover all
+    /// of it unless a split step removes matches.
+    ///
+    /// # Errors
+    /// [`crate::EncodeErrorKind::Pattern`] if a split pattern gives up.
+    pub fn pretokenize(&self, text: &str) -> Result<Vec<std::ops::Range<usize>>, EncodeError> {
+        let mut spans = Vec::new();
+        self.pretokenizers.for_each(text, |piece| spans.push(piece.start..piece.end))?;
+        Ok(spans)
+    }
+}
+
+/// The model's tokens and the added ones in one table. An added token that names a model id replaces its bytes in
+/// decoding, as its content is what `tokenizers` decodes.
+fn join(spec: &TokenizerSpec, table: &TokenTable) -> Result<TokenTable, BuildError> {
+    let mut added: Vec<(TokenId, &[u8])> = Vec::with_capacity(spec.added_tokens.len());
+    for token in &spec.added_tokens {
+        if token.content.is_empty() {
+            return Err(BuildErrorKind::EmptyAddedToken { id: token.id }.into());
+        }
+        added.push((token.id, token.content.as_bytes()));
+    }
+    added.sort_unstable();
+    added.dedup();
+    if let Some(pair) = added.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(BuildErrorKind::AddedTokenConflict { id: pair[0].0 }.into());
+    }
+    let model = table.iter().filter(|&(id, _)| added.binary_search_by_key(&id, |entry| entry.0).is_err());
+    Ok(TokenTable::new(model.chain(added.iter().copied()))?)
+}
