@@ -24,6 +24,7 @@ mod normalize;
 pub mod pretokenize;
 pub mod spec;
 mod tokenizer;
+pub mod train;
 
 pub use encode::{AllowedSpecial, EncodeOptions, Scratch};
 pub use error::{BuildError, BuildErrorKind, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};

@@ -1,0 +1,110 @@
+//! How often does each word occur?
+//!
+//! A multiset of byte strings: all bytes in one buffer, one hash table of indices that compares through the buffer.
+//! Words keep the order in which they were first seen; nothing that is trained from them depends on that order.
+//! Memory: the bytes of the distinct words, 16 B and about 5 B of hash table for each.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
+
+/// Distinct words with 64-bit counts.
+#[derive(Clone, Debug, Default)]
+pub struct WordCounts {
+    buffer: Vec<u8>,
+    /// Where each word ends in `buffer`; it starts where the one before ends.
+    ends: Vec<usize>,
+    counts: Vec<u64>,
+    index: HashTable<u32>,
+}
+
+impl WordCounts {
+    /// No words.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts `count` more occurrences of `word`. A count stops at `u64::MAX`, which no training accepts.
+    pub fn add(&mut self, word: &[u8], count: u64) {
+        let Self { buffer, ends, counts, index } = self;
+        let hash = FxBuildHasher.hash_one(word);
+        if let Some(&found) = index.find(hash, |&other| word_at(buffer, ends, other as usize) == word) {
+            let total = &mut counts[found as usize];
+            *total = total.saturating_add(count);
+            return;
+        }
+        let new = ends.len() as u32;
+        buffer.extend_from_slice(word);
+        ends.push(buffer.len());
+        counts.push(count);
+        index
+            .insert_unique(hash, new, |&other| FxBuildHasher.hash_one(word_at(buffer, ends, other as usize)));
+    }
+
+    /// Adds all counts of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        for (word, count) in other.iter() {
+            self.add(word, count);
+        }
+    }
+
+    /// Every distinct word with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        (0..self.len()).map(|at| (self.word(at), self.counts[at]))
+    }
+
+    /// The word at place `at`, below [`len`](Self::len).
+    pub(super) fn word(&self, at: usize) -> &[u8] {
+        word_at(&self.buffer, &self.ends, at)
+    }
+
+    /// The count of the word at place `at`.
+    pub(super) fn count(&self, at: usize) -> u64 {
+        self.counts[at]
+    }
+
+    /// How many distinct words there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether no word was added.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The bytes of all distinct words.
+    pub fn n_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+}
+
+fn word_at<'a>(buffer: &'a [u8], ends: &[usize], at: usize) -> &'a [u8] {
+    let start = if at == 0 { 0 } else { ends[at - 1] };
+    &buffer[start..ends[at]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up() {
+        let mut words = WordCounts::new();
+        for word in [b"a".as_slice(), b"bc", b"", b"a"] {
+            words.add(word, 1 << 41);
+        }
+        let mut other = WordCounts::new();
+        other.add(b"bc", 5);
+        other.add(b"d", u64::MAX);
+        other.add(b"d", 1);
+        words.merge(&other);
+        let all: Vec<(&[u8], u64)> = words.iter().collect();
+        assert_eq!(
+            all,
+            [(b"a".as_slice(), 1 << 42), (b"bc", (1 << 41) + 5), (b"", 1 << 41), (b"d", u64::MAX)]
+        );
+        assert_eq!(words.n_bytes(), 4);
+    }
+}
