@@ -165,12 +165,12 @@ impl Tokenizer {
 }
 
 /// A maximal run of UTF-8, or of bytes that belong to no character.
-enum Run<'a> {
+pub(crate) enum Run<'a> {
     Text(&'a str),
     Raw(&'a [u8]),
 }
 
-struct Utf8Runs<'a>(&'a [u8]);
+pub(crate) struct Utf8Runs<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Utf8Runs<'a> {
     type Item = Run<'a>;

@@ -100,12 +100,6 @@ pub enum TrainErrorKind {
     /// The progress function asked to stop.
     #[error("the training was interrupted")]
     Interrupted,
-    /// The threads asked for could not be started.
-    #[error("{n_threads} threads could not be started")]
-    Threads {
-        /// Threads asked for.
-        n_threads: usize,
-    },
 }
 
 impl TrainError {

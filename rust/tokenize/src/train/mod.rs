@@ -8,6 +8,7 @@
 //!
 //! Everything is held in memory; nothing is resumed.
 
+mod counter;
 mod error;
 mod inventory;
 mod pairs;
@@ -24,6 +25,7 @@ use std::ops::ControlFlow;
 
 use tokenloom_vocab::{AddedToken, TokenId};
 
+pub use counter::{WordCounter, pretokenizers_of};
 pub use error::{TrainError, TrainErrorKind};
 use inventory::{Inventory, check_vocab_size};
 use queue::Rule;
@@ -132,12 +134,9 @@ fn stage_one(
 }
 
 /// A pool of this call's own; none for one thread. The global pool would hang after a fork.
-fn pool(n_threads: usize) -> Result<Option<rayon::ThreadPool>, TrainError> {
-    if n_threads <= 1 {
-        return Ok(None);
-    }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build();
-    pool.map(Some).map_err(|_| TrainErrorKind::Threads { n_threads }.into())
+fn pool(n_threads: usize) -> Option<rayon::ThreadPool> {
+    // Threads that cannot be started are done without: the result is the same.
+    (n_threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().ok()).flatten()
 }
 
 impl Trained {

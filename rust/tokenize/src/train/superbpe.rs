@@ -129,7 +129,7 @@ fn replay_all(
     n_threads: usize,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<(Vec<Block>, Vec<bool>), TrainError> {
-    let pool = super::pool(n_threads)?;
+    let pool = super::pool(n_threads);
     let mut is_used = replay.begin().is_used;
     let mut blocks = Vec::new();
     let (mut start, mut n_done, n_total) = (0, 0, chunks.n_bytes() as u64);
