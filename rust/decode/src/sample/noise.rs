@@ -1,0 +1,137 @@
+//! How long does each token wait in the race for the next position?
+//!
+//! Give every token an exponential waiting time divided by its probability: the first to arrive is a draw from the
+//! distribution (the Gumbel-max trick in another coordinate, without the double logarithm). A waiting time is a function
+//! of (seed, position, token), so removing tokens does not change the times of the others: the same seed gives the same
+//! token under every truncation that keeps it.
+//!
+//! A waiting time is `-ln(1 - u)` in f32 with `u = (word + 1/2) / 2^32`. Winners have `u` near zero, which is where
+//! 32 bits would run out: a token 20 nats below the top wins in cells of a few words. A word below 2^20 (one in 4096)
+//! therefore takes 31 more bits, so the relative resolution stays at the 24 bits of f32 and the tail reaches 43 nats;
+//! 24-bit uniforms end at 16.6. No waiting time is zero. At the losing end (`u` near one) 31 bits are kept.
+//!
+//! Linear; ten Philox rounds for four tokens and one logarithm a token. Twin of `cuda/noise.cuh`, bit for bit.
+
+use super::math::{ln_1p_reduced, split_exponent};
+use super::wide::wide;
+use crate::rng::{Purpose, Rng, philox4x32_10};
+
+/// Words below this are refined.
+const REFINE_BELOW: u32 = 1 << 20;
+/// `(1 - sqrt(1/2)) 2^32`: below it `1 - u` needs no exponent.
+const NEAR_ZERO: u32 = 0x4AFB_0CCC;
+const SCALE_32: f32 = 2.328_306_4e-10;
+const SCALE_31: f32 = 4.656_613e-10;
+/// Tokens filled together.
+pub(super) const CHUNK: usize = 64;
+
+/// The waiting time of a word that needs no refinement.
+#[inline(always)]
+fn coarse_wait(word: u32) -> f32 {
+    let is_near = word < NEAR_ZERO;
+    // Both readings fit a signed conversion, which every vector unit has.
+    let (cell, scale) = if is_near { (word, SCALE_32) } else { (!word >> 1, SCALE_31) };
+    let fraction = (cell as i32 as f32 + 0.5) * scale;
+    let (exponent, r) = split_exponent(fraction);
+    let (exponent, r) = if is_near { (0.0, -fraction) } else { (exponent, r) };
+    -exponent.mul_add(std::f32::consts::LN_2, ln_1p_reduced(r))
+}
+
+/// The waiting time of a small word and the next word of the same token.
+#[inline(always)]
+fn fine_wait(word: u32, refinement: u32) -> f32 {
+    let fraction = ((refinement >> 1) as i32 as f32 + 0.5) * SCALE_31;
+    -ln_1p_reduced(-((word as i32 as f32 + fraction) * SCALE_32))
+}
+
+/// The waiting time of one token.
+#[inline]
+pub(super) fn wait(rng: &Rng, token: u32, purpose: Purpose) -> f32 {
+    let word = rng.word(token, purpose);
+    if word < REFINE_BELOW { fine_wait(word, rng.refinement(token, purpose)) } else { coarse_wait(word) }
+}
+
+/// The waiting times of the tokens `first .. first + CHUNK`; `first` is a multiple of four.
+#[inline(always)]
+pub(super) fn fill_waits(rng: &Rng, first: u32, purpose: Purpose, waits: &mut [f32; CHUNK]) {
+    const N_BLOCKS: usize = CHUNK / 4;
+    let (low, high) = (rng.position as u32, (rng.position >> 32) as u32);
+    let mut words = [0u32; CHUNK];
+    for block in 0..N_BLOCKS {
+        let counter = [(first >> 2).wrapping_add(block as u32), low, high, purpose.word()];
+        words[4 * block..4 * block + 4].copy_from_slice(&philox4x32_10(counter, rng.key()));
+    }
+    let mut smallest = u32::MAX;
+    for (wait, &word) in waits.iter_mut().zip(&words) {
+        *wait = coarse_wait(word);
+        smallest = smallest.min(word);
+    }
+    if smallest < REFINE_BELOW {
+        for (offset, &word) in words.iter().enumerate().filter(|(_, word)| **word < REFINE_BELOW) {
+            waits[offset] = fine_wait(word, rng.refinement(first + offset as u32, purpose));
+        }
+    }
+}
+
+wide! {
+    /// The waiting times of tokens `0 .. waits.len()`.
+    pub(super) fn fill_all_waits(rng: &Rng, purpose: Purpose, waits: &mut [f32]) {
+        let mut chunk = [0f32; CHUNK];
+        for (n_chunk, out) in waits.chunks_mut(CHUNK).enumerate() {
+            fill_waits(rng, (n_chunk * CHUNK) as u32, purpose, &mut chunk);
+            out.copy_from_slice(&chunk[..out.len()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_equal_single_tokens() {
+        let rng = Rng::new(0x1234_5678_9ABC_DEF0, (5 << 32) + 9);
+        let mut waits = vec![0.0; 40_001];
+        fill_all_waits(&rng, Purpose::SAMPLE, &mut waits);
+        for (token, &found) in waits.iter().enumerate() {
+            assert_eq!(found.to_bits(), wait(&rng, token as u32, Purpose::SAMPLE).to_bits(), "{token}");
+        }
+    }
+
+    #[test]
+    fn waits_follow_the_exact_exponential_of_the_same_bits() {
+        let rng = Rng::new(1, 2);
+        for token in 0..200_000 {
+            let (found, exact) =
+                (f64::from(wait(&rng, token, Purpose::SAMPLE)), rng.exponential(token, Purpose::SAMPLE));
+            // The coarse form sees 32 of the 64 bits, 31 of them at the losing end, then rounds to f32.
+            let tolerance = 1e-6 * exact + 2f64.powi(-31) * exact.exp();
+            assert!((found - exact).abs() < tolerance, "{token}: {found} {exact}");
+        }
+    }
+
+    #[test]
+    fn both_ends_are_finite_and_positive() {
+        assert!(fine_wait(0, 0) > 1e-20);
+        assert!(coarse_wait(u32::MAX) < 23.0);
+        for word in [REFINE_BELOW, NEAR_ZERO - 1, NEAR_ZERO, u32::MAX / 2, u32::MAX - 1] {
+            let u = (f64::from(word) + 0.5) / 2f64.powi(32);
+            let exact = -(-u).ln_1p();
+            assert!(
+                (f64::from(coarse_wait(word)) / exact - 1.0).abs() < 3e-7 || word > u32::MAX - 2,
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn waits_grow_with_the_word() {
+        let words =
+            [0, 1, 1 << 19, REFINE_BELOW - 1, REFINE_BELOW, NEAR_ZERO - 1, NEAR_ZERO, 1 << 31, u32::MAX];
+        let waits: Vec<f32> = words
+            .iter()
+            .map(|&word| if word < REFINE_BELOW { fine_wait(word, 1 << 31) } else { coarse_wait(word) })
+            .collect();
+        assert!(waits.is_sorted() && waits[0] > 0.0, "{waits:?}");
+    }
+}
