@@ -20,6 +20,7 @@ __all__ = [
     "InternalError",
     "LimitError",
     "MissingDependencyError",
+    "ParamsError",
     "PatternError",
     "SpecialTokenError",
     "TokenloomError",
@@ -109,6 +110,10 @@ class DistributionError(TokenloomError, ValueError):
     """A row is no distribution: NaN, negative, or without mass. Attribute: ``row``."""
 
     _fields = ("row",)
+
+
+class ParamsError(TokenloomError, ValueError):
+    """A sampling rule is out of its range, or unknown; the message names the field."""
 
 
 class DraftError(TokenloomError, ValueError):

@@ -4,6 +4,8 @@
 
 use pyo3::PyErr;
 
+pyo3::import_exception!(tokenloom.errors, ArrayError);
+pyo3::import_exception!(tokenloom.errors, ParamsError);
 pyo3::import_exception!(tokenloom.errors, VocabError);
 
 /// A core error that knows its Python exception.
@@ -20,5 +22,17 @@ pub(crate) fn raise(error: impl Raise) -> PyErr {
 impl Raise for tokenloom_vocab::VocabError {
     fn into_py_err(self) -> PyErr {
         VocabError::new_err(self.to_string())
+    }
+}
+
+impl Raise for tokenloom_decode::sample::ParamsError {
+    fn into_py_err(self) -> PyErr {
+        ParamsError::new_err(self.to_string())
+    }
+}
+
+impl Raise for tokenloom_decode::sample::RowsError {
+    fn into_py_err(self) -> PyErr {
+        ArrayError::new_err(self.to_string())
     }
 }

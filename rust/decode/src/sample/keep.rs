@@ -84,8 +84,8 @@ impl Kept {
     /// Apply the rules of `params` to a row.
     pub(super) fn new(row: &Row<'_>, scale: Scale, params: &Params) -> Self {
         let mut kept = Self::All;
-        if params.top_k > 0 && (params.top_k as usize) < row.logits.len() {
-            kept = Self::Listed(top_k(row, params.top_k as usize));
+        if let Some(k) = params.n_best(row.logits.len()) {
+            kept = Self::Listed(top_k(row, k));
         }
         if params.top_p < 1.0 {
             kept = Self::Listed(kept.top_p(row, scale, params.top_p));
@@ -231,8 +231,8 @@ wide! {
         for span in logits.chunks(LANES * MassLanes::MAX_STEPS) {
             let (steps, tail) = span.as_chunks::<LANES>();
             for step in steps {
-                for lane in 0..LANES {
-                    lanes.add(lane, scale.weight(step[lane]));
+                for (lane, &logit) in step.iter().enumerate() {
+                    lanes.add(lane, scale.weight(logit));
                 }
             }
             total += lanes.drain();

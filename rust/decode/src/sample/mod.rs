@@ -13,11 +13,13 @@ mod noise;
 mod params;
 mod race;
 mod row;
+mod rows;
 mod wide;
 
 pub use params::{Params, ParamsError};
 pub use race::draw_weighted;
 pub use row::Status;
+pub use rows::{Rows, RowsError, RowsErrorKind};
 
 use crate::rng::{Purpose, Rng};
 use keep::{Kept, Scale};

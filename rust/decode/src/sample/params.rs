@@ -6,7 +6,7 @@ pub struct Params {
     /// Logits are divided by it; 0 takes the best token and ignores the other rules.
     pub temperature: f64,
     /// Keep this many of the best tokens; 0 keeps all.
-    pub top_k: u32,
+    pub top_k: i64,
     /// Keep the shortest prefix, best first, with at least this mass; 1 keeps all.
     pub top_p: f64,
     /// Keep tokens with at least this share of the best token's probability; 0 keeps all.
@@ -56,6 +56,7 @@ impl Params {
                 self.temperature,
                 (0.0..=f64::from(f32::MAX)).contains(&self.temperature),
             ),
+            ("top_k", "of at least 0", self.top_k as f64, self.top_k >= 0),
             ("top_p", "between 0 and 1", self.top_p, unit.contains(&self.top_p)),
             ("min_p", "between 0 and 1", self.min_p, unit.contains(&self.min_p)),
             (
@@ -69,6 +70,11 @@ impl Params {
             Some((field, range, value, _)) => Err(ParamsError { field, range, value }),
             None => Ok(self),
         }
+    }
+
+    /// The `k` of top-k, where it removes anything from a row this wide.
+    pub(super) fn n_best(&self, n_vocab: usize) -> Option<usize> {
+        usize::try_from(self.top_k).ok().filter(|k| (1..n_vocab).contains(k))
     }
 
     /// Is the best token taken without a draw? So it is where the temperature is no normal f32.
@@ -93,6 +99,7 @@ mod tests {
             ),
             (Params { temperature: -1.0, ..neutral }, "expected temperature between 0 and 3.4e38, found -1"),
             (Params { top_p: 1.5, ..neutral }, "expected top_p between 0 and 1, found 1.5"),
+            (Params { top_k: -1, ..neutral }, "expected top_k of at least 0, found -1"),
             (Params { min_p: -0.5, ..neutral }, "expected min_p between 0 and 1, found -0.5"),
             (Params { typical_p: 0.0, ..neutral }, "expected typical_p above 0 and at most 1, found 0"),
         ] {
