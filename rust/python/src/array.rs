@@ -11,5 +11,7 @@ pub(crate) fn elements<'a, T: Element, D: numpy::ndarray::Dimension>(
     array: &'a PyReadonlyArray<'_, T, D>,
     argument: &str,
 ) -> PyResult<&'a [T]> {
-    array.as_slice().map_err(|_| ArrayError::new_err(format!("expected {argument} in row-major order without gaps")))
+    array
+        .as_slice()
+        .map_err(|_| ArrayError::new_err(format!("expected {argument} in row-major order without gaps")))
 }

@@ -157,8 +157,12 @@ fn waiting_times<'py>(
     Ok(PyArray1::from_vec(py, py.detach(|| core_waiting_times(rng.0, purpose, n_tokens))))
 }
 
-type Drawn<'py> =
-    (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<i8>>, Bound<'py, PyArray1<f32>>);
+type Drawn<'py> = (
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<f32>>,
+    Bound<'py, PyArray1<i8>>,
+    Bound<'py, PyArray1<f32>>,
+);
 
 /// Tokens, log-probabilities, statuses and margins.
 #[pyfunction]
