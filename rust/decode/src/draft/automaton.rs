@@ -1,0 +1,391 @@
+//! Where did the latest tokens occur before, how often, and what followed?
+//!
+//! A suffix automaton: one state for each set of substrings that end at the same places, transitions by token, and a
+//! suffix link from each state to the longest suffix of its strings that occurs in more places. The states of all
+//! suffixes of the text are the link chain that starts at the state of the whole text, so the longest suffix that
+//! occurred before is found by following links, never by searching again. Each state carries how often its strings
+//! were *continued* and where the latest continuation begins; the chain of the current end is counted when the next
+//! token arrives, so the unfinished end of a text counts nowhere.
+//!
+//! Cost: appending a token is O(1) amortised for states and transitions (at most 2n and 3n of them) plus the chain
+//! below `max_depth`, which is at most `max_depth` states (one repeated token) and about five on text. Nothing depends
+//! on the length of the text. Strings longer than `max_depth` are not counted. Memory: 28 B a state, 16 B and a hash
+//! slot for each transition beyond the first of its state, 4 B a token.
+//!
+//! Several documents share one automaton, each written through its own [`DocumentEnd`]; a finished one is followed by
+//! [`END_OF_DOCUMENT`], so no count and no continuation crosses from one document into the next.
+//!
+//! Blumer et al., "The smallest automaton recognizing the subwords of a text", 1985.
+
+use hashbrown::HashTable;
+use tokenloom_vocab::TokenId;
+
+/// No state, no edge, no token.
+const NONE: u32 = u32::MAX;
+/// The state of the empty string.
+const ROOT: u32 = 0;
+
+/// What follows the last token of a finished document. Greater than every token id that is taken.
+pub const END_OF_DOCUMENT: TokenId = 1 << 31;
+
+/// A substring of the indexed text: `length` tokens, read in `state`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    state: u32,
+    length: u32,
+}
+
+impl Match {
+    /// How many tokens match.
+    pub fn n_tokens(self) -> usize {
+        self.length as usize
+    }
+}
+
+/// Where a document is written on. The default value begins a document.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DocumentEnd {
+    /// The state of the whole document.
+    tail: u32,
+    /// The last `max_depth + 1` tokens of the document: what followed a string of `max_depth` tokens is one longer.
+    suffix: Match,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// The longest string of the state, in tokens.
+    length: u32,
+    link: u32,
+    /// How often the strings of the state were followed by another token.
+    n_continued: u32,
+    /// Where the latest token that followed lies in the text.
+    latest: u32,
+    /// The first transition lies in the state itself: most states have no other.
+    token: u32,
+    target: u32,
+    /// The first of the other transitions.
+    more: u32,
+}
+
+impl State {
+    fn new(length: u32) -> Self {
+        Self { length, link: NONE, n_continued: 0, latest: NONE, token: NONE, target: NONE, more: NONE }
+    }
+}
+
+/// A transition beyond the first of its state; `next` lists them for copying.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    state: u32,
+    token: u32,
+    target: u32,
+    next: u32,
+}
+
+/// A growing suffix automaton over token ids, with counts and latest positions.
+#[derive(Clone, Debug)]
+pub struct Automaton {
+    max_depth: u32,
+    text: Vec<TokenId>,
+    states: Vec<State>,
+    edges: Vec<Edge>,
+    edge_index: HashTable<u32>,
+}
+
+impl Automaton {
+    /// Longer strings are never worth a look.
+    pub const MAX_DEPTH: u32 = 1 << 16;
+
+    /// Positions and states have 32 bits, and a token makes two states at most.
+    pub const MAX_TOKENS: usize = 1 << 30;
+
+    /// An empty automaton that counts strings up to `max_depth` tokens.
+    pub fn new(max_depth: usize) -> Self {
+        Self {
+            max_depth: u32::try_from(max_depth).unwrap_or(u32::MAX).min(Self::MAX_DEPTH),
+            text: Vec::new(),
+            states: vec![State::new(0)],
+            edges: Vec::new(),
+            edge_index: HashTable::new(),
+        }
+    }
+
+    /// How many tokens were appended.
+    pub fn n_tokens(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The tokens appended so far, all documents in a row.
+    pub fn text(&self) -> &[TokenId] {
+        &self.text
+    }
+
+    /// Bytes held by the arenas.
+    pub fn n_bytes(&self) -> usize {
+        self.text.capacity() * size_of::<TokenId>()
+            + self.states.capacity() * size_of::<State>()
+            + self.edges.capacity() * size_of::<Edge>()
+            + self.edge_index.allocation_size()
+    }
+
+    /// The tokens, without the index.
+    pub fn into_text(self) -> Vec<TokenId> {
+        self.text
+    }
+
+    /// An upper bound of [`Automaton::n_bytes`] after `n_tokens` more.
+    pub fn n_bytes_with(&self, n_tokens: usize) -> usize {
+        let n_edges = self.edges.len() + 3 * n_tokens;
+        let n_index_bytes = match n_edges <= self.edge_index.capacity() {
+            true => self.edge_index.allocation_size(),
+            // Capacity doubles; one slot is four bytes and a control byte, used up to seven eighths.
+            false => (n_edges * 8 / 7 + 16).next_power_of_two() * 5 + 64,
+        };
+        grown(&self.text, n_tokens) * size_of::<TokenId>()
+            + grown(&self.states, 2 * n_tokens) * size_of::<State>()
+            + grown(&self.edges, 3 * n_tokens) * size_of::<Edge>()
+            + n_index_bytes
+    }
+
+    /// The longest string that is matched and counted.
+    pub fn max_depth(&self) -> usize {
+        self.max_depth as usize
+    }
+
+    /// Appends one token to the document that ends at `end`.
+    pub fn push(&mut self, end: &mut DocumentEnd, token: TokenId) {
+        // Splits by other documents may have moved a short string to another state.
+        let suffix = self.shorten(end.suffix, self.max_depth + 1);
+        self.count_continuations(suffix);
+        grow(&mut self.text);
+        self.text.push(token);
+        end.tail = self.extend(end.tail, token);
+        let suffix = self.shorten(suffix, self.max_depth + 1);
+        let state = self.target(suffix.state, token).unwrap_or(end.tail);
+        end.suffix = self.shorten(Match { state, length: suffix.length + 1 }, self.max_depth + 1);
+    }
+
+    /// All suffixes of a document are about to be followed by the token at the next position.
+    fn count_continuations(&mut self, suffix: Match) {
+        let at = self.text.len() as u32;
+        let mut state = suffix.state;
+        while state != NONE {
+            let entry = &mut self.states[state as usize];
+            entry.n_continued += 1;
+            entry.latest = at;
+            state = entry.link;
+        }
+    }
+
+    /// Adds `token` behind the string of `tail` and returns the state of the longer string.
+    fn extend(&mut self, tail: u32, token: TokenId) -> u32 {
+        if let Some(target) = self.target(tail, token) {
+            // Only at the start of a document: the string is already known from another one.
+            return self.split(tail, token, target);
+        }
+        let length = self.states[tail as usize].length + 1;
+        let state = self.add_state(State::new(length));
+        let mut from = tail;
+        while from != NONE {
+            if let Some(target) = self.target(from, token) {
+                self.states[state as usize].link = self.split(from, token, target);
+                return state;
+            }
+            self.add_edge(from, token, state);
+            from = self.states[from as usize].link;
+        }
+        self.states[state as usize].link = ROOT;
+        state
+    }
+
+    /// The state whose longest string is the longest string of `from` and `token`: `target` itself, or its short half.
+    fn split(&mut self, from: u32, token: TokenId, target: u32) -> u32 {
+        let length = self.states[from as usize].length + 1;
+        let whole = self.states[target as usize];
+        if whole.length == length {
+            return target;
+        }
+        let half = self.add_state(State { length, more: NONE, ..whole });
+        let mut edge = whole.more;
+        while edge != NONE {
+            let Edge { token, target, next, .. } = self.edges[edge as usize];
+            self.add_edge(half, token, target);
+            edge = next;
+        }
+        self.states[target as usize].link = half;
+        let mut from = from;
+        while from != NONE && self.redirect(from, token, target, half) {
+            from = self.states[from as usize].link;
+        }
+        half
+    }
+
+    /// Lets a transition that leads to `old` lead to `new`; false where it does not lead to `old`.
+    fn redirect(&mut self, from: u32, token: TokenId, old: u32, new: u32) -> bool {
+        let state = &mut self.states[from as usize];
+        let target = if state.token == token {
+            &mut state.target
+        } else {
+            match self.edge_index.find(hash(from, token), |&edge| is_at(&self.edges, edge, from, token)) {
+                Some(&edge) => &mut self.edges[edge as usize].target,
+                None => return false,
+            }
+        };
+        let matches = *target == old;
+        if matches {
+            *target = new;
+        }
+        matches
+    }
+
+    fn add_state(&mut self, state: State) -> u32 {
+        grow(&mut self.states);
+        self.states.push(state);
+        (self.states.len() - 1) as u32
+    }
+
+    fn add_edge(&mut self, from: u32, token: TokenId, target: u32) {
+        let state = &mut self.states[from as usize];
+        if state.token == NONE {
+            (state.token, state.target) = (token, target);
+            return;
+        }
+        grow(&mut self.edges);
+        let edge = self.edges.len() as u32;
+        self.edges.push(Edge { state: from, token, target, next: state.more });
+        state.more = edge;
+        let edges = &self.edges;
+        self.edge_index.insert_unique(hash(from, token), edge, |&edge| {
+            let Edge { state, token, .. } = edges[edge as usize];
+            hash(state, token)
+        });
+    }
+
+    #[inline]
+    fn target(&self, from: u32, token: TokenId) -> Option<u32> {
+        let state = &self.states[from as usize];
+        if state.token == token {
+            return Some(state.target);
+        }
+        if state.more == NONE {
+            return None;
+        }
+        let found = self.edge_index.find(hash(from, token), |&edge| is_at(&self.edges, edge, from, token));
+        found.map(|&edge| self.edges[edge as usize].target)
+    }
+
+    /// Keeps the last `length` tokens of a match.
+    fn shorten(&self, mut matched: Match, length: u32) -> Match {
+        if matched.length > length {
+            matched.length = length;
+        }
+        loop {
+            let link = self.states[matched.state as usize].link;
+            if link == NONE || self.states[link as usize].length < matched.length {
+                return matched;
+            }
+            matched.state = link;
+        }
+    }
+
+    /// The last tokens of a document, at most `max_depth`. They need not have occurred before.
+    pub fn suffix(&self, end: DocumentEnd) -> Match {
+        self.shorten(end.suffix, self.max_depth)
+    }
+
+    /// The longest suffix of `matched` and `token` that occurs in the text, at most `max_depth` tokens.
+    pub fn advance(&self, mut matched: Match, token: TokenId) -> Match {
+        loop {
+            if let Some(state) = self.target(matched.state, token) {
+                return self.shorten(Match { state, length: matched.length + 1 }, self.max_depth);
+            }
+            match self.states[matched.state as usize].link {
+                NONE => return Match::default(),
+                link => matched = Match { state: link, length: self.states[link as usize].length },
+            }
+        }
+    }
+
+    /// The longest suffix of `context` that occurs in the text, at most `max_depth` tokens.
+    pub fn find(&self, context: &[TokenId]) -> Match {
+        let skipped = context.len().saturating_sub(self.max_depth());
+        context[skipped..].iter().fold(Match::default(), |matched, &token| self.advance(matched, token))
+    }
+
+    /// The longest suffix of `matched`, itself included, that was followed by a token.
+    pub fn longest_continued(&self, matched: Match) -> Match {
+        let mut matched = matched;
+        while self.states[matched.state as usize].n_continued == 0 {
+            match self.next_shorter(matched) {
+                Some(shorter) => matched = shorter,
+                None => return Match::default(),
+            }
+        }
+        matched
+    }
+
+    /// The longest suffix of `matched` that occurs in more places, or `None` for the empty string.
+    pub fn next_shorter(&self, matched: Match) -> Option<Match> {
+        match self.states[matched.state as usize].link {
+            NONE => None,
+            link => Some(Match { state: link, length: self.states[link as usize].length }),
+        }
+    }
+
+    /// How often the matched string was followed by a token.
+    pub fn n_continued(&self, matched: Match) -> u32 {
+        self.states[matched.state as usize].n_continued
+    }
+
+    /// The token that followed the matched string the last time, and its position in the text.
+    pub fn latest(&self, matched: Match) -> Option<(TokenId, usize)> {
+        let at = self.states[matched.state as usize].latest as usize;
+        self.text.get(at).map(|&token| (token, at))
+    }
+
+    /// How often `token` followed the matched string, where `open` is the document that is still written.
+    ///
+    /// Counts lag by one token: the occurrence that ends `open` is on its chain only.
+    pub fn n_followed_by(&self, matched: Match, token: TokenId, open: Option<DocumentEnd>) -> u32 {
+        let Some(target) = self.target(matched.state, token) else { return 0 };
+        let ends_here = open.is_some_and(|end| self.is_suffix(target, end));
+        self.states[target as usize].n_continued + u32::from(ends_here)
+    }
+
+    /// Do the strings of `state` end the document?
+    fn is_suffix(&self, state: u32, end: DocumentEnd) -> bool {
+        let length = self.states[state as usize].length;
+        let mut at = end.suffix.state;
+        while at != NONE && at != state && self.states[at as usize].length > length {
+            at = self.states[at as usize].link;
+        }
+        at == state
+    }
+}
+
+/// Grows by an eighth, so that the memory stays near what is used.
+fn grow<T>(arena: &mut Vec<T>) {
+    if arena.len() == arena.capacity() {
+        arena.reserve_exact((arena.len() / 8).max(16));
+    }
+}
+
+/// At most the capacity after `n_more` entries.
+fn grown<T>(arena: &Vec<T>, n_more: usize) -> usize {
+    let n_entries = arena.len() + n_more;
+    if n_entries <= arena.capacity() { arena.capacity() } else { n_entries + n_entries / 8 + 16 }
+}
+
+#[inline]
+fn is_at(edges: &[Edge], edge: u32, state: u32, token: TokenId) -> bool {
+    let entry = &edges[edge as usize];
+    entry.state == state && entry.token == token
+}
+
+/// Mixes both halves so that neither consecutive states nor consecutive tokens cluster.
+#[inline]
+fn hash(state: u32, token: TokenId) -> u64 {
+    let key = (u64::from(state) << 32) | u64::from(token);
+    let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+}

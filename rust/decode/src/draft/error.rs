@@ -1,0 +1,85 @@
+//! What can be wrong with a draft or with the use of a drafter?
+
+/// A draft tree or a drafter that is used wrongly.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{kind}")]
+pub struct DraftError {
+    kind: DraftErrorKind,
+}
+
+/// The reasons behind a [`DraftError`].
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DraftErrorKind {
+    /// The arrays of a tree differ in length.
+    #[error("expected one {array} for each of the {n_tokens} nodes, found {found}")]
+    Ragged {
+        /// `parent` or `probability`.
+        array: &'static str,
+        /// Nodes of the tree.
+        n_tokens: usize,
+        /// Entries found.
+        found: usize,
+    },
+    /// A parent that is not an earlier node.
+    #[error(
+        "expected the parent of node {node} to be -1 or an earlier node, found {parent}\n\
+         hint: list every node behind its parent"
+    )]
+    Parent {
+        /// The node.
+        node: usize,
+        /// Its parent.
+        parent: i64,
+    },
+    /// An id that is no token.
+    #[error("expected token ids from 0 to {limit}, found {token} at index {index}")]
+    TokenOutOfRange {
+        /// Where it was found.
+        index: usize,
+        /// The id found.
+        token: i64,
+        /// The largest id.
+        limit: i64,
+    },
+    /// A probability outside 0 to 1.
+    #[error("expected probabilities from 0 to 1, found {prob} for node {node}")]
+    Probability {
+        /// The node.
+        node: usize,
+        /// The value found.
+        prob: f32,
+    },
+    /// A stream was used after its end.
+    #[error("the stream has ended: no tokens can be proposed or committed")]
+    StreamEnded,
+    /// A stream is too long for 32-bit positions.
+    #[error("expected at most {limit} tokens in a stream, found {n_tokens}")]
+    StreamTooLong {
+        /// Tokens found.
+        n_tokens: usize,
+        /// Tokens allowed.
+        limit: usize,
+    },
+    /// The longest match must have at least one token.
+    #[error("expected a max_depth from 1 to {limit}, found {max_depth}")]
+    MaxDepth {
+        /// The value found.
+        max_depth: usize,
+        /// The largest value.
+        limit: usize,
+    },
+}
+
+impl DraftError {
+    /// What went wrong, with its numbers.
+    pub fn kind(&self) -> &DraftErrorKind {
+        &self.kind
+    }
+}
+
+impl From<DraftErrorKind> for DraftError {
+    fn from(kind: DraftErrorKind) -> Self {
+        Self { kind }
+    }
+}

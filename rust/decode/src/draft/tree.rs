@@ -1,0 +1,118 @@
+//! Which tokens are drafted, and what follows what?
+//!
+//! A tree of tokens behind the last committed token: node `j` continues node `parents[j]`, or the last committed token
+//! where that is -1. Parents come first, so every walk is one pass. The rows of a verification step are the last
+//! committed token (row 0) and node `j` (row `j + 1`); masks and positions are laid out in the same rows.
+
+use tokenloom_vocab::TokenId;
+
+use super::error::{DraftError, DraftErrorKind};
+
+/// Drafted tokens with parents, depths and probabilities.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DraftTree {
+    tokens: Vec<i32>,
+    parents: Vec<i32>,
+    depths: Vec<i32>,
+    probs: Vec<f32>,
+}
+
+impl DraftTree {
+    /// The largest token id: ids are 32-bit signed in every host.
+    pub const MAX_TOKEN: TokenId = i32::MAX as TokenId;
+
+    /// Checks the arrays and computes the depths; the children of the root have depth 1.
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::Ragged`], [`DraftErrorKind::Parent`], [`DraftErrorKind::TokenOutOfRange`],
+    /// [`DraftErrorKind::Probability`].
+    pub fn new(tokens: &[i64], parents: &[i64], probs: Vec<f32>) -> Result<Self, DraftError> {
+        let n_tokens = tokens.len();
+        for (array, found) in [("parent", parents.len()), ("probability", probs.len())] {
+            if found != n_tokens {
+                return Err(DraftErrorKind::Ragged { array, n_tokens, found }.into());
+            }
+        }
+        if let Some(node) = probs.iter().position(|prob| !(0.0..=1.0).contains(prob)) {
+            return Err(DraftErrorKind::Probability { node, prob: probs[node] }.into());
+        }
+        let mut tree = Self { probs, ..Self::default() };
+        for (node, (&token, &parent)) in tokens.iter().zip(parents).enumerate() {
+            let limit = i64::from(Self::MAX_TOKEN);
+            if !(0..=limit).contains(&token) {
+                return Err(DraftErrorKind::TokenOutOfRange { index: node, token, limit }.into());
+            }
+            if parent < -1 || parent >= node as i64 {
+                return Err(DraftErrorKind::Parent { node, parent }.into());
+            }
+            let depth = if parent < 0 { 1 } else { tree.depths[parent as usize] + 1 };
+            tree.tokens.push(token as i32);
+            tree.parents.push(parent as i32);
+            tree.depths.push(depth);
+        }
+        Ok(tree)
+    }
+
+    /// The chain of `tokens`, each of at most [`DraftTree::MAX_TOKEN`].
+    pub(crate) fn chain(tokens: &[TokenId], probs: Vec<f32>) -> Self {
+        let n = tokens.len() as i32;
+        Self {
+            tokens: tokens.iter().map(|&token| token as i32).collect(),
+            parents: (-1..n - 1).collect(),
+            depths: (1..=n).collect(),
+            probs,
+        }
+    }
+
+    /// How many tokens are drafted.
+    pub fn n_nodes(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The token of each node.
+    pub fn tokens(&self) -> &[i32] {
+        &self.tokens
+    }
+
+    /// The parent of each node, -1 for a child of the last committed token.
+    pub fn parents(&self) -> &[i32] {
+        &self.parents
+    }
+
+    /// Steps from the last committed token, at least 1.
+    pub fn depths(&self) -> &[i32] {
+        &self.depths
+    }
+
+    /// The drafter's probability of each node's token behind its parent.
+    pub fn probs(&self) -> &[f32] {
+        &self.probs
+    }
+
+    /// The first child of `row` that holds `token` (row 0 is the root, row `j + 1` node `j`).
+    pub fn child(&self, row: usize, token: TokenId) -> Option<usize> {
+        let parent = row as i64 - 1;
+        (row..self.n_nodes())
+            .find(|&node| i64::from(self.parents[node]) == parent && self.tokens[node] as TokenId == token)
+    }
+
+    /// Which columns each row attends to, `n_nodes + 1` rows of `n_past + n_nodes + 1`: the past, its ancestors, itself.
+    pub fn attention_mask(&self, n_past: usize) -> Vec<bool> {
+        let n_rows = self.n_nodes() + 1;
+        let width = n_past + n_rows;
+        let mut mask = vec![false; n_rows * width];
+        mask[..=n_past].fill(true);
+        for node in 0..self.n_nodes() {
+            let (row, parent_row) = (node + 1, (self.parents[node] + 1) as usize);
+            mask.copy_within(parent_row * width..(parent_row + 1) * width, row * width);
+            mask[row * width + n_past + row] = true;
+        }
+        mask
+    }
+
+    /// The position of each row when `n_past` tokens lie before the last committed one.
+    pub fn position_ids(&self, n_past: usize) -> Vec<i64> {
+        let depths = self.depths.iter().map(|&depth| i64::from(depth));
+        std::iter::once(0).chain(depths).map(|depth| n_past as i64 + depth).collect()
+    }
+}
