@@ -61,6 +61,12 @@ pub enum DraftErrorKind {
         /// Tokens allowed.
         limit: usize,
     },
+    /// The floor of a chain is a probability.
+    #[error("expected a min_prob from 0 to 1, found {min_prob}")]
+    MinProb {
+        /// The value found.
+        min_prob: f64,
+    },
     /// The longest match must have at least one token.
     #[error("expected a max_depth from 1 to {limit}, found {max_depth}")]
     MaxDepth {

@@ -12,7 +12,6 @@ mod suffix;
 mod tree;
 
 pub use automaton::{Automaton, DocumentEnd, END_OF_DOCUMENT, Match};
-pub use chain::ChainRule;
 pub use error::{DraftError, DraftErrorKind};
 pub use suffix::{EndedStream, Occurrence, Stream, Suffix};
 pub use tree::DraftTree;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokenloom_vocab::TokenId;
 
 use super::automaton::{Automaton, DocumentEnd, Match};
-use super::chain::{ChainRule, Source, draft_chain};
+use super::chain::{Source, draft_chain};
 use super::error::{DraftError, DraftErrorKind};
 use super::history::{History, HistoryCursor, HistoryWriter};
 use super::tree::DraftTree;
@@ -21,14 +21,14 @@ use super::tree::DraftTree;
 #[derive(Clone, Debug)]
 pub struct Suffix {
     max_depth: usize,
-    rule: ChainRule,
+    min_prob: f64,
     history: Arc<History>,
 }
 
 /// One text that is being written: its index and its place in the history.
 #[derive(Debug)]
 pub struct Stream {
-    rule: ChainRule,
+    min_prob: f64,
     history: Arc<History>,
     live: Option<Live>,
 }
@@ -52,21 +52,30 @@ pub struct Occurrence {
 }
 
 impl Suffix {
-    /// Matches up to `max_depth` tokens and keeps at most `max_bytes` of finished streams.
+    /// Matches up to `max_depth` tokens, keeps at most `max_bytes` of finished streams, and drafts a token when the
+    /// probability that it is reached and right is at least `min_prob`.
     ///
     /// # Errors
-    /// [`DraftErrorKind::MaxDepth`].
-    pub fn new(max_depth: usize, max_bytes: usize, rule: ChainRule) -> Result<Self, DraftError> {
+    /// [`DraftErrorKind::MaxDepth`], [`DraftErrorKind::MinProb`].
+    pub fn new(max_depth: usize, max_bytes: usize, min_prob: f64) -> Result<Self, DraftError> {
         let limit = Automaton::MAX_DEPTH as usize;
         if !(1..=limit).contains(&max_depth) {
             return Err(DraftErrorKind::MaxDepth { max_depth, limit }.into());
         }
-        Ok(Self { max_depth, rule, history: Arc::new(History::new(max_depth, max_bytes)) })
+        if !(0.0..=1.0).contains(&min_prob) {
+            return Err(DraftErrorKind::MinProb { min_prob }.into());
+        }
+        Ok(Self { max_depth, min_prob, history: Arc::new(History::new(max_depth, max_bytes)) })
     }
 
     /// The longest match.
     pub fn max_depth(&self) -> usize {
         self.max_depth
+    }
+
+    /// The least probability of a drafted chain.
+    pub fn min_prob(&self) -> f64 {
+        self.min_prob
     }
 
     /// The byte budget of the history.
@@ -110,7 +119,7 @@ impl Suffix {
             end: DocumentEnd::default(),
             cursor: HistoryCursor::default(),
         };
-        let mut stream = Stream { rule: self.rule.clone(), history: Arc::clone(&self.history), live: Some(live) };
+        let mut stream = Stream { min_prob: self.min_prob, history: Arc::clone(&self.history), live: Some(live) };
         stream.commit(prompt)?;
         Ok(stream)
     }
@@ -142,10 +151,10 @@ impl Stream {
         let Live { automaton, end, cursor } = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
         let history = self.history.read();
         history.follow(cursor, automaton.text());
-        let own = Source { automaton, matched: automaton.suffix(*end), open: Some(*end) };
-        let young = Source { automaton: &history.young.automaton, matched: cursor.young, open: None };
-        let old = Source { automaton: &history.old.automaton, matched: cursor.old, open: None };
-        let (tokens, probs) = draft_chain(&self.rule, [own, young, old], budget);
+        let own = Source { automaton, matched: automaton.suffix(*end), open: Some(*end), is_own: true };
+        let young = Source { automaton: &history.young.automaton, matched: cursor.young, open: None, is_own: false };
+        let old = Source { automaton: &history.old.automaton, matched: cursor.old, open: None, is_own: false };
+        let (tokens, probs) = draft_chain(self.min_prob, [own, young, old], budget);
         Ok(DraftTree::chain(&tokens, probs))
     }
 
