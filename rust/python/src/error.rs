@@ -2,9 +2,12 @@
 //!
 //! Each core error type implements [`Raise`]; binding code says `.map_err(raise)?`.
 
-use pyo3::PyErr;
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyType};
 
 pyo3::import_exception!(tokenloom.errors, ArrayError);
+pyo3::import_exception!(tokenloom.errors, DistributionError);
+pyo3::import_exception!(tokenloom.errors, DraftError);
 pyo3::import_exception!(tokenloom.errors, ParamsError);
 pyo3::import_exception!(tokenloom.errors, VocabError);
 
@@ -17,6 +20,39 @@ pub(crate) trait Raise {
 /// `result.map_err(raise)?`
 pub(crate) fn raise(error: impl Raise) -> PyErr {
     error.into_py_err()
+}
+
+/// An exception of `class` with attributes.
+fn with_fields<'py>(class: Bound<'py, PyType>, message: &str, fields: impl IntoPyDict<'py>) -> PyErr {
+    let made = fields.into_py_dict(class.py()).and_then(|fields| class.call((message,), Some(&fields)));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// An argument that is not the array that was expected.
+pub(crate) fn array_error(py: Python<'_>, argument: &str, expected: &str, found: &str) -> PyErr {
+    let message = format!("expected {argument} to be {expected}, found {found}");
+    let fields = [("argument", argument), ("expected", expected), ("found", found)];
+    with_fields(py.get_type::<ArrayError>(), &message, fields)
+}
+
+impl Raise for tokenloom_decode::dist::DistError {
+    fn into_py_err(self) -> PyErr {
+        Python::attach(|py| {
+            with_fields(py.get_type::<DistributionError>(), &self.to_string(), [("row", self.row())])
+        })
+    }
+}
+
+impl Raise for tokenloom_decode::draft::DraftError {
+    fn into_py_err(self) -> PyErr {
+        DraftError::new_err(self.to_string())
+    }
+}
+
+impl Raise for tokenloom_decode::verify::VerifyError {
+    fn into_py_err(self) -> PyErr {
+        ArrayError::new_err(self.to_string())
+    }
 }
 
 impl Raise for tokenloom_vocab::VocabError {

@@ -61,6 +61,12 @@ pub enum DraftErrorKind {
         /// Tokens allowed.
         limit: usize,
     },
+    /// A budget below zero.
+    #[error("expected a budget of at least 0 tokens, found {budget}")]
+    Budget {
+        /// The value found.
+        budget: i64,
+    },
     /// The floor of a chain is a probability.
     #[error("expected a min_prob from 0 to 1, found {min_prob}")]
     MinProb {

@@ -13,5 +13,5 @@ mod tree;
 
 pub use automaton::{Automaton, DocumentEnd, END_OF_DOCUMENT, Match};
 pub use error::{DraftError, DraftErrorKind};
-pub use suffix::{EndedStream, Occurrence, Stream, Suffix};
+pub use suffix::{EndedStream, Occurrence, Stream, Suffix, token_ids};
 pub use tree::DraftTree;

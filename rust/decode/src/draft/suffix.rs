@@ -119,7 +119,8 @@ impl Suffix {
             end: DocumentEnd::default(),
             cursor: HistoryCursor::default(),
         };
-        let mut stream = Stream { min_prob: self.min_prob, history: Arc::clone(&self.history), live: Some(live) };
+        let mut stream =
+            Stream { min_prob: self.min_prob, history: Arc::clone(&self.history), live: Some(live) };
         stream.commit(prompt)?;
         Ok(stream)
     }
@@ -146,14 +147,17 @@ impl Stream {
     /// Drafts a chain of at most `budget` tokens behind the text.
     ///
     /// # Errors
-    /// [`DraftErrorKind::StreamEnded`].
-    pub fn propose(&mut self, budget: usize) -> Result<DraftTree, DraftError> {
+    /// [`DraftErrorKind::StreamEnded`], [`DraftErrorKind::Budget`].
+    pub fn propose(&mut self, budget: i64) -> Result<DraftTree, DraftError> {
+        let budget = usize::try_from(budget).map_err(|_| DraftErrorKind::Budget { budget })?;
         let Live { automaton, end, cursor } = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
         let history = self.history.read();
         history.follow(cursor, automaton.text());
         let own = Source { automaton, matched: automaton.suffix(*end), open: Some(*end), is_own: true };
-        let young = Source { automaton: &history.young.automaton, matched: cursor.young, open: None, is_own: false };
-        let old = Source { automaton: &history.old.automaton, matched: cursor.old, open: None, is_own: false };
+        let young =
+            Source { automaton: &history.young.automaton, matched: cursor.young, open: None, is_own: false };
+        let old =
+            Source { automaton: &history.old.automaton, matched: cursor.old, open: None, is_own: false };
         let (tokens, probs) = draft_chain(self.min_prob, [own, young, old], budget);
         Ok(DraftTree::chain(&tokens, probs))
     }
@@ -176,7 +180,11 @@ impl Stream {
             return Ok(None);
         }
         let n_continued = automaton.n_continued(matched);
-        Ok(automaton.latest(matched).map(|(_, latest)| Occurrence { n_tokens: matched.n_tokens(), n_continued, latest }))
+        Ok(automaton.latest(matched).map(|(_, latest)| Occurrence {
+            n_tokens: matched.n_tokens(),
+            n_continued,
+            latest,
+        }))
     }
 
     /// How many tokens the stream has; 0 when it has ended.
@@ -205,11 +213,25 @@ impl EndedStream {
 }
 
 fn check_tokens(tokens: &[TokenId]) -> Result<(), DraftError> {
-    match tokens.iter().position(|&token| token > DraftTree::MAX_TOKEN) {
+    let limit = DraftTree::MAX_TOKEN;
+    match tokens.iter().position(|&token| token > limit) {
         None => Ok(()),
         Some(index) => {
-            let (token, limit) = (i64::from(tokens[index]), i64::from(DraftTree::MAX_TOKEN));
+            let (token, limit) = (i64::from(tokens[index]), i64::from(limit));
             Err(DraftErrorKind::TokenOutOfRange { index, token, limit }.into())
         }
     }
+}
+
+/// Integers of any width as token ids.
+///
+/// # Errors
+/// [`DraftErrorKind::TokenOutOfRange`] for the first that is negative or above [`DraftTree::MAX_TOKEN`].
+pub fn token_ids(integers: &[i64]) -> Result<Vec<TokenId>, DraftError> {
+    let limit = i64::from(DraftTree::MAX_TOKEN);
+    let as_id = |(index, &token): (usize, &i64)| match (0..=limit).contains(&token) {
+        true => Ok(token as TokenId),
+        false => Err(DraftErrorKind::TokenOutOfRange { index, token, limit }.into()),
+    };
+    integers.iter().enumerate().map(as_id).collect()
 }
