@@ -2,7 +2,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
 from tokenloom._core.draft import DraftTree
 from tokenloom._core.sample import Rng
 

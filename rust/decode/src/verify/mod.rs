@@ -24,6 +24,7 @@ pub use error::{VerifyError, VerifyErrorKind};
 use crate::dist::{DistError, DistErrorKind, checked_mass};
 use crate::draft::DraftTree;
 use crate::rng::{Purpose, Rng};
+use crate::sample::draw_weighted;
 
 /// What is committed after a verification: the drafted tokens on a path, and one more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,18 +153,10 @@ fn best<T: Copy + Into<f64>>(logits: &[T], row: usize) -> Result<TokenId, DistEr
     best.1.ok_or_else(|| DistErrorKind::NoMass { row, n_tokens: logits.len() }.into())
 }
 
-/// The token whose exponential waiting time, divided by its probability, is shortest: a draw from the distribution.
+/// The winner of the race of plain sampling.
 fn first_arrival<T: Copy + Into<f64>>(probs: &[T], row: usize, rng: Rng) -> Result<TokenId, DistError> {
     checked_mass(probs, row)?;
-    let mut first = (f64::INFINITY, 0);
-    for (token, &prob) in probs.iter().enumerate() {
-        let prob: f64 = prob.into();
-        if prob > 0.0 {
-            let arrival = rng.exponential(token as TokenId, Purpose::SAMPLE) / prob;
-            if arrival < first.0 {
-                first = (arrival, token as TokenId);
-            }
-        }
-    }
-    Ok(first.1)
+    let weights: Vec<f64> = probs.iter().map(|&prob| prob.into()).collect();
+    draw_weighted(&weights, rng, Purpose::SAMPLE)
+        .ok_or_else(|| DistErrorKind::NoMass { row, n_tokens: probs.len() }.into())
 }
