@@ -15,9 +15,13 @@
 mod added;
 mod error;
 mod id;
+mod mask;
 mod table;
+mod trie;
 
 pub use added::AddedToken;
 pub use error::{VocabError, VocabErrorKind};
 pub use id::{Rank, TokenId};
+pub use mask::TokenMask;
 pub use table::TokenTable;
+pub use trie::{ByteTrie, TrieNode};
