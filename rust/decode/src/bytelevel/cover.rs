@@ -164,7 +164,9 @@ impl ByteState {
                 }
                 let longer = TrieNode { lo: exact.end as u32, ..below };
                 let alive = match &self.nodes[index].row {
-                    Some(row) => longer.range().any(|position| row.log_probs[position - row.lo] > f64::NEG_INFINITY),
+                    Some(row) => {
+                        longer.range().any(|position| row.log_probs[position - row.lo] > f64::NEG_INFINITY)
+                    }
                     None => judge.any_leaf(self.known(index), longer)?,
                 };
                 self.nodes[index].cursor = alive.then_some(longer);
@@ -239,7 +241,11 @@ impl ByteState {
         } else {
             Some(node.token)
         };
-        Known { hypotheses: &node.hypotheses, last, text: &self.tail[..self.tail.len().saturating_sub(depth)] }
+        Known {
+            hypotheses: &node.hypotheses,
+            last,
+            text: &self.tail[..self.tail.len().saturating_sub(depth)],
+        }
     }
 
     fn depth(&self, index: usize) -> Option<u32> {
@@ -250,7 +256,8 @@ impl ByteState {
         let mut asked = vec![false; self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate() {
             let at_end = self.depth(index) == Some(0);
-            asked[index] |= node.cursor.is_some() && node.row.is_none() && (!at_end || purpose == Purpose::NextByte);
+            asked[index] |=
+                node.cursor.is_some() && node.row.is_none() && (!at_end || purpose == Purpose::NextByte);
             asked[node.parent] |= node.log_prob.is_none();
         }
         let unknown = |&at: &usize| purpose == Purpose::Mass && self.trunk[at].1.is_none();

@@ -20,7 +20,9 @@ pub enum ByteLevelErrorKind {
         component: &'static str,
     },
     /// A split pattern uses a construct that is not followed byte by byte.
-    #[error("byte probabilities cannot follow {construct} at byte {byte_offset} of the split pattern {pattern:?}")]
+    #[error(
+        "byte probabilities cannot follow {construct} at byte {byte_offset} of the split pattern {pattern:?}"
+    )]
     Pattern {
         /// The construct.
         construct: &'static str,
@@ -30,7 +32,9 @@ pub enum ByteLevelErrorKind {
         pattern: Box<str>,
     },
     /// An added token that ordinary text spells by accident.
-    #[error("byte probabilities need added tokens that ordinary text does not spell, token {id} is {content:?}")]
+    #[error(
+        "byte probabilities need added tokens that ordinary text does not spell, token {id} is {content:?}"
+    )]
     PlainAddedToken {
         /// The token.
         id: TokenId,

@@ -167,7 +167,11 @@ pub(super) struct Known<'a> {
 
 impl Judge<'_> {
     /// The viable hypotheses after `position` of the trie is appended.
-    pub(super) fn append(&mut self, known: Known<'_>, position: usize) -> Result<Vec<Hypothesis>, ByteLevelError> {
+    pub(super) fn append(
+        &mut self,
+        known: Known<'_>,
+        position: usize,
+    ) -> Result<Vec<Hypothesis>, ByteLevelError> {
         let mut found = Vec::new();
         for &hypothesis in known.hypotheses {
             self.successors(hypothesis, known.last, known.text, position, &mut found)?;
@@ -400,7 +404,13 @@ impl Judge<'_> {
             }
         }
         let boundary = partial.n > 0 && guess;
-        found.extend(states.into_iter().map(|state| Hypothesis { state, partial, boundary, n_open: 0, single: false }));
+        found.extend(states.into_iter().map(|state| Hypothesis {
+            state,
+            partial,
+            boundary,
+            n_open: 0,
+            single: false,
+        }));
         Ok(())
     }
 
@@ -415,11 +425,18 @@ impl Judge<'_> {
     }
 
     fn is_proven(&self, hypothesis: Hypothesis, text: &[u8]) -> bool {
-        hypothesis.partial.n == 0 && self.memo.stream.ends(hypothesis.state) && self.may_close(hypothesis, text)
+        hypothesis.partial.n == 0
+            && self.memo.stream.ends(hypothesis.state)
+            && self.may_close(hypothesis, text)
     }
 
     /// Whether some text makes the sequence that ends with `last` the start of its encoding.
-    fn is_viable(&mut self, hypothesis: Hypothesis, last: TokenId, text: &[u8]) -> Result<bool, ByteLevelError> {
+    fn is_viable(
+        &mut self,
+        hypothesis: Hypothesis,
+        last: TokenId,
+        text: &[u8],
+    ) -> Result<bool, ByteLevelError> {
         if self.is_proven(hypothesis, text) {
             return Ok(true);
         }
@@ -445,7 +462,8 @@ impl Judge<'_> {
         let mut next = Vec::new();
         while let Some((hypothesis, last, text)) = queue.pop_front() {
             // Inside a character only tokens that start with a continuation byte can follow.
-            let positions = if hypothesis.partial.n > 0 { self.continuations() } else { 0..self.law.trie.len() };
+            let positions =
+                if hypothesis.partial.n > 0 { self.continuations() } else { 0..self.law.trie.len() };
             for position in positions {
                 next.clear();
                 self.successors(hypothesis, Some(last), &text, position, &mut next)?;

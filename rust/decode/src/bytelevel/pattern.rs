@@ -174,13 +174,17 @@ impl Reader<'_> {
         if self.eat("(?!") || self.rest().starts_with("(?=") {
             let wanted = self.eat("(?=");
             let at = self.at;
-            let Node::Either(mut alternatives) = self.alternatives()? else { return Err(self.refuse("a look-ahead")) };
+            let Node::Either(mut alternatives) = self.alternatives()? else {
+                return Err(self.refuse("a look-ahead"));
+            };
             self.close()?;
             return match alternatives.pop() {
-                Some(Node::Sequence(nodes)) if alternatives.is_empty() && nodes.len() == 1 => match nodes[0] {
-                    Node::Set(set) => Ok(Node::Ahead(set, wanted)),
-                    _ => Err(self.refuse("a look-ahead of more than one character")),
-                },
+                Some(Node::Sequence(nodes)) if alternatives.is_empty() && nodes.len() == 1 => {
+                    match nodes[0] {
+                        Node::Set(set) => Ok(Node::Ahead(set, wanted)),
+                        _ => Err(self.refuse("a look-ahead of more than one character")),
+                    }
+                }
                 _ => {
                     self.at = at;
                     Err(self.refuse("a look-ahead of more than one character"))
@@ -276,7 +280,8 @@ impl Reader<'_> {
         };
         let lazy = self.eat("?");
         let possessive = !lazy && self.eat("+");
-        if self.rest().starts_with(['?', '*', '+']) || matches!(node, Node::Ahead(..) | Node::AtEnd) {
+        let again = self.rest().starts_with(['?', '*', '+']) || self.bounds().is_some();
+        if again || matches!(node, Node::Ahead(..) | Node::AtEnd) {
             return Err(self.refuse("a quantifier on a quantifier or an assertion"));
         }
         Ok(Node::Repeat { node: Box::new(node), min, max, lazy, possessive, at })
@@ -363,7 +368,8 @@ impl Compiler<'_> {
     fn emit_either(&mut self, alternatives: &[Node]) -> Result<(), ByteLevelErrorKind> {
         let mut jumps = Vec::new();
         for (index, node) in alternatives.iter().enumerate() {
-            let split = if index + 1 < alternatives.len() { Some(self.push(Instruction::Jump(0))?) } else { None };
+            let split =
+                if index + 1 < alternatives.len() { Some(self.push(Instruction::Jump(0))?) } else { None };
             self.emit(node)?;
             if let Some(split) = split {
                 jumps.push(self.push(Instruction::Jump(0))?);

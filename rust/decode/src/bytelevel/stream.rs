@@ -220,7 +220,9 @@ impl Stream {
                 };
                 ways = ways
                     .iter()
-                    .flat_map(|way| next.iter().map(move |level| [way.as_slice(), std::slice::from_ref(level)].concat()))
+                    .flat_map(|way| {
+                        next.iter().map(move |level| [way.as_slice(), std::slice::from_ref(level)].concat())
+                    })
                     .collect();
             }
             found.extend(ways.into_iter().map(State::from));
@@ -307,7 +309,8 @@ impl Stream {
             if std::mem::replace(&mut seen[usize::from(place)], true) {
                 continue;
             }
-            let in_set = |set: u16| next.is_some_and(|class| self.classes.in_set(class, step.first_set + set));
+            let in_set =
+                |set: u16| next.is_some_and(|class| self.classes.in_set(class, step.first_set + set));
             match code[usize::from(place)] {
                 Instruction::Split(a, b) => stack.extend([b, a]),
                 Instruction::Jump(a) => stack.push(a),
@@ -350,14 +353,134 @@ fn program_of(pretokenizer: &Pretokenizer) -> Result<Option<(Program, bool)>, By
     };
     let pattern = match pretokenizer {
         Pretokenizer::Split { pattern: SplitPattern::Regex(pattern), .. } => pattern.clone(),
-        Pretokenizer::Split { pattern: SplitPattern::Literal(text), .. } if text.is_empty() => return Ok(None),
+        Pretokenizer::Split { pattern: SplitPattern::Literal(text), .. } if text.is_empty() => {
+            return Ok(None);
+        }
         Pretokenizer::Split { pattern: SplitPattern::Literal(text), .. } => regex_syntax::escape(text),
         Pretokenizer::Digits { individual: true } => r"\p{N}".into(),
         Pretokenizer::Digits { individual: false } => r"\p{N}+".into(),
-        Pretokenizer::ByteLevel { add_prefix_space: true, .. } => return unsupported("a space put before the text"),
+        Pretokenizer::ByteLevel { add_prefix_space: true, .. } => {
+            return unsupported("a space put before the text");
+        }
         Pretokenizer::ByteLevel { use_regex: true, .. } => GPT2.into(),
         Pretokenizer::ByteLevel { .. } => return Ok(None),
         _ => return unsupported("a pretokenizer that is not followed byte by byte"),
     };
     Ok(Some((Program::new(&pattern).map_err(ByteLevelError::from)?, keeps_gaps)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokenloom_tokenize::Tokenizer;
+    use tokenloom_tokenize::spec::TokenizerSpec;
+
+    use super::*;
+
+    const CL100K: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s";
+    const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    const SUPERBPE: &str = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)";
+    const DEEPSEEK: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
+
+    fn regex(pattern: &str) -> Pretokenizer {
+        let pattern = SplitPattern::Regex(pattern.into());
+        Pretokenizer::Split { pattern, behavior: SplitBehavior::Isolated, invert: false }
+    }
+
+    fn suites() -> Vec<Vec<Pretokenizer>> {
+        let gpt2 = Pretokenizer::ByteLevel { add_prefix_space: false, use_regex: true };
+        vec![
+            vec![],
+            vec![gpt2.clone()],
+            vec![Pretokenizer::Digits { individual: true }, gpt2.clone()],
+            vec![Pretokenizer::Digits { individual: false }, gpt2],
+            vec![regex(CL100K)],
+            vec![regex(LLAMA3)],
+            vec![regex(O200K)],
+            vec![regex(SUPERBPE)],
+            vec![regex(r"\p{N}{1,3}"), regex("[一-龥぀-ゟ゠-ヿ]+"), regex(DEEPSEEK)],
+            vec![regex(r"a??l*?'|(?=s)s| +")],
+        ]
+    }
+
+    /// The boundaries that some hypothesis about `text` has when the text ends after it.
+    fn proven(stream: &mut Stream, text: &str) -> Vec<Vec<usize>> {
+        let mut alive = BTreeMap::from([(Vec::new(), vec![START])]);
+        for (at, c) in text.char_indices() {
+            let class = stream.class(c);
+            let mut next: BTreeMap<Vec<usize>, Vec<StateId>> = BTreeMap::new();
+            for (boundaries, states) in alive {
+                for state in states {
+                    if let Some(within) = stream.within(state, class).unwrap() {
+                        next.entry(boundaries.clone()).or_default().push(within);
+                    }
+                    let begun = [boundaries.as_slice(), &[at]].concat();
+                    next.entry(begun).or_default().extend(stream.begin(state, class).unwrap());
+                }
+            }
+            next.values_mut().for_each(|states| states.retain(|&state| stream.is_hopeful(state).unwrap()));
+            next.retain(|_, states| !states.is_empty());
+            assert!(next.len() <= 4, "{} guesses are open in {text:?}", next.len());
+            alive = next;
+        }
+        alive.retain(|_, states| states.iter().any(|&state| stream.ends(state)));
+        alive.into_keys().collect()
+    }
+
+    #[test]
+    fn the_one_proven_guess_is_where_the_pretokenizer_cuts() {
+        let alphabet = [
+            " ", " ", "\n", "\r", "\t", "a", "B", "l", "'", "s", "1", "2", "!", "/", "\u{e9}", "\u{4e2d}",
+            "\u{17f}", "\u{301}", "\u{a0}",
+        ];
+        let mut seed = 1_u64;
+        for pretokenizers in suites() {
+            let spec = TokenizerSpec {
+                tokens: (0..=255u8).map(|byte| (u32::from(byte), Box::from([byte]))).collect(),
+                pretokenizers: pretokenizers.clone(),
+                ..TokenizerSpec::default()
+            };
+            let tokenizer = Tokenizer::new(spec).unwrap();
+            let mut stream = Stream::new(&pretokenizers).unwrap();
+            for _ in 0..4_000 {
+                let mut random = || {
+                    seed =
+                        seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (seed >> 33) as usize
+                };
+                let text: String = (0..random() % 11).map(|_| alphabet[random() % alphabet.len()]).collect();
+                let expected: Vec<usize> =
+                    tokenizer.pretokenize(&text).unwrap().iter().map(|span| span.start).collect();
+                assert_eq!(proven(&mut stream, &text), [expected], "{text:?} with {pretokenizers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn constructs_that_are_not_followed_are_named() {
+        for (pattern, construct) in [
+            (r"(?<=a)b", "look-behind"),
+            (r"\bab", "assertion"),
+            (r"a(?!bc)", "more than one character"),
+            (r"a*", "no characters"),
+            (r"\s++a|\s++ ", "possessive"),
+            (r"(a", "parenthesis"),
+            (r"a{2}{3}", "quantifier"),
+            (r"a{5000}", "repetitions"),
+        ] {
+            let error = Stream::new(&[regex(pattern)]).unwrap_err().to_string();
+            assert!(error.contains(construct), "{pattern}: {error}");
+        }
+        let removed = Pretokenizer::Split {
+            pattern: SplitPattern::Literal(" ".into()),
+            behavior: SplitBehavior::Removed,
+            invert: false,
+        };
+        assert!(Stream::new(&[removed]).is_err());
+        assert!(
+            Stream::new(&[Pretokenizer::ByteLevel { add_prefix_space: true, use_regex: false }]).is_err()
+        );
+    }
 }
