@@ -250,12 +250,12 @@ impl Reader<'_> {
     fn set_length(&self) -> usize {
         let rest = self.rest();
         let char_length = |at: usize| rest[at..].chars().next().map_or(0, char::len_utf8);
-        if rest.starts_with('\\') {
+        if let Some(name) = rest.strip_prefix('\\') {
             let escaped = 1 + char_length(1);
-            let braced = rest[1..].starts_with(['p', 'P', 'x', 'u']) && rest[escaped..].starts_with('{');
+            let braced = name.starts_with(['p', 'P', 'x', 'u']) && rest[escaped..].starts_with('{');
             return match rest[escaped..].find('}') {
                 Some(end) if braced => escaped + end + 1,
-                _ if rest[1..].starts_with(['p', 'P']) => escaped + char_length(escaped),
+                _ if name.starts_with(['p', 'P']) => escaped + char_length(escaped),
                 _ => escaped,
             };
         }
