@@ -15,7 +15,10 @@ from tokenloom import __version__
 __all__ = ["COMMANDS", "program"]
 
 # name of the command: "module:function"
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "demo": "tokenloom.cli.demo:demo",
+    "generate": "tokenloom.cli.generate:generate",
+}
 
 
 class LazyGroup(click.Group):

@@ -1,0 +1,93 @@
+"""Which tokens may come next, end tokens included?
+
+A constraint speaks about text; whether the text may end is its ``is_accepting``. The gate joins the two: an end token is
+allowed exactly where the constraint accepts, whatever the constraint thinks of that token's bytes. It also counts every
+token it was asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """One prompt's constraint state together with the tokens that end a text.
+
+    Args:
+        state: what ``constraint.start()`` returned.
+        eos: the end tokens.
+        n_tokens: size of the vocabulary.
+    """
+
+    def __init__(self, state: Any, eos: frozenset[int], n_tokens: int) -> None:
+        self._state = state
+        self._eos = eos
+        self._eos_ids = np.array(sorted(eos), dtype=np.int64)
+        self._n_tokens = n_tokens
+        self.n_checks = 0
+
+    def __call__(self, token: int) -> bool:
+        """Whether ``token`` may come next."""
+        self.n_checks += 1
+        if token in self._eos:
+            return bool(self._state.is_accepting())
+        return bool(self._state.check(token))
+
+    def check_many(self, tokens: Sequence[int] | NDArray[Any]) -> NDArray[np.bool_]:
+        """Whether each of ``tokens`` may come next, bool[n]."""
+        ids = np.asarray(tokens, dtype=np.uint32)
+        self.n_checks += len(ids)
+        allowed = np.array(self._state.check_many(ids), dtype=np.bool_)
+        allowed[np.isin(ids, self._eos_ids)] = bool(self._state.is_accepting())
+        return allowed
+
+    def mask(self) -> NDArray[np.int32]:
+        """One bit a token, packed into int32 words; 1 = may come next.
+
+        A constraint without a mask of its own (a predicate) is asked about every token instead.
+        """
+        words = self._state.mask()
+        if words is None:
+            return pack(self.check_many(np.arange(self._n_tokens, dtype=np.uint32)))
+        packed = np.array(words, dtype=np.int32)
+        for token in self._eos:
+            set_bit(packed, token, bool(self._state.is_accepting()))
+        return packed
+
+    def is_accepting(self) -> bool:
+        """Whether the text so far may end here."""
+        return bool(self._state.is_accepting())
+
+    def advance(self, token: int) -> None:
+        """The text goes on with ``token``."""
+        self._state.advance(token)
+
+    def rollback(self, n_tokens: int) -> None:
+        """Forget the last ``n_tokens`` tokens."""
+        if n_tokens:
+            self._state.rollback(n_tokens)
+
+
+def pack(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Bools, one a token, as int32 words: token ``t`` is bit ``t % 32`` of word ``t // 32``."""
+    padded = np.zeros(-(-len(allowed) // 32) * 32, dtype=np.bool_)
+    padded[: len(allowed)] = allowed
+    return np.packbits(padded, bitorder="little").view("<i4").astype(np.int32, copy=False)
+
+
+def get_bit(words: NDArray[np.int32], token: int) -> bool:
+    """The bit of ``token``."""
+    return bool((int(words[token // 32]) >> (token % 32)) & 1)
+
+
+def set_bit(words: NDArray[np.int32], token: int, value: bool) -> None:
+    """Set the bit of ``token`` in place."""
+    bits = words.view(np.uint32)
+    bit = np.uint32(1 << (token % 32))
+    bits[token // 32] = (bits[token // 32] | bit) if value else (bits[token // 32] & ~bit)

@@ -1,0 +1,204 @@
+"""How do all the rooms work in one decoding loop?
+
+A step: every unfinished prompt drafts a chain of tokens and cuts it where its constraint forbids it to go on; the model
+reads all chains in one forward pass; each prompt draws tokens along its chain until a draw leaves it; the cache forgets
+what was not drawn. Prompts that end leave the batch. Randomness is a pure function of (seed, absolute position, token),
+so the drafter, the batch and the order of the prompts change how long it takes, never what comes out, up to the float
+differences of the model itself between one shape of input and another.
+
+Cost: one forward pass a step over B x (longest chain + 1) tokens. With a drafter that is always wrong, the plain loop
+plus the wider passes.
+
+Does not do: encoder-decoders, recurrent layers, draft trees beyond their first chain, particles.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tokenloom.errors import ArrayError, LimitError, UnknownTokenError
+from tokenloom.sample import Params
+from tokenloom.torch.batch import Batch, largest_exact_batch
+from tokenloom.torch.draw import draw
+from tokenloom.torch.gate import Gate
+from tokenloom.torch.result import Generation
+from tokenloom.torch.row import Row
+
+__all__ = ["generate"]
+
+_METHODS = ("mask", "check", "awrs")
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: str | Sequence[str] | Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int = 128,
+    drafter: Any = None,
+    draft_budget: int = 16,
+    constraint: Any = None,
+    method: str = "mask",
+    params: Params | Sequence[Params] | None = None,
+    seed: int | Sequence[int] = 0,
+    stop: str | Sequence[str] = (),
+    eos: int | Iterable[int] | None = None,
+    stream: Callable[[int, str], None] | None = None,
+    batch_size: int = 8,
+) -> list[Generation]:
+    """Continue each prompt.
+
+    Args:
+        model: a Hugging Face causal language model with attention layers and a key-value cache.
+        tokenizer: the :class:`tokenloom.Tokenizer` whose ids the model reads.
+        prompts: one text, a list of texts, or a list of sequences of token ids. Special tokens in a text count as such;
+            none is added.
+        max_new_tokens: most tokens to generate for each prompt.
+        drafter: where drafts come from (``tl.draft.Suffix()``), or None for one token a forward pass.
+        draft_budget: most tokens drafted in one step.
+        constraint: what the text must satisfy (``tl.control``), or None.
+        method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"`` (see ``draw``).
+        params: sampling rules, one for all prompts or one each. Default: greedy, ``Params(temperature=0)``.
+        seed: one for all prompts, or one each. A prompt's answer depends on its own seed only, so equal prompts with
+            equal seeds get equal answers.
+        stop: strings before which a text is cut.
+        eos: tokens that end a text. Default: those of the model's generation config.
+        stream: called as ``stream(prompt_index, piece)`` with every piece of text that is final.
+        batch_size: most prompts the model reads together. Models with sliding windows, or without explicit positions,
+            read one at a time whatever it is.
+
+    Returns:
+        One :class:`Generation` a prompt, in order.
+
+    Raises:
+        ArrayError: a prompt is empty, or lists of different lengths were given.
+        UnknownTokenError: a prompt's token id is none of the model's.
+        LimitError: a prompt and its continuation do not fit the model's positions.
+        ConstraintError: the constraint leaves no token and does not accept the text; names the text and the step.
+        DistributionError: the model's logits are not numbers; names the prompt and the step.
+        UnsupportedFeatureError: the model has layers that cannot take a token back.
+
+    A predicate that raises ends the generation with its own exception.
+    """
+    if method not in _METHODS:
+        raise ArrayError(
+            f"expected method {', '.join(map(repr, _METHODS))}, found {method!r}", argument="method", found=method
+        )
+    ids = _encode(tokenizer, prompts)
+    _check_prompts(model, ids, max_new_tokens)
+    params_each = _one_each(Params(temperature=0.0) if params is None else params, Params, len(ids), "params")
+    seeds = _one_each(seed, (int, np.integer), len(ids), "seed")
+    ends = _ends(model, eos)
+    n_vocab = min(int(tokenizer.vocab_size), int(model.get_output_embeddings().weight.shape[0]))
+    rows = [
+        Row(
+            index,
+            prompt,
+            n_tokens=max_new_tokens,
+            tokenizer=tokenizer,
+            params=params_each[index],
+            seed=int(seeds[index]),
+            stream=None if drafter is None else drafter.begin(np.asarray(prompt, dtype=np.int32)),
+            gate=None if constraint is None else Gate(constraint.start(), ends, n_vocab),
+            wants_masks=method == "mask",
+            eos=ends,
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            on_text=_bind(stream, index),
+        )
+        for index, prompt in enumerate(ids)
+    ]
+    # Prompts of like length share a batch: padding is wasted work.
+    order = sorted(range(len(rows)), key=lambda index: len(ids[index]))
+    size = largest_exact_batch(model, batch_size)
+    done: dict[int, Generation] = {}
+    try:
+        for first in range(0, len(order), size):
+            group = [rows[index] for index in order[first : first + size]]
+            done.update(_run(model, group, n_vocab, method, draft_budget))
+    finally:
+        for row in rows:
+            row.close()
+    return [done[index] for index in range(len(ids))]
+
+
+def _run(model: Any, rows: list[Row], n_vocab: int, method: str, budget: int) -> dict[int, Generation]:
+    """Decode one batch to its end."""
+    seconds = {"draft": 0.0, "model": 0.0, "draw": 0.0}
+    done = {row.index: row.finish(seconds) for row in rows if row.finish_reason}
+    rows = [row for row in rows if not row.finish_reason]
+    batch = Batch(model, len(rows))
+    while rows:
+        start = time.perf_counter()
+        for row in rows:
+            row.plan(budget)
+        planned = time.perf_counter()
+        logits = batch.feed([row.pending + row.chain for row in rows], [len(row.chain) + 1 for row in rows])
+        fed = time.perf_counter()
+        drawn = draw(rows, logits[:, :n_vocab].numpy(), method)
+        n_kept = [row.accept(part) for row, part in zip(rows, drawn, strict=True)]
+        batch.keep(n_kept)
+        left = [at for at, row in enumerate(rows) if not row.finish_reason]
+        seconds["draft"] += planned - start
+        seconds["model"] += fed - planned
+        seconds["draw"] += time.perf_counter() - fed
+        if len(left) < len(rows):
+            done.update((row.index, row.finish(dict(seconds))) for row in rows if row.finish_reason)
+            rows = [rows[at] for at in left]
+            if rows:
+                batch.select(left)
+    return done
+
+
+def _encode(tokenizer: Any, prompts: Any) -> list[list[int]]:
+    texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    return [
+        tokenizer.encode_list(prompt) if isinstance(prompt, str) else np.asarray(prompt).astype(np.int64).tolist()
+        for prompt in texts
+    ]
+
+
+def _check_prompts(model: Any, prompts: list[list[int]], n_new: int) -> None:
+    n_rows = int(model.get_input_embeddings().weight.shape[0])
+    limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    for index, ids in enumerate(prompts):
+        if not ids:
+            raise ArrayError(
+                f"expected at least one token, found an empty prompt at index {index}\n"
+                "hint: begin the text with a token the model knows as a beginning",
+                argument="prompts",
+            )
+        if strangers := [token for token in ids if not 0 <= token < n_rows]:
+            raise UnknownTokenError(
+                f"expected token ids below {n_rows}, found {strangers[0]} in prompt {index}", token=strangers[0]
+            )
+        if limit is not None and len(ids) + n_new > limit:
+            raise LimitError(
+                f"expected at most {limit} positions, found {len(ids)} + {n_new} in prompt {index}",
+                limit=limit,
+                value=len(ids) + n_new,
+            )
+
+
+def _one_each(value: Any, kind: Any, n: int, name: str) -> list[Any]:
+    if isinstance(value, kind):
+        return [value] * n
+    values = list(value)
+    if len(values) != n:
+        raise ArrayError(f"expected one of {name} for each of {n} prompts, found {len(values)}", argument=name)
+    return values
+
+
+def _ends(model: Any, eos: int | Iterable[int] | None) -> frozenset[int]:
+    if eos is None:
+        eos = model.generation_config.eos_token_id
+    if eos is None:
+        return frozenset()
+    return frozenset([int(eos)] if isinstance(eos, (int, np.integer)) else (int(token) for token in eos))
+
+
+def _bind(stream: Callable[[int, str], None] | None, index: int) -> Callable[[str], None] | None:
+    return None if stream is None else lambda piece: stream(index, piece)
