@@ -77,8 +77,7 @@ def _draw_together(
     rows: Sequence[Row], logits: NDArray[np.float32], parts: list[slice], broken: NDArray[np.bool_]
 ) -> list[Drawn]:
     masks, empty = _masks(rows)
-    if broken.any():
-        logits = np.where(broken[:, None], np.float32(0), logits)
+    usable = np.where(broken[:, None], np.float32(0), logits) if broken.any() else logits
     tokens = np.zeros(len(logits), dtype=np.int64)
     logprobs = np.zeros(len(logits), dtype=np.float64)
     for params in dict.fromkeys(row.params for row in rows):
@@ -90,7 +89,7 @@ def _draw_together(
             [row.position + np.arange(len(row.chain) + 1, dtype=np.int64) for row in rows if row.params == params]
         )
         sampled = sample.sample(
-            logits[at], params, seeds=seeds, positions=places, mask=None if masks is None else masks[at]
+            usable[at], params, seeds=seeds, positions=places, mask=None if masks is None else masks[at]
         )
         tokens[at], logprobs[at] = sampled.tokens, sampled.logprobs
     return [

@@ -1,0 +1,145 @@
+"""On a real model: the drafter changes no token, saves calls, and the weights are those that transformers reads.
+
+Eight prompts in every run; sixty-four under the ``heavy`` marker. Two runs may part only where the two best candidates
+of a draw are closer than the model's own float differences at that place, which are measured there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pydoc_data.topics
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import DynamicCache
+
+import tokenloom as tl
+
+DATA = Path(__file__).parents[1] / "data"
+TEMPERATURE = 0.8
+SAMPLED = tl.sample.Params(temperature=TEMPERATURE)
+SEED = 2024
+
+
+@pytest.fixture(scope="module")
+def smol(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    return tl.torch.load(smollm2_gguf)
+
+
+@pytest.fixture(scope="module")
+def eight() -> list[dict[str, str]]:
+    prompts: list[dict[str, str]] = json.loads(files("tokenloom.demo").joinpath("prompts.json").read_text("utf-8"))
+    return prompts
+
+
+def ask(model: Any, texts: Sequence[str]) -> list[str]:
+    return [tl.torch.chat_prompt(model, text) or text for text in texts]
+
+
+def both_ways(model: Any, tokenizer: Any, prompts: list[str], **options: Any) -> tuple[list[Any], list[Any]]:
+    plain = tl.torch.generate(model, tokenizer, prompts, seed=SEED, **options)
+    drafted = tl.torch.generate(model, tokenizer, prompts, seed=SEED, drafter=tl.draft.Suffix(), **options)
+    return plain, drafted
+
+
+def assert_same(model: Any, tokenizer: Any, prompts: list[str], plain: list[Any], drafted: list[Any], params: Any) -> int:
+    """Compare token by token and judge every divergence; returns their number."""
+    n_divergences = 0
+    for prompt, one, two in zip(prompts, plain, drafted, strict=True):
+        pairs = itertools.zip_longest(one.ids.tolist(), two.ids.tolist())
+        at = next((index for index, (a, b) in enumerate(pairs) if a != b), None)
+        if at is None:
+            continue
+        n_divergences += 1
+        prefix = [*tokenizer.encode_list(prompt), *one.ids[:at].tolist()]
+        logits = same_place_in_other_shapes(model, prefix)[:, : tokenizer.vocab_size]
+        noise = float((logits.max(0) - logits.min(0)).max())
+        gap = race_gap(logits[0], params.temperature, len(prefix))
+        print(f"divergence at token {at} of {prompt[-60:]!r}: gap of the race {gap:.2e}, float difference {noise:.2e}")
+        scale = params.temperature or 1.0
+        assert gap <= 2 * noise / scale, "the runs parted where the model's rounding does not explain it"
+    return n_divergences
+
+
+def race_gap(logits: np.ndarray[Any, Any], temperature: float, position: int) -> float:
+    """How far the winner of the draw is ahead of the second, in the units of log-probabilities."""
+    if temperature == 0:
+        second, first = np.partition(logits, -2)[-2:]
+        return float(first - second)
+    rng = tl.Rng(SEED, position)
+    near = np.argsort(logits)[-4096:]  # a token further down would need noise of less than one in a million
+    keys = logits[near] / temperature - np.log([rng.exponential(int(token)) for token in near])
+    second, first = np.partition(keys, -2)[-2:]
+    return float(first - second)
+
+
+def same_place_in_other_shapes(model: Any, prefix: list[int]) -> np.ndarray[Any, Any]:
+    """The logits after ``prefix``, read at once, token by token at the end, in a chunk, and in a batch: float64[4, V]."""
+    ids = torch.tensor([prefix])
+    rows = [model(ids, logits_to_keep=1).logits[0, -1]]
+    for n_last in (1, min(8, len(prefix) - 1)):
+        cache = DynamicCache()
+        model(ids[:, :-n_last], past_key_values=cache, use_cache=True, logits_to_keep=1)
+        rows.append(model(ids[:, -n_last:], past_key_values=cache, use_cache=True).logits[0, -1])
+    rows.append(model(ids.repeat(8, 1), logits_to_keep=1).logits[0, -1])
+    return torch.stack(rows).detach().double().numpy()
+
+
+def pooled_rate(answers: list[Any]) -> float:
+    return sum(answer.stats.n_tokens for answer in answers) / sum(answer.stats.model_calls for answer in answers)
+
+
+def test_drafts_change_no_token(smol: tuple[Any, Any], eight: list[dict[str, str]]) -> None:
+    model, tokenizer = smol
+    prompts = ask(model, [prompt["text"] for prompt in eight])
+    plain, drafted = both_ways(model, tokenizer, prompts, max_new_tokens=32, params=SAMPLED)
+    n = assert_same(model, tokenizer, prompts, plain, drafted, SAMPLED)
+    print(f"{n} divergences in 8 x 32 tokens; tokens per call {pooled_rate(drafted):.2f}")
+
+
+def test_copying_text_takes_fewer_calls(smol: tuple[Any, Any], eight: list[dict[str, str]]) -> None:
+    model, tokenizer = smol
+    by_kind = {
+        "summary": [prompt["text"] for prompt in eight if prompt["kind"] == "summary"],
+        "code": [prompt["text"] for prompt in eight if "```" in prompt["text"]],
+    }
+    for kind, texts in by_kind.items():
+        drafter = tl.draft.Suffix()
+        answers = tl.torch.generate(model, tokenizer, ask(model, texts), max_new_tokens=48, drafter=drafter)
+        print(f"{kind}: tokens per call {pooled_rate(answers):.2f}")
+        assert pooled_rate(answers) > 1, kind
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("params", [SAMPLED, tl.sample.Params(temperature=0.0)], ids=["sampled", "greedy"])
+def test_drafts_change_no_token_in_64_prompts(smol: tuple[Any, Any], params: Any) -> None:
+    model, tokenizer = smol
+    lines = (DATA / "spec_bench_56.jsonl").read_text("utf-8").splitlines()
+    topics = sorted(pydoc_data.topics.topics.items(), key=lambda item: (abs(len(item[1]) - 1200), item[0]))[:8]
+    summaries = [f"Summarize the following text.\n\n{text}" for _, text in topics]
+    texts = [json.loads(line)["text"] for line in lines] + summaries
+    assert len(texts) == 64
+    prompts = ask(model, texts)
+    plain, drafted = both_ways(model, tokenizer, prompts, max_new_tokens=128, params=params, batch_size=16)
+    n = assert_same(model, tokenizer, prompts, plain, drafted, params)
+    print(f"{n} divergences in 64 prompts; tokens per call {pooled_rate(drafted):.2f}")
+    assert pooled_rate(drafted[-8:]) > 1, "summaries"
+    assert pooled_rate([a for a, text in zip(drafted, texts, strict=True) if "function" in text]) > 1, "code"
+
+
+@pytest.mark.heavy
+def test_weights_are_those_that_transformers_reads(smol: tuple[Any, Any], smollm2_gguf: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model, _ = smol
+    theirs = AutoModelForCausalLM.from_pretrained(smollm2_gguf.parent, gguf_file=smollm2_gguf.name, dtype=torch.float32)
+    ids = torch.arange(20, 84)[None]
+    with torch.inference_mode():
+        assert torch.equal(model(ids).logits, theirs(ids).logits)
