@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import tokenloom as tl
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-
-import tokenloom as tl
 
 END = "<|end|>"
 
@@ -75,3 +76,9 @@ def tiny_model() -> LlamaForCausalLM:
         for parameter in model.parameters():
             parameter.mul_(6.0)  # sharper than initialised: otherwise every token is as likely as any other
     return model
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf(asset: Callable[[str], Path]) -> Path:
+    """SmolLM2-135M-Instruct, four bits a weight."""
+    return asset("smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -6,10 +6,9 @@ import random
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
-
 from tokenloom.errors import UnsupportedFeatureError
 from tokenloom.torch.batch import Batch, largest_exact_batch
+from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM, MistralConfig, MistralForCausalLM
 
 
 def test_rows_keep_their_own_columns(tiny_model: LlamaForCausalLM) -> None:
@@ -49,5 +48,5 @@ def test_windows_count_columns_so_rows_go_alone() -> None:
 
 def test_recurrent_state_is_refused() -> None:
     model = MambaForCausalLM(MambaConfig(vocab_size=32, hidden_size=16, num_hidden_layers=1, state_size=4))
-    with pytest.raises(UnsupportedFeatureError, match="past_key_values|layers of type"):
+    with pytest.raises(UnsupportedFeatureError, match=r"past_key_values|layers of type"):
         largest_exact_batch(model, 1)

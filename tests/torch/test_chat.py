@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 from tokenloom.errors import FormatError
 from tokenloom.torch import chat_prompt
 

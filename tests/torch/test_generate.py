@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenloom as tl
 import torch
 from transformers import LlamaForCausalLM
-
-import tokenloom as tl
 
 PROMPTS = [
     "the cat and the dog and the cat and the",
@@ -46,9 +45,7 @@ def test_drafts_and_batches_change_nothing(
     tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, params: tl.sample.Params, batch_size: int
 ) -> None:
     plain = run(tiny_model, tiny_tokenizer, params=params, seed=5, batch_size=1)
-    drafted = run(
-        tiny_model, tiny_tokenizer, params=params, seed=5, drafter=tl.draft.Suffix(), batch_size=batch_size
-    )
+    drafted = run(tiny_model, tiny_tokenizer, params=params, seed=5, drafter=tl.draft.Suffix(), batch_size=batch_size)
     assert ids_of(drafted) == ids_of(plain)
     for one, two in zip(plain, drafted, strict=True):
         np.testing.assert_allclose(two.logprobs, one.logprobs, atol=1e-5)

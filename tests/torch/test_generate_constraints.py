@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import LlamaForCausalLM
-
 import tokenloom as tl
 from tokenloom.errors import ConstraintError
+from transformers import LlamaForCausalLM
 
 WARM = tl.sample.Params(temperature=1.0)
 
@@ -122,19 +121,18 @@ def test_dead_end_names_the_text_and_the_step(
 def test_a_raising_predicate_speaks_for_itself(
     tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, method: str
 ) -> None:
-    class Sorry(Exception):
+    class SorryError(Exception):
         pass
 
     def predicate(prefix: bytes) -> bool:
         if len(prefix) > 5:
-            raise Sorry
+            raise SorryError
         return True
 
     ended: list[bool] = []
 
     class Drafter:
         def begin(self, _: Any) -> Any:
-            stream = tl.draft.Suffix().begin(np.zeros(1, dtype=np.int32))
             ended.append(False)
             return self
 
@@ -146,6 +144,12 @@ def test_a_raising_predicate_speaks_for_itself(
         def end(self) -> None:
             ended[0] = True
 
-    with pytest.raises(Sorry):
-        run(tiny_model, tiny_tokenizer, tl.control.predicate(predicate, tiny_tokenizer), method=method, drafter=Drafter())
+    with pytest.raises(SorryError):
+        run(
+            tiny_model,
+            tiny_tokenizer,
+            tl.control.predicate(predicate, tiny_tokenizer),
+            method=method,
+            drafter=Drafter(),
+        )
     assert ended == [True], "the drafter's stream is given back"

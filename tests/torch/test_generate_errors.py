@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from transformers import LlamaForCausalLM, T5Config, T5ForConditionalGeneration
-
 import tokenloom as tl
+import torch
 from tokenloom.errors import ArrayError, DistributionError, LimitError, UnknownTokenError, UnsupportedFeatureError
+from transformers import LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 
 class Broken(torch.nn.Module):
@@ -19,10 +18,6 @@ class Broken(torch.nn.Module):
     def __init__(self, head: Any, token: int) -> None:
         super().__init__()
         self.head, self.token = head, token
-
-    @property
-    def weight(self) -> Any:
-        return self.head.weight
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         logits = self.head(hidden)

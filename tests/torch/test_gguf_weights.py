@@ -9,10 +9,9 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaForCausalLM
-
 from tokenloom.errors import FormatError, UnsupportedFeatureError
 from tokenloom.torch.gguf_weights import convert
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 BLOCK = {
     "input_layernorm": "attn_norm",
@@ -90,7 +89,9 @@ def test_a_broken_file_is_a_format_error(tiny_model: LlamaForCausalLM, tmp_path:
     path = tmp_path / "tiny.gguf"
     write_gguf(path, tiny_model)
     whole = path.read_bytes()
-    path.write_bytes({"empty": b"", "other": b"PK\x03\x04" + whole, "truncated": whole[:300], "short": whole[:-100]}[damage])
+    path.write_bytes(
+        {"empty": b"", "other": b"PK\x03\x04" + whole, "truncated": whole[:300], "short": whole[:-100]}[damage]
+    )
     with pytest.raises(FormatError):
         convert(path, tmp_path / "cache")
     assert not any((tmp_path / "cache").glob("*"))

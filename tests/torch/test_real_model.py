@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenloom as tl
 import torch
 from transformers import DynamicCache
-
-import tokenloom as tl
 
 DATA = Path(__file__).parents[1] / "data"
 TEMPERATURE = 0.8
@@ -48,7 +47,9 @@ def both_ways(model: Any, tokenizer: Any, prompts: list[str], **options: Any) ->
     return plain, drafted
 
 
-def assert_same(model: Any, tokenizer: Any, prompts: list[str], plain: list[Any], drafted: list[Any], params: Any) -> int:
+def assert_same(
+    model: Any, tokenizer: Any, prompts: list[str], plain: list[Any], drafted: list[Any], params: Any
+) -> int:
     """Compare token by token and judge every divergence; returns their number."""
     n_divergences = 0
     for prompt, one, two in zip(prompts, plain, drafted, strict=True):
@@ -60,27 +61,22 @@ def assert_same(model: Any, tokenizer: Any, prompts: list[str], plain: list[Any]
         prefix = [*tokenizer.encode_list(prompt), *one.ids[:at].tolist()]
         logits = same_place_in_other_shapes(model, prefix)[:, : tokenizer.vocab_size]
         noise = float((logits.max(0) - logits.min(0)).max())
-        gap = race_gap(logits[0], params.temperature, len(prefix))
+        gap = race_gap(logits[0], params, len(prefix))
         print(f"divergence at token {at} of {prompt[-60:]!r}: gap of the race {gap:.2e}, float difference {noise:.2e}")
         scale = params.temperature or 1.0
         assert gap <= 2 * noise / scale, "the runs parted where the model's rounding does not explain it"
     return n_divergences
 
 
-def race_gap(logits: np.ndarray[Any, Any], temperature: float, position: int) -> float:
-    """How far the winner of the draw is ahead of the second, in the units of log-probabilities."""
-    if temperature == 0:
-        second, first = np.partition(logits, -2)[-2:]
-        return float(first - second)
-    rng = tl.Rng(SEED, position)
-    near = np.argsort(logits)[-4096:]  # a token further down would need noise of less than one in a million
-    keys = logits[near] / temperature - np.log([rng.exponential(int(token)) for token in near])
-    second, first = np.partition(keys, -2)[-2:]
-    return float(first - second)
+def race_gap(logits: np.ndarray[Any, Any], params: Any, position: int) -> float:
+    """How far the winner of the draw is ahead of the second, in nats."""
+    seeds, positions = np.array([SEED], dtype=np.uint64), np.array([position])
+    drawn = tl.sample.sample(logits[None], params, seeds=seeds, positions=positions, return_margins=True)
+    return float(drawn.margins[0])
 
 
 def same_place_in_other_shapes(model: Any, prefix: list[int]) -> np.ndarray[Any, Any]:
-    """The logits after ``prefix``, read at once, token by token at the end, in a chunk, and in a batch: float64[4, V]."""
+    """The logits after ``prefix``, read in four shapes of input: float64[4, V]."""
     ids = torch.tensor([prefix])
     rows = [model(ids, logits_to_keep=1).logits[0, -1]]
     for n_last in (1, min(8, len(prefix) - 1)):

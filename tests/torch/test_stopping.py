@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tokenloom.torch.stopping import StoppingText
 
 
-@given(st.lists(st.text(alphabet="ab", max_size=3)), st.lists(st.text(alphabet="ab", min_size=1, max_size=4), max_size=3))
+@given(
+    st.lists(st.text(alphabet="ab", max_size=3)), st.lists(st.text(alphabet="ab", min_size=1, max_size=4), max_size=3)
+)
 def test_equals_search_in_the_whole_text(pieces: list[str], stop: list[str]) -> None:
     text = StoppingText(stop)
     released = ""

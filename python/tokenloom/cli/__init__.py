@@ -1,7 +1,7 @@
 """Which command did the user type?
 
-``tokenloom`` and ``python -m tokenloom`` both call :func:`main`. The commands need the ``cli`` extra (click, rich); this
-module does not, so that a missing package is answered with the line that installs it.
+``tokenloom`` and ``python -m tokenloom`` both call :func:`main`. The commands need the ``cli`` extra (click, rich);
+this module does not, so that a missing package is answered with the line that installs it.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def demo(model: Path | None, max_new_tokens: int) -> None:
 
 
 def _default_model() -> Path:
-    from tokenloom.torch.load import cache_folder
+    from tokenloom.torch.loading import cache_folder
 
     path = cache_folder() / _DEFAULT
     if not path.is_file():

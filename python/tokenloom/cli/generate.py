@@ -24,11 +24,11 @@ __all__ = ["generate"]
 @click.option("--file", "files", type=click.File("r", encoding="utf-8"), multiple=True, help="One prompt a line.")
 @click.option("--raw", is_flag=True, help="Continue the prompts as they are, without the model's chat template.")
 @click.option("-n", "--max-new-tokens", type=click.IntRange(0), default=128, show_default=True)
-@click.option("--draft", is_flag=True, help="Draft from repeats in the prompt and the answer: same tokens, fewer passes.")
-@click.option("--json-schema", "schema", type=click.File("r", encoding="utf-8"), help="Answers are JSON of this schema.")
+@click.option("--draft", is_flag=True, help="Draft from repeats in prompt and answer: same tokens, fewer passes.")
+@click.option("--json-schema", "schema", type=click.File("r", encoding="utf-8"), help="Answers follow this schema.")
 @click.option("--regex", help="Answers match this regular expression as a whole.")
 @click.option("--predicate", metavar="MODULE:FUNCTION", help="Python function (prefix: bytes) -> bool.")
-@click.option("--method", type=click.Choice(["mask", "check", "awrs"]), help="Default: awrs for --predicate, else mask.")
+@click.option("--method", type=click.Choice(["mask", "check", "awrs"]), help="Default: see below.")
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--top-k", type=click.IntRange(0), default=0, help="0 keeps all.")
 @click.option("--top-p", type=click.FloatRange(0, 1), default=1.0, help="1 keeps all.")
@@ -60,7 +60,8 @@ def generate(
     """Answer PROMPTS with MODEL, a Hugging Face folder or a .gguf file.
 
     Prompts are arguments, lines of files, or lines of stdin where there are neither. Answers may be drafted (--draft)
-    and constrained (--json-schema, --regex or --predicate); what that cost is told on stderr.
+    and constrained (--json-schema, --regex or --predicate); what that cost is told on stderr. A predicate is applied by
+    awrs, or by check where the temperature is 0; the others by mask.
     """
     texts = [*prompts, *(line.rstrip("\n") for file in files for line in file if line.strip())]
     if not texts:
@@ -83,7 +84,7 @@ def generate(
             max_new_tokens=max_new_tokens,
             drafter=tl.draft.Suffix() if draft else None,
             constraint=_constraint(tokenizer, schema, regex, predicate),
-            method=method or ("awrs" if predicate else "mask"),
+            method=method or _method(predicate, temperature),
             params=rules,
             seed=seed,
             stop=stop,
@@ -96,6 +97,12 @@ def generate(
         else:
             click.echo(answer.text)
             click.echo(_cost(answer), err=True)
+
+
+def _method(predicate: str | None, temperature: float) -> str:
+    if predicate is None:
+        return "mask"
+    return "awrs" if temperature > 0 else "check"
 
 
 def _constraint(tokenizer: Any, schema: Any, regex: str | None, predicate: str | None) -> Any:

@@ -1,7 +1,7 @@
 """What does the whole library do on a real model and real text?
 
-``tokenloom demo`` runs the six parts below, one file each. Every part prints what it saw and says whether its own check
-held: same tokens with and without drafts, valid JSON, a true predicate, a healed prompt, fewer tokens for the same text.
+``tokenloom demo`` runs the parts below, one file each. Every part prints what it saw and says whether its own check
+held: same tokens with and without drafts, valid JSON, a true predicate, a healed prompt, fewer tokens for one text.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def run(model: Path, console: Console, max_new_tokens: int = 64) -> bool:
     start = time.perf_counter()
     with console.status(f"loading {model.name}"):
         setting = Setting.load(model, console, max_new_tokens)
-    console.print(f"{model.name}: {setting.model.num_parameters():,} parameters, {setting.tokenizer.vocab_size:,} tokens")
+    console.print(
+        f"{model.name}: {setting.model.num_parameters():,} parameters, {setting.tokenizer.vocab_size:,} tokens"
+    )
     failed = []
     for letter, (title, show) in _PARTS.items():
         console.print()

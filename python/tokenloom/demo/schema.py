@@ -20,7 +20,12 @@ _SCHEMA: dict[str, Any] = {
     "properties": {
         "name": {"type": "string", "maxLength": 24},
         "born": {"type": "integer", "minimum": 1000, "maximum": 2100},
-        "subjects": {"type": "array", "items": {"enum": ["mathematics", "poetry", "computing", "music"]}, "minItems": 2, "maxItems": 2},
+        "subjects": {
+            "type": "array",
+            "items": {"enum": ["mathematics", "poetry", "computing", "music"]},
+            "minItems": 2,
+            "maxItems": 2,
+        },
     },
     "required": ["name", "born", "subjects"],
     "additionalProperties": False,

@@ -55,9 +55,7 @@ class Setting:
     def progress(self, title: str, n_steps: int) -> Iterator[Callable[..., None]]:
         """A bar that each call of the yielded function moves by one step; nothing is drawn off a terminal."""
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(
-            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
-        ) as progress:
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             task = progress.add_task(title, total=n_steps)
             yield lambda *_: progress.advance(task)
 

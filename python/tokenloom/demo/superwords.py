@@ -43,7 +43,8 @@ def show(setting: Setting) -> bool:
 
 
 def _bytes_per_token(tokenizer: Any, texts: list[str]) -> float:
-    return sum(len(text.encode()) for text in texts) / sum(tokenizer.count(text) for text in texts)
+    n_tokens = sum(int(tokenizer.count(text)) for text in texts)
+    return sum(len(text.encode()) for text in texts) / n_tokens
 
 
 def _superwords(tokenizer: Any) -> list[str]:

@@ -1,24 +1,49 @@
 """How does tokenloom plug into PyTorch decoders?
 
 The only package here that imports torch. :func:`generate` is the decoding loop; :func:`load` reads a model and its
-tokenizer from one folder or one GGUF file; :func:`chat_prompt` asks a chat model in its own words.
+tokenizer from one folder or one GGUF file; :func:`chat_prompt` asks a chat model in its own words. These three need
+transformers too, and import it when they are first used.
 """
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from tokenloom.errors import MissingDependencyError
 
-try:
-    import torch as _torch  # noqa: F401
-    import transformers as _transformers  # noqa: F401
-except ImportError as error:
-    raise MissingDependencyError(
-        f"tokenloom.torch needs the package {error.name!r}, which is not installed\nhint: pip install tokenloom[torch]"
-    ) from error
-
-from tokenloom.torch.chat import chat_prompt
-from tokenloom.torch.generate import generate
-from tokenloom.torch.load import load
-from tokenloom.torch.result import Generation, Stats
+if TYPE_CHECKING:
+    from tokenloom.torch.chat import chat_prompt
+    from tokenloom.torch.loading import load
+    from tokenloom.torch.loop import generate
+    from tokenloom.torch.result import Generation, Stats
 
 __all__ = ["Generation", "Stats", "chat_prompt", "generate", "load"]
+
+_HOME = {"Generation": "result", "Stats": "result", "chat_prompt": "chat", "generate": "loop", "load": "loading"}
+
+
+def _require(package: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"tokenloom.torch needs the package {error.name!r}, which is not installed\n"
+            "hint: pip install tokenloom[torch]"
+        ) from error
+
+
+_require("torch")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tokenloom.torch' has no attribute {name!r}")
+    _require("transformers")
+    value = getattr(importlib.import_module(f"tokenloom.torch.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

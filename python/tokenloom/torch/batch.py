@@ -1,4 +1,4 @@
-"""Which columns of the key-value cache belong to which prompt, when prompts of a batch accept different numbers of drafts?
+"""Which columns of the key-value cache belong to which prompt, when each accepts another number of drafts?
 
 A step feeds every row a block of tokens, padded on the right to the longest one. Causal attention keeps padding out of
 the row's own logits, and after the step the caller says how many tokens of each block are kept. Columns that no row
@@ -43,7 +43,7 @@ class Batch:
         self._model = model
         self._takes_positions = "position_ids" in parameters
         self._takes_columns = "logits_to_keep" in parameters
-        self._cache = DynamicCache()
+        self._cache: Any = DynamicCache()
         self._used = torch.zeros((n_rows, 0), dtype=torch.bool)
         self._fed: list[int] = []
 
@@ -53,7 +53,7 @@ class Batch:
         return self._used.shape[1]
 
     def feed(self, blocks: Sequence[Sequence[int]], n_logits: Sequence[int]) -> torch.Tensor:
-        """Append ``blocks[i]`` to row ``i`` and return what the model says after the last ``n_logits[i]`` of its tokens.
+        """Append ``blocks[i]`` to row ``i`` and return the logits after the last ``n_logits[i]`` of its tokens.
 
         Returns:
             Logits float32[sum(n_logits), V] on the CPU, row by row in the order of the tokens.

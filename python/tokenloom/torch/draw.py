@@ -1,16 +1,17 @@
 """Which tokens are drawn from the logits of one step?
 
 A row brings the logits after its last committed token and after each token of its chain. Every token is drawn with the
-randomness of (seed, absolute position), as it would be without a chain; the chain is accepted as far as the draws repeat
-it. That is walk verification for a draft without probabilities of its own: lossless, and no lossless rule accepts more.
+randomness of (seed, absolute position), as it would be without a chain; the chain is accepted as far as the draws
+repeat it. That is walk verification for a draft without probabilities of its own: lossless, and no lossless rule
+accepts more.
 
 Under a constraint:
 
 - ``mask``: the constraint's mask is applied before the sampling rules.
 - ``check``: draw without the constraint, then put the token to it; a refused token is struck out and the draw repeated
-  with the same randomness. Without truncation rules this gives the same tokens as ``mask``, because the winner of a race
-  among all tokens, if allowed, also wins the race among the allowed ones. With top-k, top-p and the like the first draw
-  is truncated before the constraint is asked, as in llama.cpp.
+  with the same randomness. Without truncation rules this gives the same tokens as ``mask``, because the winner of a
+  race among all tokens, if allowed, also wins the race among the allowed ones. With top-k, top-p and the like the
+  first draw is truncated before the constraint is asked, as in llama.cpp.
 - ``awrs``: adaptive weighted rejection sampling (Lipkin et al., 2025): few checks, and a log weight that makes up for
   the mass that was refused.
 """
@@ -77,23 +78,15 @@ def _draw_together(
     rows: Sequence[Row], logits: NDArray[np.float32], parts: list[slice], broken: NDArray[np.bool_]
 ) -> list[Drawn]:
     masks, empty = _masks(rows)
-    usable = np.where(broken[:, None], np.float32(0), logits) if broken.any() else logits
-    tokens = np.zeros(len(logits), dtype=np.int64)
-    logprobs = np.zeros(len(logits), dtype=np.float64)
-    for params in dict.fromkeys(row.params for row in rows):
-        at = np.concatenate(
-            [np.arange(part.start, part.stop) for row, part in zip(rows, parts, strict=True) if row.params == params]
-        )
-        seeds = np.concatenate([np.full(len(row.chain) + 1, row.seed, np.uint64) for row in rows if row.params == params])
-        places = np.concatenate(
-            [row.position + np.arange(len(row.chain) + 1, dtype=np.int64) for row in rows if row.params == params]
-        )
-        sampled = sample.sample(
-            usable[at], params, seeds=seeds, positions=places, mask=None if masks is None else masks[at]
-        )
-        tokens[at], logprobs[at] = sampled.tokens, sampled.logprobs
+    sampled = sample.sample(
+        logits,
+        [row.params for row in rows for _ in range(len(row.chain) + 1)],
+        seeds=np.concatenate([np.full(len(row.chain) + 1, row.seed, np.uint64) for row in rows]),
+        positions=np.concatenate([row.position + np.arange(len(row.chain) + 1) for row in rows]),
+        mask=masks,
+    )
     return [
-        _walk(row, logits[part], tokens[part], logprobs[part], broken[part], empty[part])
+        _walk(row, logits[part], sampled.tokens[part], sampled.logprobs[part], broken[part], empty[part])
         for row, part in zip(rows, parts, strict=True)
     ]
 
@@ -105,14 +98,14 @@ def _masks(rows: Sequence[Row]) -> tuple[NDArray[np.int32] | None, NDArray[np.bo
     masks = np.stack([mask for row in rows for mask in row.masks])
     empty = ~masks.any(axis=1)
     masks[empty] = -1
-    return masks, empty
+    return masks, np.asarray(empty)
 
 
 def _walk(
     row: Row,
     logits: NDArray[np.float32],
     tokens: NDArray[np.int64],
-    logprobs: NDArray[np.float64],
+    logprobs: NDArray[np.float32],
     broken: NDArray[np.bool_],
     empty: NDArray[np.bool_],
 ) -> Drawn:
@@ -171,7 +164,8 @@ def _sample_one(row: Row, logits: NDArray[np.float32], position: int, mask: NDAr
 
 
 def _draw_awrs(row: Row, gate: Gate, logits: NDArray[np.float32], position: int) -> tuple[int, float, float]:
-    logprobs = sample.log_probs(logits[None], row.params)[0]
+    with np.errstate(divide="ignore"):
+        logprobs = np.log(sample.distribution(logits[None], row.params)[0])
     token, log_weight, _ = control.awrs(logprobs, gate, sample.Rng(row.seed, position))
     if token < 0:
         return -1, -np.inf, -np.inf

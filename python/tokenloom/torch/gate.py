@@ -1,8 +1,8 @@
 """Which tokens may come next, end tokens included?
 
-A constraint speaks about text; whether the text may end is its ``is_accepting``. The gate joins the two: an end token is
-allowed exactly where the constraint accepts, whatever the constraint thinks of that token's bytes. It also counts every
-token it was asked about.
+A constraint speaks about text; whether the text may end is its ``is_accepting``. The gate joins the two: an end token
+is allowed exactly where the constraint accepts, whatever the constraint thinks of that token's bytes. It also counts
+every token it was asked about.
 """
 
 from __future__ import annotations
@@ -55,9 +55,15 @@ class Gate:
         words = self._state.mask()
         if words is None:
             return pack(self.check_many(np.arange(self._n_tokens, dtype=np.uint32)))
-        packed = np.array(words, dtype=np.int32)
+        # As wide as the logits that are drawn from, which may be wider or narrower than the constraint's vocabulary.
+        packed = np.zeros(-(-self._n_tokens // 32), dtype=np.int32)
+        n_words = min(len(packed), len(words))
+        packed[:n_words] = np.asarray(words)[:n_words]
+        if spare := -self._n_tokens % 32:
+            packed.view(np.uint32)[-1] &= np.uint32(0xFFFF_FFFF >> spare)
         for token in self._eos:
-            set_bit(packed, token, bool(self._state.is_accepting()))
+            if token < self._n_tokens:
+                set_bit(packed, token, self.is_accepting())
         return packed
 
     def is_accepting(self) -> bool:

@@ -117,9 +117,7 @@ def _open(path: Path) -> Any:
 def _metadata(reader: Any) -> dict[str, Any]:
     from gguf import GGUFValueType
 
-    return {
-        key: field.contents() for key, field in reader.fields.items() if field.types[:1] != [GGUFValueType.ARRAY]
-    }
+    return {key: field.contents() for key, field in reader.fields.items() if field.types[:1] != [GGUFValueType.ARRAY]}
 
 
 def _config(metadata: dict[str, Any], tensors: set[str]) -> dict[str, Any]:

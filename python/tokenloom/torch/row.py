@@ -1,8 +1,8 @@
 """What does one prompt of a batch remember between two steps?
 
-Its tokens, the drafter's stream, the constraint's state and the text so far. A step plans a chain of drafted tokens, the
-model reads what it has not seen yet (``pending``) and the chain, and the drawn tokens are accepted one by one, so an end
-token or a stop string in the middle of an accepted chain ends the text right there.
+Its tokens, the drafter's stream, the constraint's state and the text so far. A step plans a chain of drafted tokens,
+the model reads what it has not seen yet (``pending``) and the chain, and the drawn tokens are accepted one by one, so
+an end token or a stop string in the middle of an accepted chain ends the text right there.
 """
 
 from __future__ import annotations

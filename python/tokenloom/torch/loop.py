@@ -93,7 +93,7 @@ def generate(
     params_each = _one_each(Params(temperature=0.0) if params is None else params, Params, len(ids), "params")
     seeds = _one_each(seed, (int, np.integer), len(ids), "seed")
     ends = _ends(model, eos)
-    n_vocab = min(int(tokenizer.vocab_size), int(model.get_output_embeddings().weight.shape[0]))
+    n_vocab = min(int(tokenizer.vocab_size), int(model.config.get_text_config(decoder=True).vocab_size))
     rows = [
         Row(
             index,
@@ -162,8 +162,9 @@ def _encode(tokenizer: Any, prompts: Any) -> list[list[int]]:
 
 
 def _check_prompts(model: Any, prompts: list[list[int]], n_new: int) -> None:
-    n_rows = int(model.get_input_embeddings().weight.shape[0])
-    limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    config = model.config.get_text_config(decoder=True)
+    n_rows = int(config.vocab_size)
+    limit = getattr(config, "max_position_embeddings", None)
     for index, ids in enumerate(prompts):
         if not ids:
             raise ArrayError(

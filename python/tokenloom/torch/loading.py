@@ -51,15 +51,16 @@ def load(path: str | Path, *, cache: str | Path | None = None, dtype: torch.dtyp
     else:
         raise FormatError(f"expected a .gguf file or a folder with config.json, found neither at {path}")
     with _without_bars():
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
     return model.eval(), tokenizer
 
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
     """Loading takes a second; transformers' bars for it would also be drawn in a pipe."""
-    from transformers.utils import logging
+    import transformers
 
+    logging: Any = transformers.utils.logging
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
