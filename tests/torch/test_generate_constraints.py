@@ -19,7 +19,7 @@ def no_vowel(prefix: bytes) -> bool:
 
 
 def run(model: Any, tokenizer: Any, constraint: Any, prompts: Any = "the cat and", **options: Any) -> list[Any]:
-    options = {"max_new_tokens": 24, "params": WARM, "seed": 11} | options
+    options = {"max_new_tokens": 12, "params": WARM, "seed": 11} | options
     return tl.torch.generate(model, tokenizer, prompts, constraint=constraint, **options)
 
 

@@ -10,7 +10,6 @@ import itertools
 import json
 import pydoc_data.topics
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,14 @@ SEED = 2024
 
 
 @pytest.fixture(scope="module")
-def smol(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+def smol(smollm2_gguf: Path) -> tuple[Any, Any]:
     return tl.torch.load(smollm2_gguf)
 
 
 @pytest.fixture(scope="module")
 def eight() -> list[dict[str, str]]:
-    prompts: list[dict[str, str]] = json.loads(files("tokenloom.demo").joinpath("prompts.json").read_text("utf-8"))
+    path = Path(tl.__file__).parent / "demo" / "prompts.json"
+    prompts: list[dict[str, str]] = json.loads(path.read_text("utf-8"))
     return prompts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -50,7 +51,7 @@ def decode(tokenizer: Path, ids: tuple[int, ...], skip_special: bool) -> None:
         click.echo()
 
 
-def _load(path: Path):  # type: ignore[no-untyped-def]
+def _load(path: Path) -> Any:
     from tokenloom import Tokenizer
 
     return Tokenizer.from_pretrained(str(path)) if path.is_dir() else Tokenizer.from_file(str(path))

@@ -16,7 +16,9 @@ __all__ = ["COMMANDS", "program"]
 
 # name of the command: "module:function"
 COMMANDS: dict[str, str] = {
+    "decode": "tokenloom.cli.encode:decode",
     "demo": "tokenloom.cli.demo:demo",
+    "encode": "tokenloom.cli.encode:encode",
     "generate": "tokenloom.cli.generate:generate",
 }
 

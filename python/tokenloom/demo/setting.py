@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ class Setting:
 
     def prompts(self) -> list[Prompt]:
         """The eight prompts that ship with the package."""
-        text = files("tokenloom.demo").joinpath("prompts.json").read_text(encoding="utf-8")
+        text = Path(__file__).with_name("prompts.json").read_text(encoding="utf-8")
         return [Prompt(**record) for record in json.loads(text)]
 
     def ask(self, text: str) -> str:
