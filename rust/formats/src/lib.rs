@@ -1,2 +1,26 @@
 //! How does an untrusted file become a tokenizer, and a tokenizer a file?
+//!
+//! Every parser takes bytes (a GGUF file: a reader, of which only the metadata is read) and returns the plain
+//! [`TokenizerSpec`](tokenloom_tokenize::spec::TokenizerSpec); nothing here opens files. Files are hostile until shown
+//! otherwise: every size is checked against [`limits`] before memory is reserved, time and memory are linear in the
+//! input, and every failure is a [`FormatError`] that names the format, the place and the reason. What a file asks for
+//! and this crate cannot do exactly is [`FormatErrorKind::Unsupported`], never an approximation.
 #![forbid(unsafe_code)]
+
+mod bpe_model;
+pub mod byte_chars;
+mod dialect;
+mod error;
+pub mod gguf;
+mod gguf_pre;
+mod gguf_reader;
+mod json_value;
+mod kind;
+pub mod limits;
+mod pipeline;
+pub mod tiktoken;
+pub mod tokenizer_json;
+pub mod write;
+
+pub use error::{FormatError, FormatErrorKind};
+pub use kind::Kind;

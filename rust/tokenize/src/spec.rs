@@ -82,7 +82,7 @@ pub enum Pretokenizer {
 /// The pattern of a [`Pretokenizer::Split`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SplitPattern {
-    /// A regular expression (Oniguruma's reading).
+    /// A regular expression as the `fancy-regex` crate reads it; formats with another dialect translate.
     Regex(String),
     /// A string matched as it is.
     Literal(String),

@@ -1,0 +1,361 @@
+//! Which tokens and merges does the model of a `tokenizer.json` hold?
+//!
+//! The vocabulary (up to millions of keys) and the merges go straight from the JSON reader into flat buffers: one text
+//! arena, spans into it, and a hash table of spans. Merges are resolved by *string*, as the format defines them, after
+//! the whole model is read (the keys may come in any order): left and right must be tokens, and so must their
+//! concatenation. Time is linear in the file; memory is about twice its size.
+
+use std::fmt;
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use tokenloom_tokenize::spec::Merge;
+
+use crate::error::FormatErrorKind;
+use crate::json_value::{Slot, Value, ValueSeed};
+use crate::limits;
+
+/// The strings of the vocabulary and their ids.
+#[derive(Debug, Default)]
+pub(crate) struct Vocab {
+    arena: String,
+    /// `(start, length, id)` in file order.
+    entries: Vec<(u32, u32, u32)>,
+    by_text: HashTable<u32>,
+    /// One bit per id that is taken.
+    seen: Vec<u64>,
+}
+
+impl Vocab {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.entries.iter().map(|&entry| (self.text(entry), entry.2))
+    }
+
+    pub(crate) fn id(&self, text: &str) -> Option<u32> {
+        let hash = FxBuildHasher.hash_one(text);
+        let index = self.by_text.find(hash, |&index| self.text(self.entries[index as usize]) == text)?;
+        Some(self.entries[*index as usize].2)
+    }
+
+    pub(crate) fn is_taken(&self, id: u32) -> bool {
+        self.seen.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
+    }
+
+    fn text(&self, (start, length, _): (u32, u32, u32)) -> &str {
+        &self.arena[start as usize..(start + length) as usize]
+    }
+
+    fn insert(&mut self, text: &str, id: u64) -> Result<(), FormatErrorKind> {
+        check_length("bytes in one token", text.len() as u64, limits::TOKEN_BYTES * 2)?;
+        check_length("tokens", self.entries.len() as u64 + 1, limits::TOKENS)?;
+        if id >= limits::TOKEN_IDS {
+            return Err(FormatErrorKind::TooLarge {
+                what: "as token id",
+                found: id,
+                limit: limits::TOKEN_IDS - 1,
+            });
+        }
+        let id = id as u32;
+        if self.is_taken(id) {
+            return Err(FormatErrorKind::DuplicateId { id });
+        }
+        if self.id(text).is_some() {
+            return Err(FormatErrorKind::DuplicateToken { token: text.into() });
+        }
+        if self.seen.len() <= id as usize / 64 {
+            self.seen.resize(id as usize / 64 + 1, 0);
+        }
+        self.seen[id as usize / 64] |= 1 << (id % 64);
+        let index = self.entries.len() as u32;
+        self.entries.push((self.arena.len() as u32, text.len() as u32, id));
+        self.arena.push_str(text);
+        let Self { arena, entries, by_text, .. } = self;
+        let text_of = |index: u32| {
+            let (start, length, _) = entries[index as usize];
+            &arena[start as usize..(start + length) as usize]
+        };
+        by_text.insert_unique(FxBuildHasher.hash_one(text), index, |&other| {
+            FxBuildHasher.hash_one(text_of(other))
+        });
+        Ok(())
+    }
+}
+
+fn check_length(what: &'static str, found: u64, limit: u64) -> Result<(), FormatErrorKind> {
+    if found > limit { Err(FormatErrorKind::TooLarge { what, found, limit }) } else { Ok(()) }
+}
+
+/// The merges as text: both parts lie behind each other in the arena.
+#[derive(Debug, Default)]
+pub(crate) struct MergeTexts {
+    arena: String,
+    /// `(start, length of the left part, length of both)`.
+    spans: Vec<(u32, u32, u32)>,
+}
+
+impl MergeTexts {
+    fn push(&mut self, left: &str, right: &str) -> Result<(), FormatErrorKind> {
+        check_length("merges", self.spans.len() as u64 + 1, limits::MERGES)?;
+        let both = (left.len() + right.len()) as u64;
+        check_length("bytes in one merge", both, limits::TOKEN_BYTES * 2)?;
+        self.spans.push((self.arena.len() as u32, left.len() as u32, both as u32));
+        self.arena.push_str(left);
+        self.arena.push_str(right);
+        Ok(())
+    }
+
+    /// The merges by id. The error comes with the index of the merge.
+    pub(crate) fn resolve(&self, vocab: &Vocab) -> Result<Vec<Merge>, FormatErrorKind> {
+        let mut merges = Vec::with_capacity(self.spans.len());
+        let mut seen: HashTable<(u32, u32)> = HashTable::with_capacity(self.spans.len());
+        for (index, &(start, n_left, n_both)) in self.spans.iter().enumerate() {
+            let both = &self.arena[start as usize..(start + n_both) as usize];
+            let (left, right) = both.split_at(n_left as usize);
+            let id = |text: &str| {
+                vocab.id(text).ok_or_else(|| FormatErrorKind::UnknownMergeToken { index, token: text.into() })
+            };
+            let merge = Merge { left: id(left)?, right: id(right)?, result: id(both)? };
+            if left.is_empty() || right.is_empty() {
+                return Err(FormatErrorKind::CyclicMerge { index });
+            }
+            let pair = (merge.left, merge.right);
+            let hash = FxBuildHasher.hash_one(pair);
+            if seen.find(hash, |&other| other == pair).is_some() {
+                return Err(FormatErrorKind::DuplicateMerge { index });
+            }
+            seen.insert_unique(hash, pair, |other| FxBuildHasher.hash_one(other));
+            merges.push(merge);
+        }
+        Ok(merges)
+    }
+}
+
+/// The `model` object: its lists, and every other field as a small value.
+#[derive(Debug, Default)]
+pub(crate) struct ModelParts {
+    pub(crate) fields: Vec<(Box<str>, Value)>,
+    pub(crate) vocab: Option<Vocab>,
+    pub(crate) merges: Option<MergeTexts>,
+    /// The vocabulary is a list, as in Unigram models; its entries are not kept.
+    pub(crate) vocab_is_list: bool,
+}
+
+pub(crate) struct ModelSeed<'a> {
+    pub(crate) slot: &'a mut Slot,
+}
+
+impl<'de> DeserializeSeed<'de> for ModelSeed<'_> {
+    type Value = ModelParts;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ModelParts, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ModelSeed<'_> {
+    type Value = ModelParts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object at model")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ModelParts, A::Error> {
+        let mut parts = ModelParts::default();
+        let mut n_left = limits::COMPONENT_VALUES;
+        let mut seen: Vec<String> = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if seen.contains(&key) {
+                return Err(self.slot.fail(FormatErrorKind::DuplicateKey { key: key.into() }, "model"));
+            }
+            if n_left == 0 {
+                let limit = limits::COMPONENT_VALUES;
+                let kind = FormatErrorKind::TooLarge { what: "fields of the model", found: limit + 1, limit };
+                return Err(self.slot.fail(kind, "model"));
+            }
+            match key.as_str() {
+                "vocab" => match map.next_value_seed(VocabSeed { slot: self.slot })? {
+                    Some(vocab) => parts.vocab = Some(vocab),
+                    None => parts.vocab_is_list = true,
+                },
+                "merges" => parts.merges = Some(map.next_value_seed(MergesSeed { slot: self.slot })?),
+                "type"
+                | "dropout"
+                | "unk_token"
+                | "continuing_subword_prefix"
+                | "end_of_word_suffix"
+                | "fuse_unk"
+                | "byte_fallback"
+                | "ignore_merges" => {
+                    let path = format!("model.{key}");
+                    let seed = ValueSeed { slot: self.slot, path: &path, n_left: &mut n_left };
+                    parts.fields.push((key.as_str().into(), map.next_value_seed(seed)?));
+                }
+                // The format's own reader ignores other keys too.
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            }
+            seen.push(key);
+        }
+        Ok(parts)
+    }
+}
+
+struct VocabSeed<'a> {
+    slot: &'a mut Slot,
+}
+
+impl<'de> DeserializeSeed<'de> for VocabSeed<'_> {
+    type Value = Option<Vocab>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Vocab>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for VocabSeed<'_> {
+    type Value = Option<Vocab>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of tokens and ids at model.vocab")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Vocab>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Vocab>, A::Error> {
+        let mut vocab = Vocab::default();
+        while let Some((text, id)) = map.next_entry::<TextCow<'de>, u64>()? {
+            vocab.insert(text.as_str(), id).map_err(|kind| self.slot.fail(kind, "model.vocab"))?;
+        }
+        Ok(Some(vocab))
+    }
+}
+
+struct MergesSeed<'a> {
+    slot: &'a mut Slot,
+}
+
+impl<'de> DeserializeSeed<'de> for MergesSeed<'_> {
+    type Value = MergeTexts;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<MergeTexts, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MergesSeed<'_> {
+    type Value = MergeTexts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of merges at model.merges")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<MergeTexts, A::Error> {
+        let mut merges = MergeTexts::default();
+        while seq.next_element_seed(OneMerge { slot: self.slot, merges: &mut merges })?.is_some() {}
+        Ok(merges)
+    }
+}
+
+/// `"left right"` or `["left", "right"]`.
+struct OneMerge<'a> {
+    slot: &'a mut Slot,
+    merges: &'a mut MergeTexts,
+}
+
+impl OneMerge<'_> {
+    fn fail<E: Error>(self, kind: FormatErrorKind) -> E {
+        let path = format!("model.merges[{}]", self.merges.spans.len());
+        self.slot.fail(kind, path)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for OneMerge<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneMerge<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a merge: a string or two strings")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        // Files made from a merges.txt may carry its header line.
+        if text.starts_with("#version") {
+            return Ok(());
+        }
+        match text.split_once(' ') {
+            Some((left, right)) if !right.contains(' ') => match self.merges.push(left, right) {
+                Ok(()) => Ok(()),
+                Err(kind) => Err(self.fail(kind)),
+            },
+            _ => Err(self.fail(FormatErrorKind::MalformedMerge { merge: text.into() })),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let malformed = || FormatErrorKind::MalformedMerge { merge: "an array of another length".into() };
+        let Some(left) = seq.next_element::<TextCow<'de>>()? else { return Err(self.fail(malformed())) };
+        let Some(right) = seq.next_element::<TextCow<'de>>()? else { return Err(self.fail(malformed())) };
+        if seq.next_element::<IgnoredAny>()?.is_some() {
+            return Err(self.fail(malformed()));
+        }
+        match self.merges.push(left.as_str(), right.as_str()) {
+            Ok(()) => Ok(()),
+            Err(kind) => Err(self.fail(kind)),
+        }
+    }
+}
+
+/// A string that borrows from the input unless it holds escapes.
+enum TextCow<'de> {
+    Borrowed(&'de str),
+    Owned(String),
+}
+
+impl TextCow<'_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Owned(text) => text,
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for TextCow<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = TextCow<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<TextCow<'de>, E> {
+                Ok(TextCow::Borrowed(text))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<TextCow<'de>, E> {
+                Ok(TextCow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}

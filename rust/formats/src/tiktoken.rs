@@ -1,0 +1,186 @@
+//! What does a tiktoken rank file mean, and what has to be added to make it a tokenizer?
+//!
+//! A line is a token in base64, a space and its rank, which is also its id. There are no merges: tiktoken joins any two
+//! adjacent parts whose bytes together are a token, lowest rank first and leftmost among equals. So every split of a
+//! token into two tokens is a merge, at the rank of the joined token. The file holds neither the split pattern nor the
+//! special tokens: both are arguments.
+//!
+//! Splitting costs the length of a token squared; [`limits::RANK_TOKEN_BYTES`] bounds it.
+
+use std::hash::BuildHasher;
+
+use base64::Engine;
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
+use tokenloom_tokenize::spec::{Merge, Pretokenizer, SplitBehavior, SplitPattern, TokenizerSpec};
+use tokenloom_vocab::{AddedToken, TokenId};
+
+use crate::error::{FormatError, FormatErrorKind};
+use crate::{Kind, limits};
+
+/// Tokens with their ranks, in file order.
+pub type Ranks = Vec<(Box<[u8]>, TokenId)>;
+
+fn error(path: impl Into<Box<str>>, kind: FormatErrorKind) -> FormatError {
+    FormatError::new(Kind::Tiktoken, path, kind)
+}
+
+/// Reads the lines of a rank file. Empty lines are skipped.
+///
+/// # Errors
+/// [`FormatError`] of [`Kind::Tiktoken`]: malformed lines, and the limits on file, tokens and ranks.
+pub fn parse_ranks(data: &[u8]) -> Result<Ranks, FormatError> {
+    let found = data.len() as u64;
+    if found > limits::RANK_FILE_BYTES {
+        let kind = FormatErrorKind::TooLarge { what: "bytes", found, limit: limits::RANK_FILE_BYTES };
+        return Err(error("", kind));
+    }
+    let mut ranks = Ranks::new();
+    let mut byte_offset = 0;
+    for (index, line) in data.split(|&byte| byte == b'\n').enumerate() {
+        let content = line.strip_suffix(b"\r").unwrap_or(line);
+        if !content.is_empty() {
+            let entry = parse_line(content).ok_or_else(|| {
+                error(format!("line {}", index + 1), FormatErrorKind::MalformedLine).at(byte_offset)
+            })?;
+            ranks.push(entry);
+        }
+        byte_offset += line.len() as u64 + 1;
+    }
+    Ok(ranks)
+}
+
+fn parse_line(line: &[u8]) -> Option<(Box<[u8]>, TokenId)> {
+    let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let (token, rank) = (words.next()?, words.next()?);
+    if words.next().is_some() || !rank.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let token = base64::engine::general_purpose::STANDARD.decode(token).ok()?;
+    let rank = std::str::from_utf8(rank).ok()?.parse().ok()?;
+    Some((token.into_boxed_slice(), rank))
+}
+
+/// The tokenizer that tiktoken builds from ranks, a split pattern and special tokens.
+///
+/// # Errors
+/// [`FormatError`] of [`Kind::Tiktoken`]: a token or an id given twice, an empty token, a byte that is no token, a
+/// limit.
+pub fn spec(
+    ranks: Ranks,
+    pattern: &str,
+    special_tokens: Vec<(String, TokenId)>,
+) -> Result<TokenizerSpec, FormatError> {
+    let merges = splits(&ranks)?;
+    let mut seen: HashTable<TokenId> = HashTable::with_capacity(ranks.len() + special_tokens.len());
+    let mut claim = |id: TokenId| {
+        if u64::from(id) >= limits::TOKEN_IDS {
+            let (found, limit) = (u64::from(id), limits::TOKEN_IDS - 1);
+            return Err(FormatErrorKind::TooLarge { what: "as token id", found, limit });
+        }
+        let hash = FxBuildHasher.hash_one(id);
+        if seen.find(hash, |&other| other == id).is_some() {
+            return Err(FormatErrorKind::DuplicateId { id });
+        }
+        seen.insert_unique(hash, id, |&other| FxBuildHasher.hash_one(other));
+        Ok(())
+    };
+    for (_, id) in &ranks {
+        claim(*id).map_err(|kind| error("ranks", kind))?;
+    }
+    let mut added_tokens = Vec::with_capacity(special_tokens.len());
+    for (content, id) in special_tokens {
+        let path = format!("special_tokens[{content:?}]");
+        claim(id).map_err(|kind| error(path.as_str(), kind))?;
+        let (found, limit) = (content.len() as u64, limits::TOKEN_BYTES);
+        if found == 0 || found > limit {
+            return Err(error(
+                path,
+                FormatErrorKind::TooLarge { what: "bytes in a special token", found, limit },
+            ));
+        }
+        added_tokens.push(AddedToken {
+            id,
+            content,
+            special: true,
+            normalized: false,
+            lstrip: false,
+            rstrip: false,
+            single_word: false,
+        });
+    }
+    added_tokens.sort_by_key(|token| token.id);
+    let mut tokens: Vec<(TokenId, Box<[u8]>)> = ranks.into_iter().map(|(token, id)| (id, token)).collect();
+    tokens.sort_unstable_by_key(|(id, _)| *id);
+    Ok(TokenizerSpec {
+        tokens,
+        merges,
+        rank_by_result: true,
+        // A piece that is a token is looked up first, whether or not merges reach it.
+        ignore_merges: true,
+        added_tokens,
+        pretokenizers: vec![
+            // tiktoken encodes the matches and drops the text between them.
+            Pretokenizer::Split {
+                pattern: SplitPattern::Regex(pattern.to_owned()),
+                behavior: SplitBehavior::Removed,
+                invert: true,
+            },
+            Pretokenizer::ByteLevel { add_prefix_space: false, use_regex: false },
+        ],
+        ..TokenizerSpec::default()
+    })
+}
+
+/// Every split of every token into two tokens, by the rank of the token; equal ranks by the ranks of the parts, which
+/// is the order that published conversions to `tokenizer.json` list them in.
+fn splits(ranks: &Ranks) -> Result<Vec<Merge>, FormatError> {
+    if ranks.len() as u64 > limits::TOKENS {
+        let kind =
+            FormatErrorKind::TooLarge { what: "tokens", found: ranks.len() as u64, limit: limits::TOKENS };
+        return Err(error("ranks", kind));
+    }
+    let hash_of = |bytes: &[u8]| FxBuildHasher.hash_one(bytes);
+    let mut by_bytes: HashTable<usize> = HashTable::with_capacity(ranks.len());
+    for (index, (token, id)) in ranks.iter().enumerate() {
+        let at = |kind| error(format!("rank {id}"), kind);
+        let (found, limit) = (token.len() as u64, limits::RANK_TOKEN_BYTES);
+        if found > limit {
+            return Err(at(FormatErrorKind::TooLarge { what: "bytes in one token", found, limit }));
+        }
+        if token.is_empty() {
+            return Err(at(FormatErrorKind::MalformedLine));
+        }
+        let hash = hash_of(token);
+        if by_bytes.find(hash, |&other| ranks[other].0 == *token).is_some() {
+            let token = String::from_utf8_lossy(token).into();
+            return Err(at(FormatErrorKind::DuplicateToken { token }));
+        }
+        by_bytes.insert_unique(hash, index, |&other| hash_of(&ranks[other].0));
+    }
+    let id_of = |bytes: &[u8]| {
+        by_bytes.find(hash_of(bytes), |&index| *ranks[index].0 == *bytes).map(|&index| ranks[index].1)
+    };
+    if let Some(byte) = (0..=255u8).find(|&byte| id_of(&[byte]).is_none()) {
+        return Err(error("ranks", FormatErrorKind::MissingByte { byte }));
+    }
+    let mut merges = Vec::with_capacity(ranks.len() * 2);
+    for (token, result) in ranks {
+        for at in 1..token.len() {
+            if let Some(left) = id_of(&token[..at])
+                && let Some(right) = id_of(&token[at..])
+            {
+                merges.push(Merge { left, right, result: *result });
+            }
+        }
+        if merges.len() as u64 > limits::MERGES {
+            let found = merges.len() as u64;
+            return Err(error(
+                "ranks",
+                FormatErrorKind::TooLarge { what: "splits", found, limit: limits::MERGES },
+            ));
+        }
+    }
+    merges.sort_unstable_by_key(|merge| (merge.result, merge.left, merge.right));
+    Ok(merges)
+}
