@@ -46,11 +46,14 @@ pub fn parse(reader: impl Read) -> Result<TokenizerSpec, FormatError> {
         return Err(unsupported("tokenizer.ggml.pre", "missing: the split pattern is unknown"));
     };
     let pre = pretokenizer_named(pre).ok_or_else(|| unsupported("tokenizer.ggml.pre", pre))?;
-    let tokens = Tokens::read(&metadata)?;
+    let mut tokens = Tokens::read(&metadata)?;
+    let merges = tokens.merges(&metadata)?;
+    tokens.share_merged(&merges);
     Ok(TokenizerSpec {
-        merges: tokens.merges(&metadata)?,
+        merges: tokens.reachable(merges),
         template: template(&metadata, pre.adds_bos)?,
         tokens: tokens.model,
+        decode_only: tokens.decode_only,
         added_tokens: tokens.added,
         ignore_merges: pre.ignore_merges,
         pretokenizers: pre.steps,
@@ -64,6 +67,7 @@ fn unsupported(key: &str, found: &str) -> FormatError {
 
 struct Tokens<'a> {
     model: Vec<(TokenId, Box<[u8]>)>,
+    decode_only: Vec<(TokenId, Box<[u8]>)>,
     added: Vec<AddedToken>,
     by_text: HashMap<&'a str, TokenId, FxBuildHasher>,
 }
@@ -84,7 +88,12 @@ impl<'a> Tokens<'a> {
             let kind = FormatErrorKind::LengthMismatch { expected: n_tokens, found: types.len() as u64 };
             return Err(error("tokenizer.ggml.token_type", kind));
         }
-        let mut tokens = Self { model: Vec::new(), added: Vec::new(), by_text: HashMap::default() };
+        let mut tokens = Self {
+            model: Vec::new(),
+            decode_only: Vec::new(),
+            added: Vec::new(),
+            by_text: HashMap::default(),
+        };
         for (index, text) in texts.iter().enumerate() {
             let path = || format!("{key}[{index}]");
             let (found, limit) = (text.len() as u64, limits::TOKEN_BYTES);
@@ -100,12 +109,11 @@ impl<'a> Tokens<'a> {
                 return Err(error(path(), FormatErrorKind::DuplicateToken { token: (*text).into() }));
             }
             match token_type {
-                NORMAL => {
-                    let bytes = byte_chars::bytes_of_text(text).unwrap_or_else(|| text.as_bytes().to_vec());
-                    tokens.model.push((id, bytes.into_boxed_slice()));
-                }
-                // Never produced from text, but an id that decodes.
-                UNUSED => tokens.model.push((id, text.as_bytes().into())),
+                NORMAL => match byte_chars::bytes_of_text(text) {
+                    Some(bytes) => tokens.model.push((id, bytes.into_boxed_slice())),
+                    None => tokens.decode_only.push((id, text.as_bytes().into())),
+                },
+                UNUSED => tokens.decode_only.push((id, text.as_bytes().into())),
                 CONTROL | USER_DEFINED | UNKNOWN if text.is_empty() => {}
                 CONTROL | USER_DEFINED | UNKNOWN => tokens.added.push(AddedToken {
                     id,
@@ -120,6 +128,30 @@ impl<'a> Tokens<'a> {
             }
         }
         Ok(tokens)
+    }
+
+    /// A token that is matched in the text and also made by a merge belongs to the model too.
+    fn share_merged(&mut self, merges: &[Merge]) {
+        let mut merged: Vec<TokenId> =
+            merges.iter().flat_map(|merge| [merge.left, merge.right, merge.result]).collect();
+        merged.sort_unstable();
+        merged.dedup();
+        for token in &self.added {
+            if merged.binary_search(&token.id).is_ok()
+                && let Some(bytes) = byte_chars::bytes_of_text(&token.content)
+            {
+                self.model.push((token.id, bytes.into_boxed_slice()));
+            }
+        }
+    }
+
+    /// Without the merges of strings that the byte mapping never produces: they apply to no text.
+    fn reachable(&self, mut merges: Vec<Merge>) -> Vec<Merge> {
+        let mut is_model = vec![false; self.by_text.len()];
+        self.model.iter().for_each(|(id, _)| is_model[*id as usize] = true);
+        merges
+            .retain(|merge| [merge.left, merge.right, merge.result].iter().all(|&id| is_model[id as usize]));
+        merges
     }
 
     fn merges(&self, metadata: &Metadata) -> Result<Vec<Merge>, FormatError> {

@@ -18,6 +18,7 @@ mod json_value;
 mod kind;
 pub mod limits;
 mod pipeline;
+pub mod state;
 pub mod tiktoken;
 pub mod tokenizer_json;
 pub mod write;

@@ -14,7 +14,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use tokenloom_tokenize::spec::TokenizerSpec;
+use tokenloom_tokenize::spec::{Merge, TokenizerSpec};
 use tokenloom_vocab::AddedToken;
 
 use crate::bpe_model::{ModelParts, ModelSeed, Vocab};
@@ -215,15 +215,15 @@ fn build(mut file: File, options: Options) -> Result<TokenizerSpec, FormatError>
         ..TokenizerSpec::default()
     };
     spec.added_tokens = added_tokens(&file.added_tokens, &model.vocab)?;
-    spec.merges = model.merges;
-    spec.tokens = model_tokens(&model.vocab, &spec.added_tokens, spec.ignore_merges)?;
+    sort_tokens(&model.vocab, &mut spec);
+    spec.merges = reachable(model.merges, &spec);
     model.unknown_policy.check(&spec)?;
     Ok(spec)
 }
 
 struct Model {
     vocab: Vocab,
-    merges: Vec<tokenloom_tokenize::spec::Merge>,
+    merges: Vec<Merge>,
     ignore_merges: bool,
     unknown_policy: UnknownPolicy,
 }
@@ -304,34 +304,32 @@ impl Model {
     }
 }
 
-type ModelTokens = Vec<(u32, Box<[u8]>)>;
-
-/// The model's tokens as bytes.
+/// Sorts the vocabulary into the model's tokens and those that only decode.
 ///
 /// A vocabulary string with a character that stands for no byte can never come out of the byte mapping, so text never
 /// becomes it; its bytes are its own UTF-8. If it is an added token, that entry alone says everything about it.
-fn model_tokens(
-    vocab: &Vocab,
-    added_tokens: &[AddedToken],
-    ignore_merges: bool,
-) -> Result<ModelTokens, FormatError> {
-    let mut added_ids: Vec<u32> = added_tokens.iter().map(|token| token.id).collect();
+fn sort_tokens(vocab: &Vocab, spec: &mut TokenizerSpec) {
+    let mut added_ids: Vec<u32> = spec.added_tokens.iter().map(|token| token.id).collect();
     added_ids.sort_unstable();
-    let mut tokens = Vec::with_capacity(vocab.len());
+    spec.tokens.reserve(vocab.len());
     for (text, id) in vocab.iter() {
         match byte_chars::bytes_of_text(text) {
-            Some(bytes) => tokens.push((id, bytes.into_boxed_slice())),
+            Some(bytes) => spec.tokens.push((id, bytes.into_boxed_slice())),
             None if added_ids.binary_search(&id).is_ok() => {}
-            // A pretoken equal to these bytes would become this token, which the format's reader never does.
-            None if ignore_merges => {
-                let component = format!("token {text:?} outside the byte alphabet with ignore_merges").into();
-                let kind = FormatErrorKind::Unsupported { component };
-                return Err(FormatError::new(Kind::TokenizerJson, "model.vocab", kind));
-            }
-            None => tokens.push((id, text.as_bytes().into())),
+            None => spec.decode_only.push((id, text.as_bytes().into())),
         }
     }
-    Ok(tokens)
+}
+
+/// Without the merges of strings that the byte mapping never produces: they apply to no text.
+fn reachable(mut merges: Vec<Merge>, spec: &TokenizerSpec) -> Vec<Merge> {
+    let mut ids: Vec<u32> = spec.tokens.iter().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    let is_dense = ids.last().is_none_or(|&last| last as usize + 1 == ids.len());
+    let is_token =
+        |id: u32| if is_dense { (id as usize) < ids.len() } else { ids.binary_search(&id).is_ok() };
+    merges.retain(|merge| [merge.left, merge.right, merge.result].into_iter().all(is_token));
+    merges
 }
 
 /// The added tokens with the ids that the format's reader gives them.

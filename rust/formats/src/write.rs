@@ -118,10 +118,15 @@ impl Texts {
                 None => vocabulary.push((*id, text)),
             }
         }
+        for (id, bytes) in &spec.decode_only {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            shared.insert(*id, false);
+            vocabulary.push((*id, text));
+        }
         for (index, merge) in spec.merges.iter().enumerate() {
             let is_changed = |id| shared.get(&id) == Some(&false);
             if [merge.left, merge.right, merge.result].into_iter().any(is_changed) {
-                let component = format!("merge {index} with an added token of other bytes").into();
+                let component = format!("merge {index} with a token whose string says other bytes").into();
                 return Err(error("merges", FormatErrorKind::Unsupported { component }));
             }
         }

@@ -3,12 +3,15 @@
 //! Each core error type implements [`Raise`]; binding code says `.map_err(raise)?`.
 
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyType};
+use pyo3::types::{IntoPyDict, PyDict, PyType};
+use tokenloom_formats::{FormatError as CoreFormatError, Kind};
 
 pyo3::import_exception!(tokenloom.errors, ArrayError);
 pyo3::import_exception!(tokenloom.errors, DistributionError);
 pyo3::import_exception!(tokenloom.errors, DraftError);
+pyo3::import_exception!(tokenloom.errors, FormatError);
 pyo3::import_exception!(tokenloom.errors, ParamsError);
+pyo3::import_exception!(tokenloom.errors, UnsupportedFeatureError);
 pyo3::import_exception!(tokenloom.errors, VocabError);
 
 /// A core error that knows its Python exception.
@@ -52,6 +55,25 @@ impl Raise for tokenloom_decode::draft::DraftError {
 impl Raise for tokenloom_decode::verify::VerifyError {
     fn into_py_err(self) -> PyErr {
         ArrayError::new_err(self.to_string())
+    }
+}
+
+impl Raise for CoreFormatError {
+    fn into_py_err(self) -> PyErr {
+        Python::attach(|py| {
+            let class = if self.is_unsupported() {
+                py.get_type::<UnsupportedFeatureError>()
+            } else {
+                py.get_type::<FormatError>()
+            };
+            let fields = PyDict::new(py);
+            let path = Some(self.path()).filter(|path| !path.is_empty());
+            let set = fields
+                .set_item("format", self.format().map(Kind::name))
+                .and_then(|()| fields.set_item("path", path))
+                .and_then(|()| fields.set_item("byte_offset", self.byte_offset()));
+            set.map_or_else(|error| error, |()| with_fields(class, &self.to_string(), fields))
+        })
     }
 }
 

@@ -6,6 +6,7 @@ mod bytelevel;
 mod control;
 mod draft;
 mod error;
+mod formats;
 mod gpu;
 mod sample;
 mod tokenizer;
@@ -23,6 +24,8 @@ mod _core {
     use crate::control::control;
     #[pymodule_export]
     use crate::draft::draft;
+    #[pymodule_export]
+    use crate::formats::formats;
     #[pymodule_export]
     use crate::gpu::gpu;
     #[pymodule_export]

@@ -11,6 +11,8 @@ use tokenloom_vocab::{AddedToken, TokenId};
 pub struct TokenizerSpec {
     /// The model's tokens (added tokens that are not in the model are only in `added_tokens`).
     pub tokens: Vec<(TokenId, Box<[u8]>)>,
+    /// Ids that decode to these bytes but that no text becomes: vocabulary strings outside a byte-level file's alphabet.
+    pub decode_only: Vec<(TokenId, Box<[u8]>)>,
     /// The merges in rank order.
     pub merges: Vec<Merge>,
     /// Merges with one result share one rank, so that the leftmost applies where two of them compete. This is the

@@ -97,7 +97,7 @@ impl Tokenizer {
     }
 }
 
-/// The model's tokens and the added ones in one table. An added token that names a model id replaces its bytes in
+/// The model's tokens, the added ones and those that only decode in one table. An added token that names a model id replaces its bytes in
 /// decoding, as its content is what `tokenizers` decodes.
 fn join(spec: &TokenizerSpec, table: &TokenTable) -> Result<TokenTable, BuildError> {
     let mut added: Vec<(TokenId, &[u8])> = Vec::with_capacity(spec.added_tokens.len());
@@ -113,5 +113,6 @@ fn join(spec: &TokenizerSpec, table: &TokenTable) -> Result<TokenTable, BuildErr
         return Err(BuildErrorKind::AddedTokenConflict { id: pair[0].0 }.into());
     }
     let model = table.iter().filter(|&(id, _)| added.binary_search_by_key(&id, |entry| entry.0).is_err());
-    Ok(TokenTable::new(model.chain(added.iter().copied()))?)
+    let decode_only = spec.decode_only.iter().map(|(id, bytes)| (*id, &**bytes));
+    Ok(TokenTable::new(model.chain(added.iter().copied()).chain(decode_only))?)
 }
