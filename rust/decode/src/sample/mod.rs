@@ -7,6 +7,7 @@
 //! Linear in the row for every rule and every input. Not here: penalties and biases, which change logits; other orders of
 //! the rules.
 
+mod arrivals;
 mod keep;
 mod math;
 mod noise;
@@ -16,6 +17,7 @@ mod row;
 mod rows;
 mod wide;
 
+pub use arrivals::{Arrival, Arrivals, LogProb};
 pub use params::{Params, ParamsError};
 pub use race::draw_weighted;
 pub use row::Status;
