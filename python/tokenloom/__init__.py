@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from tokenloom import draft, errors, sample, verify
+from tokenloom import control, draft, errors, sample, verify
 from tokenloom._core import VERSION as __version__
 from tokenloom.sample import Rng
 
-__all__ = ["Rng", "__version__", "compat", "draft", "errors", "sample", "torch", "verify"]
+__all__ = ["Rng", "__version__", "compat", "control", "draft", "errors", "sample", "torch", "verify"]
 
 _LAZY = ("compat", "torch")
 

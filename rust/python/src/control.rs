@@ -52,7 +52,9 @@ impl Check for PyCheck {
             let verdicts = many.bind(py).call1((tokens.to_vec().into_pyarray(py),))?;
             let verdicts: Vec<bool> = match verdicts.extract::<PyReadonlyArray1<'_, bool>>() {
                 Ok(array) => array.as_array().iter().copied().collect(),
-                Err(_) => verdicts.try_iter()?.map(|verdict| verdict?.is_truthy()).collect::<PyResult<_>>()?,
+                Err(_) => {
+                    verdicts.try_iter()?.map(|verdict| verdict?.is_truthy()).collect::<PyResult<_>>()?
+                }
             };
             if verdicts.len() == tokens.len() {
                 return Ok(verdicts);
