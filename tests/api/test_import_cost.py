@@ -15,7 +15,7 @@ import {module}
 print(json.dumps(sorted({{name.partition(".")[0] for name in set(sys.modules) - before}})))
 """
 
-# What a user of NumPy alone may import. `torch`, `compat` and `cli` ask for more, by name.
+# What a user of NumPy alone may import. `torch`, `cli` and `demo` ask for more, by name.
 LIGHT = ("tokenloom", "tokenloom.errors", "tokenloom.reference", "tokenloom.sample")
 
 
