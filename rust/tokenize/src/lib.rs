@@ -16,16 +16,26 @@
 #![deny(unsafe_code)]
 
 mod added;
+mod batch;
 pub mod bpe;
+mod canonical;
 mod decode;
 mod encode;
 mod error;
 mod normalize;
+mod offsets;
 pub mod pretokenize;
 pub mod spec;
+mod state;
+mod stream;
 mod tokenizer;
 pub mod train;
 
+pub use batch::Ragged;
+pub use canonical::CanonicalError;
 pub use encode::{AllowedSpecial, EncodeOptions, Scratch};
 pub use error::{BuildError, BuildErrorKind, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+pub use offsets::Encoding;
+pub use state::StateError;
+pub use stream::DecodeStream;
 pub use tokenizer::Tokenizer;

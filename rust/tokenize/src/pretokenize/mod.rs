@@ -7,7 +7,7 @@ pub(crate) mod class;
 mod generic;
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use generic::GenericPattern;
 
@@ -81,6 +81,19 @@ impl Pretokenizers {
 
     /// Calls `emit` with the pieces of `text`, from left to right. None is empty.
     pub(crate) fn for_each(&self, text: &str, mut emit: impl FnMut(Piece)) -> Result<(), EncodeError> {
+        let flow = self.try_for_each(text, |piece| {
+            emit(piece);
+            ControlFlow::Continue(())
+        });
+        flow.map(|_| ())
+    }
+
+    /// The same until `emit` breaks.
+    pub(crate) fn try_for_each(
+        &self,
+        text: &str,
+        emit: impl FnMut(Piece) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, EncodeError> {
         let mut pieces = vec![Piece { start: 0, end: text.len(), prefix_space: false }];
         for step in &self.steps {
             let mut next = Vec::new();
@@ -89,8 +102,10 @@ impl Pretokenizers {
             }
             pieces = next;
         }
-        pieces.into_iter().filter(|piece| piece.start < piece.end || piece.prefix_space).for_each(&mut emit);
-        Ok(())
+        Ok(pieces
+            .into_iter()
+            .filter(|piece| piece.start < piece.end || piece.prefix_space)
+            .try_for_each(emit))
     }
 }
 

@@ -1,0 +1,212 @@
+//! Which part of the input does each id stand for?
+//!
+//! Byte offsets tile the input: each span starts where the one before ended, also where a token cuts a character in
+//! two or the text was composed. Character offsets are those of Hugging Face `tokenizers`, peculiarities included: a
+//! token covers every character it touches, composed characters stand for the first of their parts, and with
+//! `trim_offsets` the white space at the ends of a token is left out. In bytes that are not UTF-8 every such byte
+//! counts as one character. O(n) time.
+
+use std::ops::{ControlFlow, Range};
+
+use tokenloom_vocab::TokenId;
+
+use crate::encode::{Part, Stretch};
+use crate::{EncodeError, EncodeOptions, Scratch, Tokenizer};
+
+/// Ids and what they stand for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoding {
+    /// The ids.
+    pub ids: Vec<TokenId>,
+    /// By id: start and end in bytes of the input.
+    pub byte_offsets: Vec<[i64; 2]>,
+    /// By id: start and end in characters of the input.
+    pub char_offsets: Vec<[i64; 2]>,
+}
+
+impl Tokenizer {
+    /// The ids of any bytes with their offsets. Template ids stand for nothing: `(0, 0)` in characters.
+    ///
+    /// # Errors
+    /// [`crate::EncodeErrorKind::Pattern`] if a split pattern gives up.
+    pub fn encode_with_offsets(
+        &self,
+        bytes: &[u8],
+        options: &EncodeOptions,
+    ) -> Result<Encoding, EncodeError> {
+        let mut writer = Writer::new(self, bytes);
+        let mut scratch = Scratch::default();
+        let template = &self.spec().template;
+        if options.add_special_tokens {
+            writer.push_template(&template.prefix, 0);
+        }
+        let mut ids = Vec::new();
+        let _never_broken = self.walk::<true>(bytes, &options.allowed_special, |part| {
+            if let Part::Piece { bytes, .. } | Part::Raw { bytes } = part {
+                ids.clear();
+                self.bpe().encode_piece(bytes, &mut ids, &mut scratch.bpe);
+            }
+            match part {
+                Part::Run { at, is_text } => writer.begin_run(at, is_text),
+                Part::Added { id, text, span, stretch: None } => {
+                    writer.push(id, span.clone(), (span.start, span.end - 1), Edges::of_text(text));
+                }
+                Part::Added { id, text, span, stretch: Some(stretch) } => {
+                    writer.push(
+                        id,
+                        stretch.source_span(span.clone()),
+                        stretch.source_ends(span),
+                        Edges::of_text(text),
+                    );
+                }
+                Part::Piece { span, prefix_space, stretch, .. } => {
+                    writer.push_piece(&ids, span, usize::from(prefix_space), stretch);
+                }
+                Part::Raw { .. } => writer.push_raw(&ids),
+            }
+            ControlFlow::Continue(())
+        })?;
+        if options.add_special_tokens {
+            writer.push_template(&template.suffix, bytes.len());
+        }
+        Ok(writer.encoding)
+    }
+}
+
+impl Stretch<'_> {
+    fn source_span(&self, span: Range<usize>) -> Range<usize> {
+        let span = self.normalized.source_span(span);
+        span.start + self.at..span.end + self.at
+    }
+
+    fn source_ends(&self, span: Range<usize>) -> (usize, usize) {
+        let (first, last) = self.normalized.source_ends(span);
+        (first + self.at, last + self.at)
+    }
+}
+
+/// How many spaces stand at the ends of a token, in characters, as the post-processor counts them.
+#[derive(Clone, Copy)]
+struct Edges {
+    leading: i64,
+    trailing: i64,
+}
+
+impl Edges {
+    /// Of a token of the model: space bytes only, since other white space has another face in its byte alphabet.
+    fn of_token(bytes: &[u8]) -> Self {
+        let space = |byte: &&u8| **byte == b' ';
+        Self {
+            leading: bytes.iter().take_while(space).count() as i64,
+            trailing: bytes.iter().rev().take_while(space).count() as i64,
+        }
+    }
+
+    /// Of an added token: any white space, and the face of the space byte.
+    fn of_text(text: &str) -> Self {
+        let space = |c: &char| c.is_whitespace() || *c == 'Ġ';
+        Self {
+            leading: text.chars().take_while(space).count() as i64,
+            trailing: text.chars().rev().take_while(space).count() as i64,
+        }
+    }
+}
+
+struct Writer<'a> {
+    tokenizer: &'a Tokenizer,
+    input: &'a [u8],
+    encoding: Encoding,
+    /// Start of the run in bytes and in characters, and whether it is text.
+    run: (usize, i64, bool),
+    /// A byte of the run and the characters of the run that start before it.
+    cursor: (usize, i64),
+    n_template: usize,
+}
+
+impl<'a> Writer<'a> {
+    fn new(tokenizer: &'a Tokenizer, input: &'a [u8]) -> Self {
+        let encoding = Encoding::default();
+        Self { tokenizer, input, encoding, run: (0, 0, true), cursor: (0, 0), n_template: 0 }
+    }
+
+    fn push_template(&mut self, ids: &[TokenId], at: usize) {
+        for &id in ids {
+            self.encoding.ids.push(id);
+            self.encoding.byte_offsets.push([at as i64; 2]);
+            self.encoding.char_offsets.push([0, 0]);
+        }
+        self.n_template += ids.len();
+    }
+
+    fn begin_run(&mut self, at: usize, is_text: bool) {
+        let first_char = self.run.1 + self.chars_before(at - self.run.0);
+        self.run = (at, first_char, is_text);
+        self.cursor = (0, 0);
+    }
+
+    /// How many characters of the run start before its byte `offset`. Moves a cursor, so that neighbours are cheap.
+    fn chars_before(&mut self, offset: usize) -> i64 {
+        if !self.run.2 {
+            return offset as i64;
+        }
+        let starts = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() as i64;
+        let (at, n_chars) = self.cursor;
+        let run = &self.input[self.run.0..];
+        let n_chars = if at <= offset {
+            n_chars + starts(&run[at..offset])
+        } else {
+            n_chars - starts(&run[offset..at])
+        };
+        self.cursor = (offset, n_chars);
+        n_chars
+    }
+
+    /// Adds the ids of a pretoken before which `n_prefix` spaces were put.
+    fn push_piece(&mut self, ids: &[TokenId], span: Range<usize>, n_prefix: usize, stretch: Stretch<'_>) {
+        let mut done = 0;
+        for &id in ids {
+            let token = self.tokenizer.table().bytes(id).unwrap_or_default();
+            let next = done + token.len();
+            let at = |offset: usize| (span.start + offset.saturating_sub(n_prefix)).min(span.end);
+            let bytes = at(done)..at(next);
+            // A space put in front stands for the character behind it.
+            let last = bytes.end.max(bytes.start + 1).min(stretch.normalized.text.len());
+            let ends = stretch.source_ends(bytes.start.min(last - 1)..last);
+            self.push(id, stretch.source_span(bytes), ends, Edges::of_token(token));
+            done = next;
+        }
+    }
+
+    /// Adds the ids of a run of bytes that belong to no character.
+    fn push_raw(&mut self, ids: &[TokenId]) {
+        let mut done = 0;
+        for &id in ids {
+            let token = self.tokenizer.table().bytes(id).unwrap_or_default();
+            let next = done + token.len();
+            self.push(id, done..next, (done, next - 1), Edges::of_token(token));
+            done = next;
+        }
+    }
+
+    /// Adds an id whose bytes and outermost bytes are given within the run.
+    fn push(&mut self, id: TokenId, bytes: Range<usize>, ends: (usize, usize), edges: Edges) {
+        let base = self.run.1;
+        // The character that holds a byte is the last one to start at or before it.
+        let first = base + self.chars_before(ends.0 + 1) - 1;
+        let last = base + self.chars_before(ends.1 + 1) - 1;
+        let mut span = [first, last + 1];
+        if self.tokenizer.spec().trim_offsets {
+            let is_first = self.encoding.ids.len() == self.n_template || span[0] == 0;
+            let keeps = is_first && self.tokenizer.spec().trim_keeps_first_space && edges.leading == 1;
+            if !keeps {
+                span[0] = (span[0] + edges.leading).min(span[1]);
+            }
+            if span[1] >= edges.trailing {
+                span[1] = (span[1] - edges.trailing).max(span[0]);
+            }
+        }
+        self.encoding.ids.push(id);
+        self.encoding.byte_offsets.push([(self.run.0 + bytes.start) as i64, (self.run.0 + bytes.end) as i64]);
+        self.encoding.char_offsets.push(span);
+    }
+}
