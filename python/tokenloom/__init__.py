@@ -8,11 +8,26 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from tokenloom import control, draft, errors, sample, verify
+from tokenloom import control, draft, errors, patterns, sample, tokenizer, verify
 from tokenloom._core import VERSION as __version__
 from tokenloom.sample import Rng
+from tokenloom.tokenizer import Ragged, Tokenizer
 
-__all__ = ["Rng", "__version__", "compat", "control", "draft", "errors", "sample", "torch", "verify"]
+__all__ = [
+    "Ragged",
+    "Rng",
+    "Tokenizer",
+    "__version__",
+    "compat",
+    "control",
+    "draft",
+    "errors",
+    "patterns",
+    "sample",
+    "tokenizer",
+    "torch",
+    "verify",
+]
 
 _LAZY = ("compat", "torch")
 

@@ -11,6 +11,10 @@ pyo3::import_exception!(tokenloom.errors, DistributionError);
 pyo3::import_exception!(tokenloom.errors, DraftError);
 pyo3::import_exception!(tokenloom.errors, FormatError);
 pyo3::import_exception!(tokenloom.errors, ParamsError);
+pyo3::import_exception!(tokenloom.errors, PatternError);
+pyo3::import_exception!(tokenloom.errors, SpecialTokenError);
+pyo3::import_exception!(tokenloom.errors, TokenloomError);
+pyo3::import_exception!(tokenloom.errors, UnknownTokenError);
 pyo3::import_exception!(tokenloom.errors, UnsupportedFeatureError);
 pyo3::import_exception!(tokenloom.errors, VocabError);
 
@@ -36,6 +40,11 @@ pub(crate) fn array_error(py: Python<'_>, argument: &str, expected: &str, found:
     let message = format!("expected {argument} to be {expected}, found {found}");
     let fields = [("argument", argument), ("expected", expected), ("found", found)];
     with_fields(py.get_type::<ArrayError>(), &message, fields)
+}
+
+/// An id or bytes that are no token.
+pub(crate) fn unknown_token<'py>(py: Python<'py>, message: &str, token: impl IntoPyObject<'py>) -> PyErr {
+    with_fields(py.get_type::<UnknownTokenError>(), message, [("token", token)])
 }
 
 impl Raise for tokenloom_decode::dist::DistError {
@@ -92,5 +101,60 @@ impl Raise for tokenloom_decode::sample::ParamsError {
 impl Raise for tokenloom_decode::sample::RowsError {
     fn into_py_err(self) -> PyErr {
         ArrayError::new_err(self.to_string())
+    }
+}
+
+impl Raise for tokenloom_tokenize::BuildError {
+    fn into_py_err(self) -> PyErr {
+        let message = self.to_string();
+        match self.kind() {
+            tokenloom_tokenize::BuildErrorKind::Pattern { pattern, .. } => Python::attach(|py| {
+                with_fields(py.get_type::<PatternError>(), &message, [("pattern", &**pattern)])
+            }),
+            _ => VocabError::new_err(message),
+        }
+    }
+}
+
+impl Raise for tokenloom_tokenize::EncodeError {
+    fn into_py_err(self) -> PyErr {
+        use tokenloom_tokenize::EncodeErrorKind;
+        let message = self.to_string();
+        Python::attach(|py| match self.kind() {
+            EncodeErrorKind::Pattern { pattern, .. } => {
+                with_fields(py.get_type::<PatternError>(), &message, [("pattern", &**pattern)])
+            }
+            EncodeErrorKind::UnknownSpecialToken { name } => {
+                with_fields(py.get_type::<SpecialTokenError>(), &message, [("token", &**name)])
+            }
+            _ => TokenloomError::new_err(message),
+        })
+    }
+}
+
+impl Raise for tokenloom_tokenize::DecodeError {
+    fn into_py_err(self) -> PyErr {
+        match *self.kind() {
+            tokenloom_tokenize::DecodeErrorKind::UnknownToken { id, .. } => {
+                Python::attach(|py| unknown_token(py, &self.to_string(), id))
+            }
+            _ => TokenloomError::new_err(self.to_string()),
+        }
+    }
+}
+
+impl Raise for tokenloom_tokenize::CanonicalError {
+    fn into_py_err(self) -> PyErr {
+        match self {
+            Self::Decode(error) => error.into_py_err(),
+            Self::Encode(error) => error.into_py_err(),
+            _ => TokenloomError::new_err(self.to_string()),
+        }
+    }
+}
+
+impl Raise for tokenloom_tokenize::StateError {
+    fn into_py_err(self) -> PyErr {
+        VocabError::new_err(self.to_string())
     }
 }

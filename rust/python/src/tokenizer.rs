@@ -1,5 +1,347 @@
 //! The Python face of the `tokenizer` domain: extract, detach, one core call, wrap.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use tokenloom_tokenize::spec::TokenizerSpec;
+use tokenloom_tokenize::{AllowedSpecial, DecodeErrorKind, DecodeStream, EncodeOptions, Tokenizer};
+
+use crate::array::{TokenIds, elements};
+use crate::error::raise;
+use crate::formats::PySpec;
+
 /// See `tokenloom.tokenizer`.
 #[pyo3::pymodule(gil_used = false)]
-pub(crate) mod tokenizer {}
+pub(crate) mod tokenizer {
+    #[pymodule_export]
+    use super::{PyDecodeStream, PyTokenizer};
+}
+
+/// Work on fewer bytes than this takes less time than handing the interpreter over.
+const DETACH_BYTES: usize = 512;
+
+/// The core's tokenizer; bindings of other domains read `inner`.
+#[pyclass(frozen, name = "Tokenizer", module = "tokenloom._core.tokenizer")]
+pub(crate) struct PyTokenizer {
+    pub(crate) inner: Arc<Tokenizer>,
+}
+
+/// `str` or `bytes`. Lone surrogates of a `str` are replaced as tiktoken does it: through UTF-16.
+enum Text<'py> {
+    Str(Bound<'py, PyString>),
+    Bytes(Bound<'py, PyBytes>),
+}
+
+impl<'py> Text<'py> {
+    fn from_any(object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = object.cast::<PyString>() {
+            return match text.to_str() {
+                Ok(_) => Ok(Self::Str(text.clone())),
+                Err(error) if error.is_instance_of::<PyUnicodeEncodeError>(object.py()) => {
+                    let utf16 = text.call_method1("encode", ("utf-16-le", "surrogatepass"))?;
+                    let text = utf16.call_method1("decode", ("utf-16-le", "replace"))?;
+                    Ok(Self::Str(text.cast_into()?))
+                }
+                Err(error) => Err(error),
+            };
+        }
+        object.cast::<PyBytes>().map(|bytes| Self::Bytes(bytes.clone())).map_err(|_| {
+            PyTypeError::new_err(format!("expected text as str or bytes, found {}", object.get_type()))
+        })
+    }
+
+    fn as_bytes(&self) -> PyResult<&[u8]> {
+        match self {
+            Self::Str(text) => Ok(text.to_str()?.as_bytes()),
+            Self::Bytes(bytes) => Ok(bytes.as_bytes()),
+        }
+    }
+}
+
+/// Ids as the caller gave them, without a copy where they are a uint32 array.
+enum Ids<'py> {
+    Array(PyReadonlyArray1<'py, u32>),
+    Vec(Vec<u32>),
+}
+
+impl<'py> Ids<'py> {
+    fn from_any(object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
+            if let Ok(ids) = object.extract() {
+                return Ok(Self::Vec(ids));
+            }
+        } else if let Ok(array) = object.extract::<PyReadonlyArray1<'py, u32>>()
+            && array.is_contiguous()
+        {
+            return Ok(Self::Array(array));
+        }
+        let TokenIds(ids) = object.extract()?;
+        let to_u32 =
+            |(index, &id): (usize, &i64)| u32::try_from(id).map_err(|_| unknown_id(object.py(), id, index));
+        Ok(Self::Vec(ids.iter().enumerate().map(to_u32).collect::<PyResult<_>>()?))
+    }
+
+    fn as_slice(&self) -> PyResult<&[u32]> {
+        match self {
+            Self::Array(array) => elements(array, "ids"),
+            Self::Vec(ids) => Ok(ids),
+        }
+    }
+}
+
+fn unknown_id(py: Python<'_>, id: i64, index: usize) -> PyErr {
+    crate::error::unknown_token(py, &format!("id {id} at position {index} is no token"), id)
+}
+
+impl PyTokenizer {
+    pub(crate) fn wrap(tokenizer: Tokenizer) -> Self {
+        Self { inner: Arc::new(tokenizer) }
+    }
+
+    fn options(&self, add_special_tokens: bool, allowed: &Bound<'_, PyAny>) -> PyResult<EncodeOptions> {
+        let allowed_special = match allowed.cast::<PyString>() {
+            Ok(text) if text.to_str()? == "all" => AllowedSpecial::All,
+            Ok(text) => {
+                return Err(PyTypeError::new_err(format!(
+                    "expected allowed_special to be \"all\" or a set of special tokens, found {}",
+                    text.repr()?
+                )));
+            }
+            Err(_) => {
+                let names: Vec<String> =
+                    allowed.try_iter()?.map(|name| name?.extract()).collect::<PyResult<_>>()?;
+                AllowedSpecial::only(&self.inner, names.iter().map(String::as_str)).map_err(raise)?
+            }
+        };
+        Ok(EncodeOptions { add_special_tokens, allowed_special })
+    }
+
+    fn ids_of(&self, text: &Bound<'_, PyAny>, add: bool, allowed: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+        let (options, input) = (self.options(add, allowed)?, Text::from_any(text)?);
+        let bytes = input.as_bytes()?;
+        let encode = || self.inner.encode_bytes(bytes, &options);
+        if bytes.len() < DETACH_BYTES { encode() } else { text.py().detach(encode) }.map_err(raise)
+    }
+}
+
+#[pymethods]
+impl PyTokenizer {
+    #[new]
+    fn new(py: Python<'_>, spec: &PySpec) -> PyResult<Self> {
+        let spec = Arc::clone(&spec.spec);
+        py.detach(|| Tokenizer::new(spec)).map(Self::wrap).map_err(raise)
+    }
+
+    #[getter]
+    fn spec(&self) -> PySpec {
+        PySpec { spec: Arc::clone(self.inner.spec()) }
+    }
+
+    #[staticmethod]
+    fn from_state(py: Python<'_>, state: &[u8]) -> PyResult<Self> {
+        let spec = py.detach(|| TokenizerSpec::from_state(state)).map_err(raise)?;
+        py.detach(|| Tokenizer::new(spec)).map(Self::wrap).map_err(raise)
+    }
+
+    fn to_state<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.inner.spec().to_state()))
+    }
+
+    fn encode<'py>(
+        &self,
+        text: &Bound<'py, PyAny>,
+        add_special_tokens: bool,
+        allowed_special: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        Ok(to_array(text.py(), self.ids_of(text, add_special_tokens, allowed_special)?))
+    }
+
+    fn encode_list<'py>(
+        &self,
+        text: &Bound<'py, PyAny>,
+        add_special_tokens: bool,
+        allowed_special: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(text.py(), self.ids_of(text, add_special_tokens, allowed_special)?)
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn encode_batch<'py>(
+        &self,
+        texts: &Bound<'py, PyAny>,
+        threads: usize,
+        add_special_tokens: bool,
+        allowed_special: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>)> {
+        let py = texts.py();
+        let options = self.options(add_special_tokens, allowed_special)?;
+        let texts = texts.try_iter()?.map(|text| Text::from_any(&text?)).collect::<PyResult<Vec<_>>>()?;
+        let bytes = texts.iter().map(Text::as_bytes).collect::<PyResult<Vec<_>>>()?;
+        let ragged = py.detach(|| self.inner.encode_batch(&bytes, &options, threads)).map_err(raise)?;
+        Ok((ragged.values.into_pyarray(py), ragged.offsets.into_pyarray(py)))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn encode_with_offsets<'py>(
+        &self,
+        text: &Bound<'py, PyAny>,
+        add_special_tokens: bool,
+        allowed_special: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyArray1<u32>>, Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<i64>>)> {
+        let py = text.py();
+        let (options, input) = (self.options(add_special_tokens, allowed_special)?, Text::from_any(text)?);
+        let bytes = input.as_bytes()?;
+        let encoding = py.detach(|| self.inner.encode_with_offsets(bytes, &options)).map_err(raise)?;
+        Ok((
+            encoding.ids.into_pyarray(py),
+            pairs(py, encoding.byte_offsets)?,
+            pairs(py, encoding.char_offsets)?,
+        ))
+    }
+
+    fn count_until(
+        &self,
+        text: &Bound<'_, PyAny>,
+        limit: usize,
+        add_special_tokens: bool,
+        allowed_special: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<usize>> {
+        let (options, input) = (self.options(add_special_tokens, allowed_special)?, Text::from_any(text)?);
+        let bytes = input.as_bytes()?;
+        let count = || self.inner.count_until(bytes, &options, limit);
+        if bytes.len() < DETACH_BYTES { count() } else { text.py().detach(count) }.map_err(raise)
+    }
+
+    fn decode<'py>(
+        &self,
+        ids: &Bound<'py, PyAny>,
+        skip_special_tokens: bool,
+        errors: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = ids.py();
+        let ids = Ids::from_any(ids)?;
+        let ids = ids.as_slice()?;
+        let decode = || self.inner.decode_filtered(ids, skip_special_tokens);
+        let bytes = if ids.len() < DETACH_BYTES { decode() } else { py.detach(decode) }.map_err(raise)?;
+        to_text(py, &bytes, errors)
+    }
+
+    fn decode_bytes<'py>(&self, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let py = ids.py();
+        let ids = Ids::from_any(ids)?;
+        let ids = ids.as_slice()?;
+        let bytes = py.detach(|| self.inner.decode_bytes(ids)).map_err(raise)?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn token_bytes<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = u32::try_from(id).ok().and_then(|id| self.inner.token_bytes(id));
+        let missing = || crate::error::unknown_token(py, &format!("id {id} is no token"), id);
+        bytes.map(|bytes| PyBytes::new(py, bytes)).ok_or_else(missing)
+    }
+
+    fn token_id(&self, token: &Bound<'_, PyBytes>) -> PyResult<u32> {
+        let missing = || {
+            let message = format!("{} is no token", token.as_any());
+            crate::error::unknown_token(token.py(), &message, token)
+        };
+        self.inner.token_id(token.as_bytes()).ok_or_else(missing)
+    }
+
+    #[getter]
+    fn vocab_size(&self) -> usize {
+        self.inner.id_bound()
+    }
+
+    #[getter]
+    fn n_tokens(&self) -> usize {
+        self.inner.n_tokens()
+    }
+
+    fn special_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let tokens = PyDict::new(py);
+        self.inner.special_tokens().try_for_each(|(content, id)| tokens.set_item(content, id))?;
+        Ok(tokens)
+    }
+
+    fn is_canonical(&self, ids: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = ids.py();
+        let ids = Ids::from_any(ids)?;
+        let ids = ids.as_slice()?;
+        py.detach(|| self.inner.is_canonical(ids)).map_err(raise)
+    }
+
+    fn canonicalize<'py>(&self, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let py = ids.py();
+        let ids = Ids::from_any(ids)?;
+        let ids = ids.as_slice()?;
+        let canonical = py.detach(|| self.inner.canonicalize(ids)).map_err(raise)?;
+        Ok(to_array(py, canonical))
+    }
+}
+
+/// A decoding stream over a tokenizer. Calls from several threads take turns.
+#[pyclass(frozen, name = "DecodeStream", module = "tokenloom._core.tokenizer")]
+pub(crate) struct PyDecodeStream {
+    tokenizer: Arc<Tokenizer>,
+    state: Mutex<DecodeStream>,
+}
+
+impl PyDecodeStream {
+    /// The state is whole after every step, so a poisoned lock is as good as another.
+    fn state(&self) -> MutexGuard<'_, DecodeStream> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl PyDecodeStream {
+    #[new]
+    fn new(tokenizer: &Bound<'_, PyTokenizer>, skip_special_tokens: bool) -> Self {
+        let state = Mutex::new(DecodeStream::new(skip_special_tokens));
+        Self { tokenizer: Arc::clone(&tokenizer.get().inner), state }
+    }
+
+    fn push(&self, py: Python<'_>, id: i64) -> PyResult<String> {
+        let missing = || crate::error::unknown_token(py, &format!("id {id} is no token"), id);
+        let id = u32::try_from(id).map_err(|_| missing())?;
+        self.state().push(&self.tokenizer, id).map_err(|error| match error.kind() {
+            DecodeErrorKind::UnknownToken { .. } => missing(),
+            _ => raise(error),
+        })
+    }
+
+    fn flush(&self) -> String {
+        self.state().flush()
+    }
+
+    #[getter]
+    fn pending<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.state().pending())
+    }
+}
+
+fn to_array(py: Python<'_>, ids: Vec<u32>) -> Bound<'_, PyArray1<u32>> {
+    // A small copy is cheaper than the owner object that sharing needs; so is one that frees a too large reserve.
+    if ids.len() < 1024 || ids.capacity() > 2 * ids.len() {
+        PyArray1::from_slice(py, &ids)
+    } else {
+        ids.into_pyarray(py)
+    }
+}
+
+fn pairs(py: Python<'_>, pairs: Vec<[i64; 2]>) -> PyResult<Bound<'_, PyArray2<i64>>> {
+    let n_rows = pairs.len();
+    pairs.into_flattened().into_pyarray(py).reshape([n_rows, 2])
+}
+
+fn to_text<'py>(py: Python<'py>, bytes: &[u8], errors: &str) -> PyResult<Bound<'py, PyAny>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(PyString::new(py, text).into_any()),
+        Err(_) if errors == "replace" => Ok(PyString::new(py, &String::from_utf8_lossy(bytes)).into_any()),
+        Err(_) => PyBytes::new(py, bytes).call_method1("decode", ("utf-8", errors)),
+    }
+}

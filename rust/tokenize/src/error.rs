@@ -158,12 +158,6 @@ pub enum DecodeErrorKind {
         /// Its place in the ids.
         index: usize,
     },
-    /// The bytes of the ids are not UTF-8, and replacing was not asked for.
-    #[error("the bytes of the ids are not UTF-8 from byte {byte_offset}")]
-    InvalidUtf8 {
-        /// How many bytes are valid.
-        byte_offset: usize,
-    },
 }
 
 impl DecodeError {

@@ -171,6 +171,7 @@ macro_rules! choice {
 
 record!(TokenizerSpec {
     tokens,
+    decode_only,
     merges,
     rank_by_result,
     ignore_merges,

@@ -1,5 +1,7 @@
 //! What is a tokenizer once it is built?
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::{TokenId, TokenTable};
 
@@ -13,7 +15,7 @@ use crate::{BuildError, BuildErrorKind, EncodeError};
 /// A byte-level BPE tokenizer. Immutable, so it is shared between threads as it is.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    spec: TokenizerSpec,
+    spec: Arc<TokenizerSpec>,
     bpe: Bpe,
     /// The model's tokens and the added ones, for decoding.
     pub(crate) all_tokens: TokenTable,
@@ -29,7 +31,8 @@ impl Tokenizer {
     ///
     /// # Errors
     /// Every [`BuildErrorKind`].
-    pub fn new(spec: TokenizerSpec) -> Result<Self, BuildError> {
+    pub fn new(spec: impl Into<Arc<TokenizerSpec>>) -> Result<Self, BuildError> {
+        let spec = spec.into();
         let table = TokenTable::new(spec.tokens.iter().map(|(id, bytes)| (*id, bytes)))?;
         let all_tokens = join(&spec, &table)?;
         for &id in spec.template.prefix.iter().chain(&spec.template.suffix) {
@@ -47,7 +50,7 @@ impl Tokenizer {
     }
 
     /// What the tokenizer was built from.
-    pub fn spec(&self) -> &TokenizerSpec {
+    pub fn spec(&self) -> &Arc<TokenizerSpec> {
         &self.spec
     }
 
@@ -97,8 +100,8 @@ impl Tokenizer {
     }
 }
 
-/// The model's tokens, the added ones and those that only decode in one table. An added token that names a model id replaces its bytes in
-/// decoding, as its content is what `tokenizers` decodes.
+/// The model's tokens, the added ones and those that only decode in one table. An added token that names a model id
+/// replaces its bytes in decoding, as its content is what `tokenizers` decodes.
 fn join(spec: &TokenizerSpec, table: &TokenTable) -> Result<TokenTable, BuildError> {
     let mut added: Vec<(TokenId, &[u8])> = Vec::with_capacity(spec.added_tokens.len());
     for token in &spec.added_tokens {
