@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sybil import Document, Example, Sybil
@@ -20,6 +21,7 @@ from sybil.document import PythonDocStringDocument
 from sybil.example import SybilFailure
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
+from tokenloom import _core
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -76,6 +78,24 @@ def test_page_examples_run(page: Path) -> None:
 def test_docstring_examples_run(module: Path) -> None:
     for example in DOCSTRINGS.parse(module).examples():
         example.evaluate()
+
+
+def compiled() -> list[tuple[str, str]]:
+    """Docstrings that are written in Rust, and so stand in no Python file: name and text of those with an example."""
+    found = []
+    for module in (vars(_core)[name] for name in dir(_core) if not name.startswith("_")):
+        for name, thing in vars(module).items() if isinstance(module, ModuleType) else ():
+            for part in (thing, *(vars(thing).values() if isinstance(thing, type) else ())):
+                if ">>>" in (getattr(part, "__doc__", None) or ""):
+                    found.append((f"{module.__name__}.{getattr(part, '__qualname__', name)}", part.__doc__))
+    return found
+
+
+@pytest.mark.parametrize(("name", "text"), compiled(), ids=lambda value: value if "\n" not in value else "")
+def test_compiled_docstring_examples_run(name: str, text: str) -> None:
+    test = doctest.DocTestParser().get_doctest(text, {}, name, None, 0)
+    runner = doctest.DocTestRunner(optionflags=DOCTEST_OPTIONS)
+    assert runner.run(test).failed == 0
 
 
 WRONG = {

@@ -19,6 +19,20 @@ pub(crate) mod draft {
 /// Appending more tokens than this takes longer than the interpreter lock should be held.
 const LONG: usize = 64;
 
+/// Drafted tokens as a tree in topological order: a parent comes before its children.
+///
+/// Args:
+///     tokens: drafted ids, int[n].
+///     parents: index of each node's parent, int[n]; -1 for a child of the root, the last committed token.
+///     probs: how likely each node is given its parent, float[n] in [0, 1]; default 1.
+///
+/// Raises:
+///     DraftError: A parent does not come before its node, or the lengths differ.
+///
+/// >>> import tokenloom as tl
+/// >>> tree = tl.draft.DraftTree(tokens=[5, 6, 7], parents=[-1, 0, 0])
+/// >>> tree.depths.tolist(), tree.position_ids(past=10).tolist()
+/// ([1, 2, 2], [10, 11, 12, 12])
 #[pyclass(frozen, eq, name = "DraftTree", module = "tokenloom.draft")]
 #[derive(PartialEq)]
 pub(crate) struct PyDraftTree {
@@ -38,31 +52,38 @@ impl PyDraftTree {
         Ok(Self { tree: DraftTree::new(&tokens.0, &parents.0, probs).map_err(raise)? })
     }
 
+    /// Drafted ids, int32[n].
     #[getter]
     fn tokens<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
         PyArray1::from_slice(py, self.tree.tokens())
     }
 
+    /// Index of each node's parent, int32[n]; -1 for a child of the root.
     #[getter]
     fn parents<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
         PyArray1::from_slice(py, self.tree.parents())
     }
 
+    /// Distance of each node from the root, int32[n]; a child of the root has depth 1.
     #[getter]
     fn depths<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
         PyArray1::from_slice(py, self.tree.depths())
     }
 
+    /// How likely each node is given its parent, float32[n].
     #[getter]
     fn probs<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
         PyArray1::from_slice(py, self.tree.probs())
     }
 
+    /// Which columns each row may see, bool[n + 1, past + n + 1]: row 0 is the last committed token, row j + 1 is node j;
+    /// the first `past` columns are the tokens before.
     fn attention_mask<'py>(&self, py: Python<'py>, past: usize) -> PyResult<Bound<'py, PyArray2<bool>>> {
         let n_rows = self.tree.n_nodes() + 1;
         py.detach(|| self.tree.attention_mask(past)).into_pyarray(py).reshape([n_rows, past + n_rows])
     }
 
+    /// Position of each row of `attention_mask`, int64[n + 1].
     fn position_ids<'py>(&self, py: Python<'py>, past: usize) -> Bound<'py, PyArray1<i64>> {
         self.tree.position_ids(past).into_pyarray(py)
     }

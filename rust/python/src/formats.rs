@@ -24,6 +24,7 @@ pub(crate) mod formats {
     };
 }
 
+/// What a tokenizer file says, checked and independent of the file's format; `tokenloom.Tokenizer` is built from it.
 #[pyclass(frozen, name = "Spec", module = "tokenloom.formats")]
 pub(crate) struct PySpec {
     pub(crate) spec: Arc<TokenizerSpec>,
@@ -37,11 +38,13 @@ impl From<TokenizerSpec> for PySpec {
 
 #[pymethods]
 impl PySpec {
+    /// The inverse of `state`.
     #[staticmethod]
     fn from_state(py: Python<'_>, state: &[u8]) -> PyResult<Self> {
         py.detach(|| state::parse(state)).map(Self::from).map_err(raise)
     }
 
+    /// The specification as bytes, for pickles.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = py.detach(|| state::bytes(&self.spec)).map_err(raise)?;
         Ok(PyBytes::new(py, &bytes))

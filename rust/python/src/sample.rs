@@ -43,6 +43,19 @@ fn unsigned(object: &Bound<'_, PyAny>, name: &str) -> PyResult<u64> {
     })
 }
 
+/// Random numbers as a function of (seed, position, token, purpose): Philox 4x32-10, no state.
+///
+/// Args:
+///     seed: 0 to 2**64 - 1.
+///     position: absolute position in the sequence, 0 to 2**64 - 1.
+///
+/// Raises:
+///     ValueError: An argument is out of range.
+///
+/// >>> import tokenloom as tl
+/// >>> rng = tl.Rng(7, position=3)
+/// >>> rng.uniform(token=5) == tl.Rng(7).at(3).uniform(token=5)
+/// True
 #[pyclass(frozen, eq, hash, name = "Rng", module = "tokenloom.sample")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct PyRng {
@@ -58,29 +71,35 @@ impl PyRng {
         Ok(Self { rng: Rng::new(unsigned(seed, "seed")?, position) })
     }
 
+    /// The seed of the request.
     #[getter]
     fn seed(&self) -> u64 {
         self.rng.seed
     }
 
+    /// The absolute position of the token that is being decided.
     #[getter]
     fn position(&self) -> u64 {
         self.rng.position
     }
 
+    /// The same seed at another position.
     fn at(&self, position: u64) -> Self {
         Self { rng: self.rng.at(position) }
     }
 
+    /// A generator whose numbers are independent of this one's; equal streams give equal generators.
     fn derive(&self, stream: u64) -> Self {
         Self { rng: self.rng.derive(stream) }
     }
 
+    /// A number in the open interval (0, 1), for one token and one `tokenloom.sample.Purpose`.
     #[pyo3(signature = (token, purpose = 0))]
     fn uniform(&self, token: u32, purpose: u32) -> PyResult<f64> {
         Ok(self.rng.uniform(token, checked_purpose(purpose)?))
     }
 
+    /// An exponential waiting time of rate 1, for one token and one `tokenloom.sample.Purpose`.
     #[pyo3(signature = (token, purpose = 0))]
     fn exponential(&self, token: u32, purpose: u32) -> PyResult<f64> {
         Ok(self.rng.exponential(token, checked_purpose(purpose)?))
