@@ -79,7 +79,7 @@ static __device__ void keep_top_k(const Row& row, Kept& kept, u32 k, float own_m
     float logit = row.logit(token);
     n_listed += logit > -infinity() && logit >= bound;
   }
-  if (block_sum(n_listed) <= k) return;
+  if (block_sum(n_listed) < k) return;
   kept.last_best = find_cut(row.n_vocab, (double)k, [&](u32 token, u64* order, u64* mass) {
     float logit = row.logit(token);
     *order = order_of(logit, token);
@@ -168,7 +168,7 @@ static __device__ Finish best_two(const Row& row, bool* is_bad) {
   return finish;
 }
 
-extern "C" __global__ void __launch_bounds__(512) tokenloom_sample(
+extern "C" __global__ void __launch_bounds__(512, 1) tokenloom_sample(
     const float* logits, i64 row_stride, u32 n_vocab, const u32* mask, i64 mask_stride, const float* temperatures,
     const i64* top_ks, const double* top_ps, const double* min_ps, const double* typical_ps, const u64* seeds,
     const u64* positions, u32 purpose, i64* tokens, float* log_probs, i8* statuses, float* margins) {

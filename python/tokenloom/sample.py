@@ -26,6 +26,7 @@ from tokenloom._core.sample import Rng
 from tokenloom.errors import ArrayError, DistributionError, ParamsError
 
 __all__ = [
+    "MAX_VOCAB",
     "Params",
     "Purpose",
     "Rng",
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 ORDERS = ("hf",)
+#: The widest row that can be drawn from.
+MAX_VOCAB = _core.MAX_VOCAB
 
 
 class Purpose(enum.IntEnum):
@@ -200,9 +203,9 @@ def sample(
             *_core.draw(
                 _float32(rows),
                 rules_of(params, n_rows),
-                _seeds(seeds, n_rows),
-                _positions(positions, n_rows),
-                _mask(mask, n_rows, n_vocab),
+                checked_seeds(seeds, n_rows),
+                checked_positions(positions, n_rows),
+                checked_mask(mask, n_rows, n_vocab),
                 purpose,
             )
         )
@@ -219,7 +222,7 @@ def keep_set(
     """
     rows = _rows(logits)
     flags, statuses = _core.keep_sets(
-        _float32(rows), rules_of(params, len(rows)), _mask(mask, len(rows), rows.shape[1])
+        _float32(rows), rules_of(params, len(rows)), checked_mask(mask, len(rows), rows.shape[1])
     )
     _check(statuses)
     return flags
@@ -239,7 +242,7 @@ def distribution(
     rows = _rows(logits)
     exact = np.ascontiguousarray(rows) if rows.dtype == np.float64 else None
     probs, statuses = _core.probabilities(
-        _float32(rows), exact, rules_of(params, len(rows)), _mask(mask, len(rows), rows.shape[1])
+        _float32(rows), exact, rules_of(params, len(rows)), checked_mask(mask, len(rows), rows.shape[1])
     )
     _check(statuses)
     return probs
@@ -312,21 +315,24 @@ def _integers(values: Any, n_rows: int, argument: str, broadcast: bool) -> NDArr
     return array
 
 
-def _seeds(values: Any, n_rows: int) -> NDArray[np.uint64]:
+def checked_seeds(values: Any, n_rows: int) -> NDArray[np.uint64]:
+    """Seeds as uint64[B]."""
     if isinstance(values, int) and not 0 <= values < 2**64:
         raise ArrayError(f"expected seeds between 0 and 2**64 - 1, found {values}", argument="seeds")
     # int64 seeds, all that torch has, are read as the same 64 bits.
     return np.ascontiguousarray(_integers(values, n_rows, "seeds", broadcast=False).astype(np.uint64))
 
 
-def _positions(values: Any, n_rows: int) -> NDArray[np.uint64]:
+def checked_positions(values: Any, n_rows: int) -> NDArray[np.uint64]:
+    """Positions as uint64[B]."""
     array = _integers(values, n_rows, "positions", broadcast=True)
     if array.size and int(array.min()) < 0:
         raise ArrayError(f"expected positions of at least 0, found {array.min()}", argument="positions")
     return np.ascontiguousarray(array.astype(np.uint64))
 
 
-def _mask(mask: Any, n_rows: int, n_vocab: int) -> NDArray[np.uint32] | None:
+def checked_mask(mask: Any, n_rows: int, n_vocab: int) -> NDArray[np.uint32] | None:
+    """A mask as uint32[B, ceil(V / 32)]."""
     if mask is None:
         return None
     words = np.asarray(mask)

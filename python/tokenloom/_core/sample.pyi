@@ -3,6 +3,8 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_VOCAB: int
+
 @final
 class Rng:
     @property

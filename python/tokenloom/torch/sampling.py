@@ -1,14 +1,20 @@
-"""Drawing from torch tensors: CPU tensors are read in place, CUDA tensors stay on their device."""
+"""Drawing from torch tensors: CPU tensors are read in place, CUDA tensors stay on their device.
+
+A CUDA draw is one kernel launch on the current stream: nothing is copied to the host and nothing waits, so it can be
+captured in a graph once the kernel has been loaded by a first draw.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
+from tokenloom import gpu
 from tokenloom import sample as _sample
-from tokenloom.errors import DeviceError
+from tokenloom.errors import ArrayError, DeviceError
 from tokenloom.sample import Params, SampledWithMargins
 
 __all__ = ["sample"]
@@ -18,8 +24,10 @@ def sample(
     logits: torch.Tensor, params: Params | Sequence[Params], seeds: Any, positions: Any, mask: Any, purpose: int
 ) -> SampledWithMargins:
     """:func:`tokenloom.sample.sample` for a tensor of logits; returns tensors on the device of the logits."""
+    if logits.device.type == "cuda":
+        return _sample_cuda(logits, params, seeds, positions, mask, purpose)
     if logits.device.type != "cpu":
-        raise DeviceError(f"expected logits on the CPU, found {logits.device}")
+        raise DeviceError(f"expected logits on the CPU or a CUDA device, found {logits.device}")
     drawn = _sample.sample(
         _array(logits), params, _array(seeds), _array(positions), _array(mask), purpose=purpose, return_margins=True
     )
@@ -32,3 +40,74 @@ def _array(value: Any) -> Any:
         return value
     value = value.detach().cpu()
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def _sample_cuda(
+    logits: torch.Tensor, params: Params | Sequence[Params], seeds: Any, positions: Any, mask: Any, purpose: int
+) -> SampledWithMargins:
+    if logits.dim() != 2 or not logits.dtype.is_floating_point:
+        raise ArrayError(f"expected float logits of shape [B, V], found {logits.dtype} {list(logits.shape)}")
+    device = logits.device
+    n_rows, n_vocab = logits.shape
+    if not 0 < n_vocab <= _sample.MAX_VOCAB:
+        raise ArrayError(f"expected logits with 1 to {_sample.MAX_VOCAB} columns, found {n_vocab}")
+    rows = logits.detach().to(torch.float32)
+    if rows.stride(1) != 1:
+        rows = rows.contiguous()
+    rules = [
+        torch.from_numpy(np.broadcast_to(rule, (n_rows,)).astype(dtype)).to(device, non_blocking=True)
+        for rule, dtype in zip(_sample.rules_of(params, n_rows), _RULE_DTYPES, strict=True)
+    ]
+    addresses = [_address(seeds, n_rows, device, "seeds"), _address(positions, n_rows, device, "positions")]
+    words = _words(mask, n_rows, n_vocab, device)
+    outputs = [
+        torch.empty(n_rows, dtype=dtype, device=device)
+        for dtype in (torch.int64, torch.float32, torch.int8, torch.float32)
+    ]
+    stream = torch.cuda.current_stream(device).cuda_stream
+    driver, kernel = gpu.sample_kernel(_ordinal(device), stream)
+    driver.launch_sample(
+        kernel,
+        n_rows,
+        rows.data_ptr(),
+        rows.stride(0),
+        n_vocab,
+        0 if words is None else words.data_ptr(),
+        0 if words is None else words.stride(0),
+        [rule.data_ptr() for rule in rules],
+        [address.data_ptr() for address in addresses],
+        purpose,
+        [output.data_ptr() for output in outputs],
+        stream,
+    )
+    return SampledWithMargins(*outputs)
+
+
+_RULE_DTYPES = (np.float32, np.int64, np.float64, np.float64, np.float64)
+
+
+def _ordinal(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.index is None else device.index
+
+
+def _address(values: Any, n_rows: int, device: torch.device, argument: str) -> torch.Tensor:
+    """Seeds or positions as 64-bit integers on the device; their values are not looked at there."""
+    if isinstance(values, torch.Tensor):
+        if values.shape != (n_rows,) or values.dtype not in (torch.int32, torch.int64, torch.uint64):
+            found = f"{values.dtype} {list(values.shape)}"
+            raise ArrayError(f"expected {argument} of shape [{n_rows}] and an integer dtype, found {found}")
+        return values.to(device, torch.int64 if values.dtype == torch.int32 else values.dtype).contiguous()
+    checked = _sample.checked_seeds if argument == "seeds" else _sample.checked_positions
+    return torch.from_numpy(checked(values, n_rows).view(np.int64)).to(device, non_blocking=True)
+
+
+def _words(mask: Any, n_rows: int, n_vocab: int, device: torch.device) -> torch.Tensor | None:
+    if mask is None:
+        return None
+    if not isinstance(mask, torch.Tensor):
+        mask = torch.from_numpy(_sample.checked_mask(mask, n_rows, n_vocab).view(np.int32))
+    n_words = -(-n_vocab // 32)
+    if mask.dtype != torch.int32 or tuple(mask.shape) not in ((n_rows, n_words), (n_words,)):
+        found = f"{mask.dtype} {list(mask.shape)}"
+        raise ArrayError(f"expected mask of dtype int32 and shape [{n_rows}, {n_words}], found {found}")
+    return mask.to(device).expand(n_rows, n_words).contiguous()

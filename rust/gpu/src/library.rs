@@ -1,5 +1,6 @@
 //! Where is a shared library that may or may not be on this machine?
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use libloading::Library;
@@ -27,7 +28,7 @@ pub(crate) fn open(name: &'static str, candidates: &[Candidate]) -> Result<Opene
                     return Ok(Opened { library, path: path.clone(), _before: libraries });
                 }
             }
-            Err(error) => reason = error.to_string(),
+            Err(error) => reason = error.source().map_or_else(|| error.to_string(), ToString::to_string),
         }
     }
     Err(GpuErrorKind::LibraryNotFound { library: name, n_candidates: candidates.len(), reason }.into())

@@ -10,6 +10,7 @@ pyo3::import_exception!(tokenloom.errors, ArrayError);
 pyo3::import_exception!(tokenloom.errors, DistributionError);
 pyo3::import_exception!(tokenloom.errors, DraftError);
 pyo3::import_exception!(tokenloom.errors, FormatError);
+pyo3::import_exception!(tokenloom.errors, DeviceError);
 pyo3::import_exception!(tokenloom.errors, ParamsError);
 pyo3::import_exception!(tokenloom.errors, PatternError);
 pyo3::import_exception!(tokenloom.errors, SpecialTokenError);

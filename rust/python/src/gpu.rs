@@ -80,7 +80,13 @@ impl PyDriver {
         Ok(devices.into_iter().map(|device| (device.name, device.arch, device.n_multiprocessors)).collect())
     }
 
-    fn load_sample(&self, py: Python<'_>, ordinal: i32, image: &[u8], stream: u64) -> PyResult<PySampleKernel> {
+    fn load_sample(
+        &self,
+        py: Python<'_>,
+        ordinal: i32,
+        image: &[u8],
+        stream: u64,
+    ) -> PyResult<PySampleKernel> {
         let kernel = py.detach(|| self.driver.load_sample(ordinal, image, stream)).map_err(raise)?;
         Ok(PySampleKernel { kernel })
     }
@@ -106,7 +112,16 @@ impl PyDriver {
     ) -> PyResult<()> {
         let [seeds, positions] = addresses;
         let arguments = SampleArguments {
-            logits, row_stride, n_vocab, mask, mask_stride, rules, seeds, positions, purpose, outputs,
+            logits,
+            row_stride,
+            n_vocab,
+            mask,
+            mask_stride,
+            rules,
+            seeds,
+            positions,
+            purpose,
+            outputs,
         };
         #[allow(unsafe_code)]
         // SAFETY: the only caller, tokenloom.torch.sampling, passes tensors it holds, checked for device, dtype and shape.

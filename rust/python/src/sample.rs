@@ -13,6 +13,9 @@ use crate::error::raise;
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod sample {
     #[pymodule_export]
+    const MAX_VOCAB: usize = tokenloom_decode::sample::MAX_VOCAB;
+
+    #[pymodule_export]
     use super::{PyRng, check_params, derive_seeds, draw, keep_sets, probabilities, waiting_times};
 }
 
