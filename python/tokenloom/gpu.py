@@ -156,7 +156,7 @@ def _store(path: Path, image: bytes) -> None:
 
 @functools.cache
 def _driver() -> _core.Driver:
-    return _core.Driver([["libcuda.so.1"], ["libcuda.so"], ["nvcuda.dll"]])
+    return _core.Driver([["nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"]])
 
 
 @functools.cache

@@ -32,7 +32,8 @@ int cuLaunchKernel(void*, unsigned n_rows, unsigned, unsigned, unsigned n_thread
                    void** p, void**) {
   if (current != &current) return 201;
   const u32 n_vocab = *(u32*)p[2];
-  if (*(i64*)p[1] != n_vocab || *(i64*)p[4] != (n_vocab + 31) / 32) return 1;
+  const bool has_mask = *(const u32**)p[3];
+  if (*(i64*)p[1] != n_vocab || (has_mask && *(i64*)p[4] != (n_vocab + 31) / 32)) return 1;
   sample_on_cpu(n_rows, n_threads, *(const float**)p[0], n_vocab, *(const u32**)p[3], *(const float**)p[5],
                 *(const i64**)p[6], *(const double**)p[7], *(const double**)p[8], *(const double**)p[9],
                 *(const u64**)p[10], *(const u64**)p[11], *(u32*)p[12], *(i64**)p[13], *(float**)p[14],

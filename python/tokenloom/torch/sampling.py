@@ -1,11 +1,12 @@
 """Drawing from torch tensors: CPU tensors are read in place, CUDA tensors stay on their device.
 
-A CUDA draw is one kernel launch on the current stream: nothing is copied to the host and nothing waits, so it can be
-captured in a graph once the kernel has been loaded by a first draw.
+A CUDA draw is one kernel launch on the current stream, without a workspace and without a copy to the host. With seeds
+and positions on the device and rules that were used before, nothing is copied at all.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,10 +55,7 @@ def _sample_cuda(
     rows = logits.detach().to(torch.float32)
     if rows.stride(1) != 1:
         rows = rows.contiguous()
-    rules = [
-        torch.from_numpy(np.broadcast_to(rule, (n_rows,)).astype(dtype)).to(device, non_blocking=True)
-        for rule, dtype in zip(_sample.rules_of(params, n_rows), _RULE_DTYPES, strict=True)
-    ]
+    rules = _rules_on(params if isinstance(params, Params) else tuple(params), n_rows, device)
     addresses = [_address(seeds, n_rows, device, "seeds"), _address(positions, n_rows, device, "positions")]
     words = _words(mask, n_rows, n_vocab, device)
     outputs = [
@@ -86,6 +84,13 @@ def _sample_cuda(
 _RULE_DTYPES = (np.float32, np.int64, np.float64, np.float64, np.float64)
 
 
+@functools.lru_cache(maxsize=64)
+def _rules_on(params: Params | tuple[Params, ...], n_rows: int, device: torch.device) -> list[torch.Tensor]:
+    """The rules on the device. Kept, because a decoder draws every step with the same ones and a graph cannot copy."""
+    rules = zip(_sample.rules_of(params, n_rows), _RULE_DTYPES, strict=True)
+    return [torch.from_numpy(np.broadcast_to(rule, (n_rows,)).astype(dtype)).to(device) for rule, dtype in rules]
+
+
 def _ordinal(device: torch.device) -> int:
     return torch.cuda.current_device() if device.index is None else device.index
 
@@ -98,16 +103,15 @@ def _address(values: Any, n_rows: int, device: torch.device, argument: str) -> t
             raise ArrayError(f"expected {argument} of shape [{n_rows}] and an integer dtype, found {found}")
         return values.to(device, torch.int64 if values.dtype == torch.int32 else values.dtype).contiguous()
     checked = _sample.checked_seeds if argument == "seeds" else _sample.checked_positions
-    return torch.from_numpy(checked(values, n_rows).view(np.int64)).to(device, non_blocking=True)
+    return torch.from_numpy(checked(values, n_rows).view(np.int64)).to(device)
 
 
 def _words(mask: Any, n_rows: int, n_vocab: int, device: torch.device) -> torch.Tensor | None:
     if mask is None:
         return None
-    if not isinstance(mask, torch.Tensor):
-        mask = torch.from_numpy(_sample.checked_mask(mask, n_rows, n_vocab).view(np.int32))
+    words = mask if isinstance(mask, torch.Tensor) else torch.from_numpy(np.asarray(mask).view(np.int32))
     n_words = -(-n_vocab // 32)
-    if mask.dtype != torch.int32 or tuple(mask.shape) not in ((n_rows, n_words), (n_words,)):
-        found = f"{mask.dtype} {list(mask.shape)}"
+    if words.dtype != torch.int32 or tuple(words.shape) not in ((n_rows, n_words), (n_words,)):
+        found = f"{words.dtype} {list(words.shape)}"
         raise ArrayError(f"expected mask of dtype int32 and shape [{n_rows}, {n_words}], found {found}")
-    return mask.to(device).expand(n_rows, n_words).contiguous()
+    return words.to(device).expand(n_rows, n_words).contiguous()

@@ -1,0 +1,99 @@
+"""CUDA tensors: what a launch is given, by a driver whose device is the CPU; on a real device, the tokens of the CPU."""
+
+import types
+
+import numpy as np
+import pytest
+import tokenloom as tl
+import torch
+from tokenloom.torch import sampling
+
+Params = tl.sample.Params
+
+
+@pytest.fixture
+def cpu_as_cuda(fake_driver, monkeypatch):
+    """Let CPU tensors take the CUDA path."""
+    kernel = fake_driver.load_sample(0, b"\x7fELF" + bytes(60), 0)
+    monkeypatch.setattr(tl.gpu, "sample_kernel", lambda ordinal, stream: (fake_driver, kernel))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: types.SimpleNamespace(cuda_stream=0))
+    monkeypatch.setattr(sampling, "_ordinal", lambda device: 0)
+    return sampling._sample_cuda
+
+
+def same(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a.cpu().numpy(), b)
+
+
+def test_the_launch_gets_what_the_caller_gave(cpu_as_cuda):
+    generator = np.random.default_rng(2)
+    logits = generator.normal(size=(6, 130)).astype(np.float32)
+    mask = generator.integers(-(2**31), 2**31, size=5, dtype=np.int64).astype(np.int32)
+    params = [Params(temperature=1 + n, top_k=60 - n, top_p=0.95, min_p=0.001 * n, typical_p=0.98) for n in range(6)]
+    seeds = tl.sample.seeds(1, 6)
+    for given in (torch.from_numpy(mask), mask, None):
+        drawn = cpu_as_cuda(torch.from_numpy(logits), params, seeds, 2**35, given, 1)
+        expected = tl.sample.sample(logits, params, seeds, 2**35, mask if given is not None else None, purpose=1)
+        same(drawn[:3], expected)
+    tensors = torch.from_numpy(seeds.view(np.int64)), torch.arange(6, dtype=torch.int32)
+    same(
+        cpu_as_cuda(torch.from_numpy(logits).t().contiguous().t(), Params(), *tensors, None, 0)[:3],
+        tl.sample.sample(logits, Params(), seeds, np.arange(6)),
+    )
+    half = torch.from_numpy(logits).bfloat16()
+    same(
+        cpu_as_cuda(half, Params(), seeds, 0, None, 0)[:3],
+        tl.sample.sample(half.float().numpy(), Params(), seeds, 0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"logits": torch.zeros(3)}, "logits of shape"),
+        ({"logits": torch.zeros(2, 3, dtype=torch.int64)}, "float logits"),
+        ({"seeds": torch.zeros(2)}, "seeds of shape"),
+        ({"seeds": 5}, "seeds of shape"),
+        ({"positions": torch.zeros(3, dtype=torch.int64)}, "positions of shape"),
+        ({"mask": torch.zeros(2, 2, dtype=torch.int32)}, "mask of dtype int32 and shape"),
+        ({"mask": torch.zeros(2, 1, dtype=torch.int64)}, "mask of dtype int32 and shape"),
+    ],
+)
+def test_bad_tensors_never_reach_the_device(cpu_as_cuda, change, message):
+    good = {"logits": torch.zeros(2, 3), "params": Params(), "seeds": [1, 2], "positions": 0, "mask": None}
+    with pytest.raises(tl.errors.ArrayError, match=message):
+        cpu_as_cuda(*{**good, **change}.values(), 0)
+
+
+@pytest.mark.cuda
+def test_a_device_draws_the_tokens_of_the_cpu():
+    generator = np.random.default_rng(3)
+    logits = (generator.normal(size=(64, 131_072)) * 3).astype(np.float32)
+    logits[1] = np.nan
+    logits[2] = 0
+    logits[3] = np.round(logits[3])
+    seeds, positions = tl.sample.seeds(1, 64), np.arange(64)
+    for params in (
+        Params(),
+        Params(temperature=0),
+        Params(0.7, 50, 0.9, 0.05),
+        Params(typical_p=0.9),
+        Params(top_p=0.9),
+    ):
+        drawn = tl.sample.sample(torch.from_numpy(logits).cuda(), params, seeds, positions, return_margins=True)
+        same(drawn, tl.sample.sample(logits, params, seeds, positions, return_margins=True))
+
+
+@pytest.mark.cuda
+def test_a_draw_can_be_captured_in_a_graph():
+    logits = torch.randn(4, 1000, device="cuda")
+    seeds, positions = torch.arange(4, device="cuda"), torch.zeros(4, dtype=torch.int64, device="cuda")
+    tl.sample.sample(logits, Params(), seeds, positions)  # loads the kernel
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        drawn = tl.sample.sample(logits, Params(), seeds, positions)
+    for position in range(3):
+        positions.fill_(position)
+        graph.replay()
+        same(drawn, tl.sample.sample(logits.cpu().numpy(), Params(), np.arange(4), position))

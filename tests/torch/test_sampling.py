@@ -1,0 +1,38 @@
+"""tl.sample on torch CPU tensors: the tokens of NumPy, without copies of what is float32 already."""
+
+import numpy as np
+import pytest
+import tokenloom as tl
+import torch
+
+Params = tl.sample.Params
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_tensors_draw_the_tokens_of_arrays(dtype):
+    logits = torch.randn(4, 300, generator=torch.Generator().manual_seed(1)).to(dtype)
+    seeds, positions = torch.arange(4) - 2, torch.tensor([0, 5, 9, 2**40])
+    mask = torch.full((4, 10), -2, dtype=torch.int32)
+    drawn = tl.sample.sample(logits, Params(top_k=20), seeds, positions, mask, return_margins=True)
+    assert [tensor.dtype for tensor in drawn] == [torch.int64, torch.float32, torch.int8, torch.float32]
+    expected = tl.sample.sample(
+        logits.float().numpy(),
+        Params(top_k=20),
+        seeds.numpy().astype(np.uint64),
+        positions.numpy(),
+        mask.numpy(),
+        return_margins=True,
+    )
+    for tensor, array in zip(drawn, expected, strict=True):
+        np.testing.assert_array_equal(tensor.numpy(), array)
+
+
+def test_gradients_and_parameters_are_no_obstacle():
+    logits = torch.nn.Parameter(torch.zeros(1, 4))
+    assert tl.sample.sample(logits * 2, seeds=0).status.tolist() == [0]
+    assert isinstance(tl.sample.sample(logits, seeds=0).tokens, torch.Tensor)
+
+
+def test_other_devices_are_named():
+    with pytest.raises(tl.errors.DeviceError, match="found meta"):
+        tl.sample.sample(torch.zeros(1, 4, device="meta"), seeds=0)
