@@ -1,4 +1,4 @@
-"""CUDA tensors: what a launch is given, by a driver whose device is the CPU; on a real device, the tokens of the CPU."""
+"""CUDA tensors: what a launch is given, with the CPU as device; on a real device, the tokens of the CPU."""
 
 import types
 
