@@ -57,7 +57,7 @@ def draw(params: tl.sample.Params) -> Any:
 
 
 def noise(rng: tl.Rng) -> Any:
-    return tl.sample.waiting_times(rng.seed, rng.position, [0, 1, 2]).tolist()
+    return tl.sample.waiting_times(rng, 5).tolist(), rng.uniform(token=2)
 
 
 def rows(tree: tl.draft.DraftTree) -> Any:

@@ -111,6 +111,10 @@ fn bad_id(found: &Bound<'_, PyAny>) -> PyErr {
     PyValueError::new_err(format!("expected a token id from 0 to 2**32 - 1, found {found}"))
 }
 
+/// The stock `tokenizer.json` of a specification, as bytes.
+///
+/// Raises:
+///     FormatError: The specification holds something that the format cannot say.
 #[pyfunction]
 fn write_tokenizer_json<'py>(py: Python<'py>, spec: &PySpec) -> PyResult<Bound<'py, PyBytes>> {
     let bytes = py.detach(|| write::tokenizer_json(&spec.spec)).map_err(raise)?;
