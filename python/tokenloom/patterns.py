@@ -10,7 +10,17 @@ True
 
 from __future__ import annotations
 
-__all__ = ["CL100K", "DEEPSEEK_V3", "GPT2", "LLAMA3", "O200K", "PUBLISHED", "QWEN2", "SUPERBPE_STAGE1", "SUPERBPE_STAGE2"]
+__all__ = [
+    "CL100K",
+    "DEEPSEEK_V3",
+    "GPT2",
+    "LLAMA3",
+    "O200K",
+    "PUBLISHED",
+    "QWEN2",
+    "SUPERBPE_STAGE1",
+    "SUPERBPE_STAGE2",
+]
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """GPT-2, and the ByteLevel step: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"."""
@@ -40,7 +50,7 @@ O200K = (
 DEEPSEEK_V3 = (
     r"\p{N}{1,3}",
     "[一-龥\u3040-ゟ゠-ヿ]+",
-    r'''[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^''' + "\r\n" + r"\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^""" + "\r\n" + r"\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
     r"| ?[\p{P}\p{S}]+[" + "\r\n" + r"]*|\s*[" + "\r\n" + r"]+|\s+(?!\S)|\s+",
 )
 """DeepSeek V3: three steps, each splitting the pieces of the one before."""

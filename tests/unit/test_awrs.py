@@ -35,8 +35,8 @@ def test_equal_to_the_twin(dtype: type[np.floating]) -> None:
             continue
         allowed = rng.random(n_vocab) < rng.choice([0.02, 0.3, 0.9])
         probs = np.exp(logprobs.astype(np.float64)).tolist()
-        expected = twin.recursive(probs, twin.race_order(probs, seed, 5), lambda token: bool(allowed[token]))
-        token, log_weight, n_checks = tl.control.awrs(logprobs, lambda token: allowed[token], tl.Rng(seed, 5))
+        expected = twin.recursive(probs, twin.race_order(probs, seed, 5), allowed.tolist().__getitem__)
+        token, log_weight, n_checks = tl.control.awrs(logprobs, allowed.__getitem__, tl.Rng(seed, 5))
         assert (token, n_checks) == (expected[0], expected[2])
         assert math.isclose(math.exp(log_weight), expected[1], rel_tol=1e-9)
         batched = Batched(allowed)

@@ -4,6 +4,8 @@ from typing import Self, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+__all__ = ["DraftTree", "Stream", "Suffix"]
+
 @final
 class DraftTree:
     def __new__(

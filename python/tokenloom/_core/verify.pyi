@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike, NDArray
 from tokenloom._core.draft import DraftTree
 from tokenloom._core.sample import Rng
 
+__all__ = ["follow", "greedy", "walk"]
+
 def greedy(
     logits: NDArray[np.floating], trees: Sequence[DraftTree]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]: ...
