@@ -14,6 +14,8 @@ use crate::sample::RngArg;
 pub(crate) mod control {
     #[pymodule_export]
     use super::awrs;
+    #[pymodule_export]
+    use crate::grammar::{PyGrammar, PyGrammarState};
 }
 
 /// A Python object that answers which token ids are allowed. The interpreter is attached for each call only.

@@ -8,6 +8,7 @@ mod draft;
 mod error;
 mod formats;
 mod gpu;
+mod grammar;
 mod sample;
 mod tokenizer;
 mod train;
