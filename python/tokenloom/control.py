@@ -1,5 +1,8 @@
 """Which tokens may come next, and what does a rejected draw weigh?
 
+A constraint is compiled once for a tokenizer; ``start()`` gives a state that walks one text. States answer for all tokens
+at once (``mask``) where that is possible, and always for single tokens (``check``). See ``docs/concepts/control.md``.
+
 >>> import numpy as np, tokenloom as tl
 >>> logprobs = np.log([0.5, 0.3, 0.2])
 >>> token, log_weight, n_checks = tl.control.awrs(logprobs, lambda token: token != 0, rng=1)
@@ -9,17 +12,395 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tokenloom._core import control as _core
-from tokenloom.errors import ParamsError
+from tokenloom.errors import ConstraintError, ParamsError
 from tokenloom.sample import Rng
+from tokenloom.tokenizer import Tokenizer
 
-__all__ = ["awrs"]
+__all__ = [
+    "END_TOKENS",
+    "Conjunction",
+    "Constraint",
+    "Grammar",
+    "Predicate",
+    "State",
+    "awrs",
+    "json_schema",
+    "lark",
+    "predicate",
+    "regex",
+]
+
+Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
+
+END_TOKENS = frozenset(
+    {
+        "</s>",
+        "<eos>",
+        "<end_of_turn>",
+        "<|END_OF_TURN_TOKEN|>",
+        "<|call|>",
+        "<|end_of_text|>",
+        "<|endoftext|>",
+        "<|eom_id|>",
+        "<|eot_id|>",
+        "<|im_end|>",
+        "<|return|>",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    }
+)
+"""The special tokens that end a text where the caller does not say which do."""
+
+
+@runtime_checkable
+class State(Protocol):
+    """How far one text has come. Ids that are no token are not allowed, never an error of ``check``."""
+
+    @property
+    def ids(self) -> NDArray[np.uint32]:
+        """The tokens taken so far, uint32 ``[n]``."""
+
+    @property
+    def prefix(self) -> bytes:
+        """The bytes of the tokens taken so far, without end tokens."""
+
+    def mask(self) -> NDArray[np.int32] | None:
+        """The allowed tokens as packed words, int32 ``[ceil(V / 32)]``, or None where only ``check`` can tell.
+
+        Bit ``id % 32`` of word ``id // 32`` is 1 where the token is allowed: the layout of xgrammar, llguidance and vLLM.
+
+        Raises:
+            ConstraintError: nothing is allowed and the text is not complete.
+        """
+
+    def check(self, id: int) -> bool:
+        """Whether the token is allowed: its bit of the mask."""
+
+    def check_many(self, ids: Ids) -> NDArray[np.bool_]:
+        """Whether each token is allowed, bool ``[n]``."""
+
+    def fork(self) -> State:
+        """A state of its own at the same place."""
+
+    def advance(self, id: int) -> None:
+        """Take a token.
+
+        Raises:
+            ConstraintError: it is not allowed; the state is as before.
+        """
+
+    def rollback(self, n: int) -> None:
+        """Take back the last ``n`` tokens.
+
+        Raises:
+            ConstraintError: fewer were taken; the state is as before.
+        """
+
+    def is_accepting(self) -> bool:
+        """Whether the text is complete, so that an end token is allowed, or was taken."""
+
+    def forced(self) -> NDArray[np.uint32]:
+        """The tokens that must come next, uint32 ``[n]``: the encoder's choice for the bytes without alternative."""
+
+
+class Constraint:
+    """What a text must satisfy. ``a & b`` is satisfied where both are."""
+
+    __slots__ = ()
+
+    def start(self) -> State:
+        """The state before the first token."""
+        raise NotImplementedError
+
+    def __and__(self, other: Constraint) -> Conjunction:
+        if not isinstance(other, Constraint):
+            return NotImplemented
+        return Conjunction(self, other)
+
+
+class Grammar(Constraint):
+    """A constraint that knows the mask of all allowed tokens. Made by :func:`json_schema` and its like."""
+
+    __slots__ = ("_core", "_made_from")
+
+    def __init__(self, kind: str, source: str, tokenizer: Tokenizer, eos: Collection[int] | None) -> None:
+        ends = _end_tokens(tokenizer, eos)
+        self._made_from = (kind, source, tokenizer, ends)
+        self._core = _core.Grammar(kind, source, tokenizer._core, ends)
+
+    def start(self) -> State:
+        """The state before the first token."""
+        return self._core.start()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Grammar, self._made_from)
+
+
+class Predicate(Constraint):
+    """A constraint that asks a Python function. Made by :func:`predicate`."""
+
+    __slots__ = ("complete", "eos", "fn", "special", "tokenizer")
+
+    def __init__(
+        self,
+        fn: Callable[[bytes], bool],
+        tokenizer: Tokenizer,
+        complete: Callable[[bytes], bool] | None,
+        eos: Collection[int] | None,
+    ) -> None:
+        self.fn, self.tokenizer, self.complete = fn, tokenizer, complete
+        self.eos = frozenset(_end_tokens(tokenizer, eos))
+        self.special = frozenset(tokenizer.special_tokens.values())
+
+    def start(self) -> State:
+        """The state before the first token."""
+        return _PredicateState(self, ())
+
+
+class Conjunction(Constraint):
+    """A constraint that is satisfied where all its parts are. Made by ``a & b``.
+
+    Its mask is the parts' masks joined, or None if a part has none. Each part may be satisfiable and the conjunction
+    not: that shows as a dead end where no token is left.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, *parts: Constraint) -> None:
+        self.parts = parts
+
+    def start(self) -> State:
+        """The state before the first token."""
+        return _ConjunctionState([part.start() for part in self.parts])
+
+
+class _PredicateState:
+    """The tokens taken, each with the bytes up to and with it; one tuple, so that readers see it whole."""
+
+    __slots__ = ("_constraint", "_path")
+
+    def __init__(self, constraint: Predicate, path: tuple[tuple[int, bytes], ...]) -> None:
+        self._constraint, self._path = constraint, path
+
+    @property
+    def ids(self) -> NDArray[np.uint32]:
+        return np.array([id for id, _ in self._path], dtype=np.uint32)
+
+    @property
+    def prefix(self) -> bytes:
+        return self._path[-1][1] if self._path else b""
+
+    def _has_ended(self) -> bool:
+        return bool(self._path) and self._path[-1][0] in self._constraint.eos
+
+    def _extended(self, id: int) -> bytes | None:
+        """The prefix with one more token; None for ids that spell no text."""
+        if id in self._constraint.special:
+            return None
+        try:
+            return self.prefix + self._constraint.tokenizer.token_bytes(id)
+        except KeyError:
+            return None
+
+    def mask(self) -> None:
+        return None
+
+    def check(self, id: int) -> bool:
+        if self._has_ended():
+            return False
+        if id in self._constraint.eos:
+            return self.is_accepting()
+        extended = self._extended(int(id))
+        return extended is not None and bool(self._constraint.fn(extended))
+
+    def check_many(self, ids: Ids) -> NDArray[np.bool_]:
+        return np.fromiter((self.check(id) for id in np.asarray(ids).tolist()), dtype=np.bool_)
+
+    def fork(self) -> State:
+        return _PredicateState(self._constraint, self._path)
+
+    def advance(self, id: int) -> None:
+        if not self.check(id):
+            raise _not_allowed(id, self)
+        extended = self.prefix if id in self._constraint.eos else self._extended(int(id))
+        self._path = (*self._path, (int(id), extended or b""))
+
+    def rollback(self, n: int) -> None:
+        self._path = self._path[: _kept(n, len(self._path), self)]
+
+    def is_accepting(self) -> bool:
+        complete = self._constraint.complete
+        return self._has_ended() or complete is None or bool(complete(self.prefix))
+
+    def forced(self) -> NDArray[np.uint32]:
+        return np.empty(0, dtype=np.uint32)
+
+
+class _ConjunctionState:
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: list[State]) -> None:
+        self._parts = parts
+
+    @property
+    def ids(self) -> NDArray[np.uint32]:
+        return self._parts[0].ids
+
+    @property
+    def prefix(self) -> bytes:
+        return self._parts[0].prefix
+
+    def mask(self) -> NDArray[np.int32] | None:
+        joined: NDArray[np.int32] | None = None
+        for part in self._parts:
+            words = part.mask()
+            if words is None:
+                return None
+            joined = words if joined is None else joined & words
+        if joined is not None and not joined.any() and not self.is_accepting():
+            step = len(self.ids)
+            message = f"no token can follow after {step} tokens and the text is not complete"
+            raise ConstraintError(message, prefix=self.prefix, step=step)
+        return joined
+
+    def check(self, id: int) -> bool:
+        return all(part.check(id) for part in self._parts)
+
+    def check_many(self, ids: Ids) -> NDArray[np.bool_]:
+        ids = np.asarray(ids)
+        allowed = np.ones(len(ids), dtype=np.bool_)
+        for part in self._parts:
+            allowed[allowed] = part.check_many(ids[allowed])
+        return allowed
+
+    def fork(self) -> State:
+        return _ConjunctionState([part.fork() for part in self._parts])
+
+    def advance(self, id: int) -> None:
+        if not self.check(id):
+            raise _not_allowed(id, self)
+        parts = [part.fork() for part in self._parts]
+        for part in parts:
+            part.advance(id)
+        self._parts = parts
+
+    def rollback(self, n: int) -> None:
+        _kept(n, len(self.ids), self)
+        for part in self._parts:
+            part.rollback(n)
+
+    def is_accepting(self) -> bool:
+        return all(part.is_accepting() for part in self._parts)
+
+    def forced(self) -> NDArray[np.uint32]:
+        """What the first part forces, as far as the others allow it."""
+        ids = next((ids for part in self._parts if len(ids := part.forced())), np.empty(0, dtype=np.uint32))
+        ahead = self.fork()
+        for n, id in enumerate(ids.tolist()):
+            if not ahead.check(id):
+                return ids[:n]
+            ahead.advance(id)
+        return ids
+
+
+def _not_allowed(id: int, state: State) -> ConstraintError:
+    step = len(state.ids)
+    return ConstraintError(f"token {id} is not allowed after {step} tokens", prefix=state.prefix, step=step)
+
+
+def _kept(n: int, step: int, state: State) -> int:
+    if not 0 <= n <= step:
+        raise ConstraintError(f"cannot take back {n} tokens of {step}", prefix=state.prefix, step=step)
+    return step - n
+
+
+def _end_tokens(tokenizer: Tokenizer, eos: Collection[int] | None) -> list[int]:
+    if eos is None:
+        return sorted(id for name, id in tokenizer.special_tokens.items() if name in END_TOKENS)
+    return sorted(int(id) for id in eos)
+
+
+def json_schema(
+    schema: Mapping[str, Any] | bool | str, tokenizer: Tokenizer, eos: Collection[int] | None = None
+) -> Constraint:
+    """Texts that are JSON and satisfy a JSON Schema.
+
+    The schema is compiled by ``llguidance``; a keyword that it does not support is an error, never left out. Members
+    come in the order of ``properties``; white space between tokens of JSON is allowed. References must be inside the
+    schema (``#/...``).
+
+    Args:
+        schema: a mapping, True or False, or JSON text.
+        tokenizer: whose tokens the texts are made of.
+        eos: the tokens that end a text; by default the special tokens named in :data:`END_TOKENS`.
+
+    Raises:
+        ConstraintError: the schema is not JSON, not a schema, not satisfiable, or uses an unsupported keyword.
+
+    Geng et al., "JSONSchemaBench" (2025) compares engines and says what is covered.
+    """
+    try:
+        text = schema if isinstance(schema, str) else json.dumps(schema)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConstraintError(f"the JSON Schema cannot be written as JSON: {error}") from error
+    return Grammar("json_schema", text, tokenizer, eos)
+
+
+def regex(pattern: str, tokenizer: Tokenizer, eos: Collection[int] | None = None) -> Constraint:
+    r"""Texts that a regular expression matches as a whole.
+
+    Args:
+        pattern: the syntax of Rust's ``regex`` crate, Unicode; no look-around, no back-references.
+        tokenizer: whose tokens the texts are made of.
+        eos: the tokens that end a text; by default the special tokens named in :data:`END_TOKENS`.
+
+    Raises:
+        ConstraintError: the pattern cannot be compiled.
+    """
+    return Grammar("regex", pattern, tokenizer, eos)
+
+
+def lark(grammar: str, tokenizer: Tokenizer, eos: Collection[int] | None = None) -> Constraint:
+    """Texts of a context-free grammar.
+
+    Args:
+        grammar: in ``llguidance``'s dialect of Lark; the text is what ``start`` derives.
+        tokenizer: whose tokens the texts are made of.
+        eos: the tokens that end a text; by default the special tokens named in :data:`END_TOKENS`. The grammar does not
+            spell them.
+
+    Raises:
+        ConstraintError: the grammar cannot be compiled.
+    """
+    return Grammar("lark", grammar, tokenizer, eos)
+
+
+def predicate(
+    fn: Callable[[bytes], bool],
+    tokenizer: Tokenizer,
+    complete: Callable[[bytes], bool] | None = None,
+    eos: Collection[int] | None = None,
+) -> Constraint:
+    """Texts whose every token keeps ``fn(prefix)`` true.
+
+    ``mask()`` of its states is None: use ``check``, or :func:`awrs` for samples with weights. What ``fn`` raises is
+    raised unchanged.
+
+    Args:
+        fn: takes the bytes so far, the new token's included, which may end inside a character. It should be monotone: once
+            false, false for every longer text.
+        tokenizer: whose tokens the texts are made of.
+        complete: whether a text may end; by default every text may.
+        eos: the tokens that end a text; by default the special tokens named in :data:`END_TOKENS`.
+    """
+    return Predicate(fn, tokenizer, complete, eos)
 
 
 def awrs(

@@ -3,14 +3,19 @@
 //! Each core error type implements [`Raise`]; binding code says `.map_err(raise)?`.
 
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyDict, PyType};
+use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyType};
+use tokenloom_decode::bytelevel::{ByteLevelError, ByteLevelErrorKind};
+use tokenloom_decode::control::ControlError;
 use tokenloom_formats::{FormatError as CoreFormatError, Kind};
 
 pyo3::import_exception!(tokenloom.errors, ArrayError);
+pyo3::import_exception!(tokenloom.errors, ConstraintError);
 pyo3::import_exception!(tokenloom.errors, DistributionError);
 pyo3::import_exception!(tokenloom.errors, DraftError);
 pyo3::import_exception!(tokenloom.errors, FormatError);
 pyo3::import_exception!(tokenloom.errors, DeviceError);
+pyo3::import_exception!(tokenloom.errors, InternalError);
+pyo3::import_exception!(tokenloom.errors, LimitError);
 pyo3::import_exception!(tokenloom.errors, ParamsError);
 pyo3::import_exception!(tokenloom.errors, PatternError);
 pyo3::import_exception!(tokenloom.errors, SpecialTokenError);
@@ -46,6 +51,43 @@ pub(crate) fn array_error(py: Python<'_>, argument: &str, expected: &str, found:
 /// An id or bytes that are no token.
 pub(crate) fn unknown_token<'py>(py: Python<'py>, message: &str, token: impl IntoPyObject<'py>) -> PyErr {
     with_fields(py.get_type::<UnknownTokenError>(), message, [("token", token)])
+
+/// A constraint that fails `step` tokens and `prefix` into a text.
+pub(crate) fn constraint_error(py: Python<'_>, error: &ControlError, prefix: &[u8], step: usize) -> PyErr {
+    let fields = PyDict::new(py);
+    let set = fields.set_item("prefix", PyBytes::new(py, prefix)).and_then(|()| fields.set_item("step", step));
+    let class = py.get_type::<ConstraintError>();
+    set.map_or_else(|error| error, |()| with_fields(class, &error.to_string(), fields))
+}
+
+/// A byte state was queried before it was filled.
+pub(crate) fn missing_rows() -> PyErr {
+    InternalError::new_err("the rows of some contexts are missing")
+}
+
+impl Raise for ControlError {
+    fn into_py_err(self) -> PyErr {
+        ConstraintError::new_err(self.to_string())
+    }
+}
+
+impl Raise for ByteLevelError {
+    fn into_py_err(self) -> PyErr {
+        use ByteLevelErrorKind as Kind;
+        let message = self.to_string();
+        let with_row = |row: Option<usize>| {
+            Python::attach(|py| with_fields(py.get_type::<DistributionError>(), &message, [("row", row)]))
+        };
+        match self.kind() {
+            Kind::Unsupported { .. } | Kind::Pattern { .. } | Kind::PlainAddedToken { .. } => {
+                UnsupportedFeatureError::new_err(message)
+            }
+            Kind::TooManyStates { .. } => LimitError::new_err(message),
+            Kind::BadRow { row, .. } => with_row(Some(*row)),
+            Kind::NoEncoding { .. } | Kind::ZeroMass => with_row(None),
+            _ => ArrayError::new_err(message),
+        }
+    }
 }
 
 impl Raise for tokenloom_decode::dist::DistError {

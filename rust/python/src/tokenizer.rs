@@ -1,11 +1,12 @@
 //! The Python face of the `tokenizer` domain: extract, detach, one core call, wrap.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use tokenloom_decode::control::GrammarVocabulary;
 use tokenloom_tokenize::spec::TokenizerSpec;
 use tokenloom_tokenize::{AllowedSpecial, DecodeErrorKind, DecodeStream, EncodeOptions, Tokenizer};
 
@@ -27,6 +28,8 @@ const DETACH_BYTES: usize = 512;
 #[pyclass(frozen, name = "Tokenizer", module = "tokenloom._core.tokenizer")]
 pub(crate) struct PyTokenizer {
     pub(crate) inner: Arc<Tokenizer>,
+    /// What grammars need of it, made by the first one.
+    pub(crate) grammar_vocabulary: OnceLock<Arc<GrammarVocabulary>>,
 }
 
 /// `str` or `bytes`. Lone surrogates of a `str` are replaced as tiktoken does it: through UTF-16.
@@ -98,7 +101,7 @@ fn unknown_id(py: Python<'_>, id: i64, index: usize) -> PyErr {
 
 impl PyTokenizer {
     pub(crate) fn wrap(tokenizer: Tokenizer) -> Self {
-        Self { inner: Arc::new(tokenizer) }
+        Self { inner: Arc::new(tokenizer), grammar_vocabulary: OnceLock::new() }
     }
 
     fn options(&self, add_special_tokens: bool, allowed: &Bound<'_, PyAny>) -> PyResult<EncodeOptions> {
