@@ -32,7 +32,8 @@ impl PyCanonicalLaw {
     }
 
     fn start(&self, py: Python<'_>, context: TokenIds, text: &Bound<'_, PyBytes>) -> PyResult<PyByteState> {
-        let context: Vec<u32> = context.0.into_iter().map(|id| u32::try_from(id).unwrap_or(u32::MAX)).collect();
+        let context: Vec<u32> =
+            context.0.into_iter().map(|id| u32::try_from(id).unwrap_or(u32::MAX)).collect();
         let text = text.as_bytes();
         py.detach(|| ByteState::new(&self.inner, &context, text)).map(PyByteState::wrap).map_err(raise)
     }

@@ -51,11 +51,13 @@ pub(crate) fn array_error(py: Python<'_>, argument: &str, expected: &str, found:
 /// An id or bytes that are no token.
 pub(crate) fn unknown_token<'py>(py: Python<'py>, message: &str, token: impl IntoPyObject<'py>) -> PyErr {
     with_fields(py.get_type::<UnknownTokenError>(), message, [("token", token)])
+}
 
 /// A constraint that fails `step` tokens and `prefix` into a text.
 pub(crate) fn constraint_error(py: Python<'_>, error: &ControlError, prefix: &[u8], step: usize) -> PyErr {
     let fields = PyDict::new(py);
-    let set = fields.set_item("prefix", PyBytes::new(py, prefix)).and_then(|()| fields.set_item("step", step));
+    let set =
+        fields.set_item("prefix", PyBytes::new(py, prefix)).and_then(|()| fields.set_item("step", step));
     let class = py.get_type::<ConstraintError>();
     set.map_or_else(|error| error, |()| with_fields(class, &error.to_string(), fields))
 }

@@ -48,8 +48,10 @@ fn vocabulary(tokenizer: &PyTokenizer) -> Result<Arc<GrammarVocabulary>, Control
         return Ok(Arc::clone(known));
     }
     let inner = Arc::clone(&tokenizer.inner);
-    let options =
-        EncodeOptions { allowed_special: AllowedSpecial::Only(Default::default()), ..EncodeOptions::default() };
+    let options = EncodeOptions {
+        allowed_special: AllowedSpecial::Only(Default::default()),
+        ..EncodeOptions::default()
+    };
     let encode = move |bytes: &[u8]| inner.encode_bytes(bytes, &options).unwrap_or_default();
     let tokens = |special| {
         let inner: &Tokenizer = &tokenizer.inner;
