@@ -27,13 +27,13 @@ _MAX_BATCH = 64
 class Healed(NamedTuple):
     """A prompt without its unstable end, and how the end may be spelled.
 
-    Append one of ``tokens``, drawn with ``log_probs``, to ``ids`` and go on token by token: the text then starts with the
-    prompt, and continues as the model would have continued all encodings of it.
+    Append one of ``tokens``, drawn with ``log_probs``, to ``ids`` and go on token by token: the text then starts with
+    the prompt, and continues as the model would have continued all encodings of it.
 
     Attributes:
         ids: uint32 ``[n]``, the tokens that every encoding of the prompt starts with.
-        tokens: the covers of what is left, a :class:`tokenloom.Ragged` of ``m`` id sequences. The last token may reach past
-            the end of the prompt; a sequence is empty where ``ids`` already spell the prompt.
+        tokens: the covers of what is left, a :class:`tokenloom.Ragged` of ``m`` id sequences. The last token may reach
+            past the end of the prompt; a sequence is empty where ``ids`` already spell the prompt.
         log_probs: float64 ``[m]``, natural; they sum to one.
     """
 
@@ -43,13 +43,13 @@ class Healed(NamedTuple):
 
 
 class ByteModel:
-    """A token model read byte by byte.
+    r"""A token model read byte by byte.
 
     Args:
         lm: takes a list of contexts (lists of ids, possibly empty) and returns natural log-probabilities of the next
-            token, an array ``[len(contexts), V]``; rows may be wider than the vocabulary. It is called in batches and its rows are
-            taken as they are: tokens that no canonical encoding would have next count as leaked, they are not
-            renormalised away.
+            token, an array ``[len(contexts), V]``; rows may be wider than the vocabulary. It is called in batches and
+            its rows are taken as they are: tokens that no canonical encoding would have next count as leaked, they
+            are not renormalised away.
         tokenizer: a byte-level BPE without normalizer, whose split patterns look at most one character ahead.
         target: ``"canonical"``: the mass of canonical encodings.
 
@@ -62,7 +62,7 @@ class ByteModel:
 
     >>> import numpy as np, tokenloom as tl
     >>> ranks = {bytes([b]): b for b in range(256)} | {b"ab": 256}
-    >>> tokenizer = tl.Tokenizer.from_tiktoken("toy", pat_str=r"\\s+|\\S+", mergeable_ranks=ranks, special_tokens={})
+    >>> tokenizer = tl.Tokenizer.from_tiktoken("toy", pat_str=r"\s+|\S+", mergeable_ranks=ranks, special_tokens={})
     >>> model = tl.bytelevel.ByteModel(lambda contexts: np.full((len(contexts), 257), -np.log(257)), tokenizer)
     >>> state = model.start(b"a")
     >>> p = np.exp(state.next_byte())
@@ -102,7 +102,7 @@ class ByteModel:
         return _filled(self, self._start(text), "mass").log_mass()
 
     def heal(self, prompt: bytes) -> Healed:
-        """The prompt's stable tokens and the exact distribution of what covers the rest.
+        r"""The prompt's stable tokens and the exact distribution of what covers the rest.
 
         Usually two to six contexts in one call of the model, after which generation goes on by tokens.
 
@@ -112,8 +112,8 @@ class ByteModel:
 
         >>> import numpy as np, tokenloom as tl
         >>> ranks = {bytes([b]): b for b in range(256)} | {b"ab": 256}
-        >>> tokenizer = tl.Tokenizer.from_tiktoken("toy", pat_str=r"\\s+|\\S+", mergeable_ranks=ranks, special_tokens={})
-        >>> model = tl.bytelevel.ByteModel(lambda contexts: np.full((len(contexts), 257), -np.log(257)), tokenizer)
+        >>> toy = tl.Tokenizer.from_tiktoken("toy", pat_str=r"\s+|\S+", mergeable_ranks=ranks, special_tokens={})
+        >>> model = tl.bytelevel.ByteModel(lambda contexts: np.full((len(contexts), 257), -np.log(257)), toy)
         >>> healed = model.heal(b"x a")
         >>> healed.ids.tolist(), sorted(healed.tokens.to_lists()), np.exp(healed.log_probs).round(6).tolist()
         ([120, 32], [[97], [256]], [0.5, 0.5])

@@ -1,7 +1,8 @@
 """Which tokens may come next, and what does a rejected draw weigh?
 
-A constraint is compiled once for a tokenizer; ``start()`` gives a state that walks one text. States answer for all tokens
-at once (``mask``) where that is possible, and always for single tokens (``check``). See ``docs/concepts/control.md``.
+A constraint is compiled once for a tokenizer; ``start()`` gives a state that walks one text. States answer for all
+tokens at once (``mask``) where that is possible, and always for single tokens (``check``). See
+``docs/concepts/control.md``.
 
 >>> import numpy as np, tokenloom as tl
 >>> logprobs = np.log([0.5, 0.3, 0.2])
@@ -74,7 +75,7 @@ class State(Protocol):
     def mask(self) -> NDArray[np.int32] | None:
         """The allowed tokens as packed words, int32 ``[ceil(V / 32)]``, or None where only ``check`` can tell.
 
-        Bit ``id % 32`` of word ``id // 32`` is 1 where the token is allowed: the layout of xgrammar, llguidance and vLLM.
+        Bit ``id % 32`` of word ``id // 32`` is 1 where the token is allowed, as in xgrammar, llguidance and vLLM.
 
         Raises:
             ConstraintError: nothing is allowed and the text is not complete.
@@ -394,7 +395,7 @@ def predicate(
     raised unchanged.
 
     Args:
-        fn: takes the bytes so far, the new token's included, which may end inside a character. It should be monotone: once
+        fn: takes the bytes so far, the new token's included; they may end inside a character. Monotone: once
             false, false for every longer text.
         tokenizer: whose tokens the texts are made of.
         complete: whether a text may end; by default every text may.

@@ -3,7 +3,6 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-
 from tokenloom._core.tokenizer import Tokenizer
 
 @final
