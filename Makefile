@@ -47,7 +47,7 @@ test-heavy: .venv/test-installed .venv/built ## The long sweeps (marker heavy)
 check: .venv/test-installed .venv/check-installed .venv/built ## Format, lints, types, stubs, layers, sizes, links, docs
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -101,6 +101,8 @@ distclean: clean ## Remove .venv too
 	touch $@
 
 .venv/test-installed: requirements/test.txt requirements/no-deps.txt .venv/demo-installed
+	@$(BIN)/python -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_paths()["include"], "Python.h").exists())' \
+		|| { echo "expected Python's C headers (arctic-inference is built from source); hint: install python3-dev" >&2; exit 1; }
 	$(BIN)/python -m pip install -r requirements/test.txt
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -r requirements/no-deps.txt
 	touch $@

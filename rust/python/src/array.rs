@@ -36,10 +36,10 @@ impl<'a, 'py> FromPyObject<'a, 'py> for TokenIds {
             return Ok(Self(array.as_array().iter().copied().collect()));
         }
         let expected = "an integer array of one dimension or a sequence of ints";
-        if let Ok(array) = object.cast::<PyUntypedArray>() {
-            if array.ndim() != 1 || (array.len() > 0 && !matches!(array.dtype().kind(), b'i' | b'u')) {
-                return Err(array_error(object.py(), "token ids", expected, &describe(&array)));
-            }
+        if let Ok(array) = object.cast::<PyUntypedArray>()
+            && (array.ndim() != 1 || (array.len() > 0 && !matches!(array.dtype().kind(), b'i' | b'u')))
+        {
+            return Err(array_error(object.py(), "token ids", expected, &describe(&array)));
         }
         object.extract::<Vec<i64>>().map(Self).map_err(|error| {
             let found = match error.is_instance_of::<PyTypeError>(object.py()) {

@@ -54,7 +54,10 @@ impl<'a, T: LogProb> Arrivals<'a, T> {
     /// # Errors
     /// [`DistError`] for NaN or `+inf`, and where every entry is `-inf`.
     pub fn new(row: &'a [T], rng: Rng, purpose: Purpose) -> Result<Self, DistError> {
-        let is_bad = |value: &T| !(Into::<f64>::into(*value) < f64::INFINITY);
+        let is_bad = |value: &T| {
+            let value: f64 = (*value).into();
+            value.is_nan() | (value == f64::INFINITY)
+        };
         // A fold without early exit runs in vectors; the culprit is looked for only when there is one.
         if row.iter().fold(false, |bad, value| bad | is_bad(value)) {
             let token = row.iter().position(is_bad).unwrap_or(0);
