@@ -18,7 +18,6 @@ mod json_value;
 mod kind;
 pub mod limits;
 mod pipeline;
-pub mod state;
 pub mod tiktoken;
 pub mod tokenizer_json;
 pub mod write;

@@ -9,7 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use tokenloom_formats::tokenizer_json::Options;
-use tokenloom_formats::{Kind, gguf, state, tiktoken, tokenizer_json, write};
+use tokenloom_formats::{Kind, gguf, tiktoken, tokenizer_json, write};
 use tokenloom_tokenize::spec::TokenizerSpec;
 
 use crate::error::raise;
@@ -33,21 +33,6 @@ pub(crate) struct PySpec {
 impl From<TokenizerSpec> for PySpec {
     fn from(spec: TokenizerSpec) -> Self {
         Self { spec: Arc::new(spec) }
-    }
-}
-
-#[pymethods]
-impl PySpec {
-    /// The inverse of `state`.
-    #[staticmethod]
-    fn from_state(py: Python<'_>, state: &[u8]) -> PyResult<Self> {
-        py.detach(|| state::parse(state)).map(Self::from).map_err(raise)
-    }
-
-    /// The specification as bytes, for pickles.
-    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = py.detach(|| state::bytes(&self.spec)).map_err(raise)?;
-        Ok(PyBytes::new(py, &bytes))
     }
 }
 
