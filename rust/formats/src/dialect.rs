@@ -41,6 +41,15 @@ fn translate(pattern: &str, direction: Direction) -> Result<Cow<'_, str>, Untran
     let mut group_starts: Vec<usize> = Vec::new();
     let mut rest = pattern;
     while let Some(c) = rest.chars().next() {
+        // What the other direction made of an anchor.
+        if direction == Direction::ToOniguruma
+            && let Some((anchor, behind)) = line_anchor(rest)
+        {
+            set(&mut atom_starts, None);
+            out.push(anchor);
+            rest = behind;
+            continue;
+        }
         let n_bytes = match c {
             '\\' => escape_length(rest),
             '[' => class_length(rest)?,
@@ -100,6 +109,11 @@ fn translate(pattern: &str, direction: Direction) -> Result<Cow<'_, str>, Untran
         rest = behind;
     }
     Ok(if out == pattern { Cow::Borrowed(pattern) } else { Cow::Owned(out) })
+}
+
+fn line_anchor(rest: &str) -> Option<(char, &str)> {
+    let anchor = |text, anchor| rest.strip_prefix(text).map(|behind| (anchor, behind));
+    anchor("(?m:^)", '^').or_else(|| anchor("(?m:$)", '$'))
 }
 
 fn set(atom_starts: &mut [Option<usize>], start: Option<usize>) {
@@ -197,6 +211,7 @@ mod tests {
         for (pattern, from, to) in both {
             assert_eq!(from_oniguruma(pattern).unwrap(), from);
             assert_eq!(to_oniguruma(pattern).unwrap(), to);
+            assert_eq!(from_oniguruma(&to_oniguruma(from).unwrap()).unwrap(), from);
         }
         let kept = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}|\s*[\r\n]+|\s+(?!\S)|{x}|a{,}";
         assert_eq!(from_oniguruma(kept).unwrap(), kept);

@@ -1,0 +1,151 @@
+"""Ids, character offsets and decoding equal Hugging Face ``tokenizers``: zero differences on every file and text."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenizers
+import tokenloom as tl
+from oracle_texts import (
+    EDGE_TEXTS,
+    all_points,
+    file_texts,
+    points_in_context,
+    random_texts,
+    sampled_points,
+    udhr_texts,
+)
+
+FILES = ("tiny", "tiny_2019", "deepseek_v3", "deepseek_v4", "qwen3", "gptoss")
+
+
+@pytest.fixture(scope="module", params=FILES)
+def pair(
+    request: pytest.FixtureRequest,
+    asset: Callable[[str], Path],
+    test_data: Path,
+    shared_data: Path | None,
+    read_xz: Callable[[Path], bytes],
+) -> tuple[tl.Tokenizer, tokenizers.Tokenizer]:
+    name = request.param
+    if name.startswith("tiny"):
+        data = (test_data / f"{name}.tokenizer.json").read_bytes()
+    elif name == "deepseek_v4":
+        data = (asset("deepseek") / "tokenizer.json").read_bytes()
+    elif name == "deepseek_v3":
+        data = (asset("tiktoken") / "deepseek_v3.tokenizer.json").read_bytes()
+    else:
+        if shared_data is None:
+            pytest.skip(f"{name}.tokenizer.json is not part of the repository and no package carries it")
+        data = read_xz(shared_data / "tokenizers" / f"{name}.tokenizer.json.xz")
+    return tl.Tokenizer.from_bytes(data), tokenizers.Tokenizer.from_str(data.decode())
+
+
+def check(pair: tuple[tl.Tokenizer, tokenizers.Tokenizer], texts: Iterable[str]) -> None:
+    ours, theirs = pair
+    texts = list(texts)
+    for add_special_tokens in (False, True):
+        expected = theirs.encode_batch(texts, add_special_tokens=add_special_tokens)
+        for text, want in zip(texts, expected, strict=True):
+            got = ours.encode_with_offsets(text, add_special_tokens=add_special_tokens)
+            assert got.ids.tolist() == want.ids, repr(text)
+            assert got.char_offsets.tolist() == [list(span) for span in want.offsets], repr(text)
+            assert ours.encode(text, add_special_tokens=add_special_tokens).tolist() == want.ids, repr(text)
+            for skip in (False, True):
+                assert ours.decode(want.ids, skip_special_tokens=skip) == theirs.decode(
+                    want.ids, skip_special_tokens=skip
+                ), repr(text)
+            if not add_special_tokens:
+                assert ours.count(text) == len(want.ids), repr(text)
+
+
+def test_edge_and_file_texts(
+    pair: tuple[tl.Tokenizer, tokenizers.Tokenizer], test_data: Path, shared_data: Path | None
+) -> None:
+    check(pair, [*EDGE_TEXTS, *file_texts(test_data), *udhr_texts(shared_data, 1500)])
+
+
+def test_code_points_in_context(pair: tuple[tl.Tokenizer, tokenizers.Tokenizer]) -> None:
+    check(pair, points_in_context(sampled_points()))
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_random_texts(pair: tuple[tl.Tokenizer, tokenizers.Tokenizer], seed: int) -> None:
+    check(pair, random_texts(seed, 400))
+
+
+@pytest.mark.heavy
+def test_all_code_points_in_context(pair: tuple[tl.Tokenizer, tokenizers.Tokenizer]) -> None:
+    check(pair, points_in_context(all_points()))
+
+
+@pytest.mark.heavy
+def test_fresh_random_texts(pair: tuple[tl.Tokenizer, tokenizers.Tokenizer]) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    check(pair, random_texts(seed, 20_000))
+
+
+@pytest.mark.heavy
+def test_whole_declarations(pair: tuple[tl.Tokenizer, tokenizers.Tokenizer], shared_data: Path | None) -> None:
+    check(pair, udhr_texts(shared_data, 10**9))
+
+
+def test_specials_as_ordinary_text(pair: tuple[tl.Tokenizer, tokenizers.Tokenizer]) -> None:
+    ours, theirs = pair
+    theirs = tokenizers.Tokenizer.from_str(theirs.to_str())
+    theirs.encode_special_tokens = True
+    for text in EDGE_TEXTS:
+        assert ours.encode(text, allowed_special=()).tolist() == theirs.encode(text, add_special_tokens=False).ids, text
+
+
+def test_single_ids_decode(pair: tuple[tl.Tokenizer, tokenizers.Tokenizer]) -> None:
+    ours, theirs = pair
+    n_ids = theirs.get_vocab_size(with_added_tokens=True)
+    draw = random.Random(5)
+    for _ in range(300):
+        ids = [draw.randrange(n_ids) for _ in range(draw.randrange(1, 12))]
+        for skip in (False, True):
+            assert ours.decode(ids, skip_special_tokens=skip) == theirs.decode(ids, skip_special_tokens=skip), ids
+    assert ours.vocab_size == max(theirs.get_vocab(with_added_tokens=True).values()) + 1
+
+
+def test_byte_offsets_tile_the_text(pair: tuple[tl.Tokenizer, tokenizers.Tokenizer]) -> None:
+    ours, _ = pair
+    for text in random_texts(13, 100):
+        spans = ours.encode_with_offsets(text).byte_offsets
+        assert spans.dtype == np.int64
+        edges = [0, *spans[:, 1].tolist()]
+        assert spans[:, 0].tolist() == edges[:-1], repr(text)
+        assert edges[-1] == len(text.encode()), repr(text)
+
+
+SOURCES = ("tiny", "tiny_2019", "deepseek_v4", "smollm2", "r50k_base", "cl100k_base", "o200k_base", "llama3")
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_saved_file_gives_the_same_ids_there(
+    name: str, asset: Callable[[str], Path], test_data: Path, tmp_path: Path, shared_data: Path | None
+) -> None:
+    if name.startswith("tiny"):
+        path = test_data / f"{name}.tokenizer.json"
+    elif name == "deepseek_v4":
+        path = asset("deepseek") / "tokenizer.json"
+    elif name == "smollm2":
+        path = next(asset("smollm2").glob("*.gguf"))
+    elif name == "llama3":
+        path = asset("llama") / "llama3.tiktoken"
+    else:
+        path = asset("tiktoken") / f"{name}.tiktoken"
+    ours = tl.Tokenizer.from_file(path)
+    saved = tmp_path / "tokenizer.json"
+    ours.save(saved)
+    theirs = tokenizers.Tokenizer.from_file(str(saved))
+    texts = [*EDGE_TEXTS, *file_texts(test_data), *udhr_texts(shared_data, 300), *random_texts(14, 150)]
+    check((ours, theirs), texts)
+    assert tl.Tokenizer.from_file(saved).special_tokens == ours.special_tokens
+    check((tl.Tokenizer.from_file(saved), theirs), texts[:60])
