@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import lzma
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,8 +20,6 @@ def _load_script(name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Dataclasses look their module up by name while it is being run.
-    import sys
-
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
