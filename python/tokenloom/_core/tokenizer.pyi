@@ -2,7 +2,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-
 from tokenloom._core.formats import Spec
 from tokenloom.tokenizer import AllowedSpecial, Ids, Text
 

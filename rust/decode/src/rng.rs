@@ -11,8 +11,8 @@
 //!
 //! Not cryptographic: the seed can be recovered from the output.
 
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const REFINEMENT_BIT: u32 = 1 << 31;
 
 /// The ten-round bijection of Philox4x32 under `key`.

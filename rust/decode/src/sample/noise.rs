@@ -14,7 +14,7 @@
 
 use super::math::{ln_1p_reduced, split_exponent};
 use super::wide::wide;
-use crate::rng::{Purpose, Rng, philox4x32_10};
+use crate::rng::{MULTIPLIERS, Purpose, Rng, WEYL};
 
 /// Words below this are refined.
 const REFINE_BELOW: u32 = 1 << 20;
@@ -51,16 +51,41 @@ pub(super) fn wait(rng: &Rng, token: u32, purpose: Purpose) -> f32 {
     if word < REFINE_BELOW { fine_wait(word, rng.refinement(token, purpose)) } else { coarse_wait(word) }
 }
 
+/// The first words of `CHUNK` tokens from block `first_block` on: Philox with the blocks in the lanes of a vector.
+#[inline(always)]
+fn chunk_words(rng: &Rng, first_block: u32, purpose: Purpose) -> [u32; CHUNK] {
+    const N_BLOCKS: usize = CHUNK / 4;
+    let mut c0: [u32; N_BLOCKS] = std::array::from_fn(|lane| first_block.wrapping_add(lane as u32));
+    let mut c1 = [rng.position as u32; N_BLOCKS];
+    let mut c2 = [(rng.position >> 32) as u32; N_BLOCKS];
+    let mut c3 = [purpose.word(); N_BLOCKS];
+    let [mut k0, mut k1] = rng.key();
+    for _ in 0..10 {
+        for lane in 0..N_BLOCKS {
+            let left = u64::from(MULTIPLIERS[0]) * u64::from(c0[lane]);
+            let right = u64::from(MULTIPLIERS[1]) * u64::from(c2[lane]);
+            c0[lane] = (right >> 32) as u32 ^ c1[lane] ^ k0;
+            c1[lane] = right as u32;
+            c2[lane] = (left >> 32) as u32 ^ c3[lane] ^ k1;
+            c3[lane] = left as u32;
+        }
+        k0 = k0.wrapping_add(WEYL[0]);
+        k1 = k1.wrapping_add(WEYL[1]);
+    }
+    let mut words = [0; CHUNK];
+    for lane in 0..N_BLOCKS {
+        words[4 * lane] = c0[lane];
+        words[4 * lane + 1] = c1[lane];
+        words[4 * lane + 2] = c2[lane];
+        words[4 * lane + 3] = c3[lane];
+    }
+    words
+}
+
 /// The waiting times of the tokens `first .. first + CHUNK`; `first` is a multiple of four.
 #[inline(always)]
 pub(super) fn fill_waits(rng: &Rng, first: u32, purpose: Purpose, waits: &mut [f32; CHUNK]) {
-    const N_BLOCKS: usize = CHUNK / 4;
-    let (low, high) = (rng.position as u32, (rng.position >> 32) as u32);
-    let mut words = [0u32; CHUNK];
-    for block in 0..N_BLOCKS {
-        let counter = [(first >> 2).wrapping_add(block as u32), low, high, purpose.word()];
-        words[4 * block..4 * block + 4].copy_from_slice(&philox4x32_10(counter, rng.key()));
-    }
+    let words = chunk_words(rng, first >> 2, purpose);
     let mut smallest = u32::MAX;
     for (wait, &word) in waits.iter_mut().zip(&words) {
         *wait = coarse_wait(word);
