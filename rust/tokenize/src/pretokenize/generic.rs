@@ -27,23 +27,25 @@ impl GenericPattern {
         }
     }
 
-    /// Calls `found` with the span of every match. An empty match right behind a match is no match.
-    pub(crate) fn for_each_match(
-        &self,
-        text: &str,
-        mut found: impl FnMut(usize, usize),
-    ) -> Result<(), EncodeError> {
-        let mut last = 0;
-        for result in self.regex.find_iter(text) {
-            let span = result.map_err(|source| EncodeErrorKind::Pattern {
-                byte_offset: last,
+    /// The first match at or behind `at`, the end of the match before. An empty match right there is none.
+    pub(crate) fn find(&self, text: &str, at: usize) -> Result<Option<(usize, usize)>, EncodeError> {
+        let search = |from: usize| {
+            self.regex.find_from_pos(text, from).map_err(|source| EncodeErrorKind::Pattern {
+                byte_offset: from,
                 n_bytes: text.len(),
                 pattern: self.regex.as_str().into(),
                 source: Box::new(source),
-            })?;
-            last = span.end();
-            found(span.start(), span.end());
+            })
+        };
+        let mut from = at;
+        loop {
+            match search(from)? {
+                Some(found) if found.start() == found.end() && found.end() == at => {
+                    let Some(c) = text[from..].chars().next() else { return Ok(None) };
+                    from += c.len_utf8();
+                }
+                found => return Ok(found.map(|found| (found.start(), found.end()))),
+            }
         }
-        Ok(())
     }
 }

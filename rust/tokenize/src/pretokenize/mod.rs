@@ -1,15 +1,21 @@
 //! Where is text cut before byte pair encoding, so that no token crosses?
 //!
 //! The steps of the file in order; each splits the pieces that the step before left, and sees nothing outside its
-//! piece (look-around stops at its ends).
+//! piece (look-around stops at its ends). Published patterns are split by scanners, others by a regular expression
+//! engine. Steps that only cut (all published ones do) run as one stream of pieces without a list between them.
 
 pub(crate) mod class;
+mod deepseek;
 mod generic;
+mod o200k;
+mod scan;
+mod superword;
+mod words;
 
-use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
 
 use generic::GenericPattern;
+use scan::Scanner;
 
 use crate::spec::{Pretokenizer, SplitBehavior, SplitPattern};
 use crate::{BuildErrorKind, EncodeError};
@@ -31,12 +37,18 @@ pub(crate) struct Pretokenizers {
 
 #[derive(Clone, Debug)]
 enum Step {
+    /// Puts a space before a piece that does not start with one.
     PrefixSpace,
+    /// Matches are pieces, and so is the text between them unless it is dropped.
+    Cut { finder: Finder, keeps_rest: bool },
+    /// Whatever else a match can do.
     Split { finder: Finder, behavior: SplitBehavior, invert: bool },
 }
 
+/// What finds the matches of a step.
 #[derive(Clone, Debug)]
 enum Finder {
+    Scanner(Scanner),
     Regex(GenericPattern),
     Literal(Box<str>),
     Numeric,
@@ -46,32 +58,27 @@ impl Pretokenizers {
     pub(crate) fn new(steps: &[Pretokenizer]) -> Result<Self, BuildErrorKind> {
         let mut compiled = Vec::new();
         for (index, step) in steps.iter().enumerate() {
-            let mut split =
-                |finder, behavior, invert| compiled.push(Step::Split { finder, behavior, invert });
             match step {
                 Pretokenizer::Split { pattern, behavior, invert } => {
                     let finder = match pattern {
-                        SplitPattern::Regex(pattern) => Finder::Regex(GenericPattern::new(pattern, index)?),
+                        SplitPattern::Regex(pattern) => Finder::of(pattern, index)?,
                         SplitPattern::Literal(text) => Finder::Literal(text.as_str().into()),
                     };
-                    split(finder, *behavior, *invert);
+                    compiled.push(Step::split(finder, *behavior, *invert));
                 }
-                Pretokenizer::Digits { individual } => {
-                    let behavior =
-                        if *individual { SplitBehavior::Isolated } else { SplitBehavior::Contiguous };
-                    split(Finder::Numeric, behavior, false);
+                Pretokenizer::Digits { individual: true } => {
+                    compiled.push(Step::split(Finder::Numeric, SplitBehavior::Isolated, false));
+                }
+                Pretokenizer::Digits { individual: false } => {
+                    compiled.push(Step::split(Finder::Numeric, SplitBehavior::Contiguous, false));
                 }
                 Pretokenizer::ByteLevel { add_prefix_space, use_regex } => {
                     if *add_prefix_space {
                         compiled.push(Step::PrefixSpace);
                     }
                     if *use_regex {
-                        let finder = Finder::Regex(GenericPattern::new(generic::GPT2, index)?);
-                        compiled.push(Step::Split {
-                            finder,
-                            behavior: SplitBehavior::Isolated,
-                            invert: false,
-                        });
+                        compiled
+                            .push(Step::Cut { finder: Finder::of(generic::GPT2, index)?, keeps_rest: true });
                     }
                 }
             }
@@ -92,86 +99,154 @@ impl Pretokenizers {
     pub(crate) fn try_for_each(
         &self,
         text: &str,
-        emit: impl FnMut(Piece) -> ControlFlow<()>,
+        mut emit: impl FnMut(Piece) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, EncodeError> {
-        let mut pieces = vec![Piece { start: 0, end: text.len(), prefix_space: false }];
-        for step in &self.steps {
-            let mut next = Vec::new();
-            for &piece in &pieces {
-                step.apply(text, piece, &mut next)?;
-            }
-            pieces = next;
+        // The common case of one scanner over the whole text, without the recursion.
+        if let [Step::Cut { finder: Finder::Scanner(scanner), keeps_rest: true }] = &*self.steps {
+            return Ok(cut_by_scanner(*scanner, text, emit));
         }
-        Ok(pieces
-            .into_iter()
-            .filter(|piece| piece.start < piece.end || piece.prefix_space)
-            .try_for_each(emit))
+        let whole = View { text, start: 0, prefix_space: false };
+        run(&self.steps, whole, &mut emit)
+    }
+}
+
+fn cut_by_scanner(
+    scanner: Scanner,
+    text: &str,
+    mut emit: impl FnMut(Piece) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let mut done = 0;
+    while let Some((start, end)) = scanner.find(text.as_bytes(), done) {
+        if done < start {
+            emit(Piece { start: done, end: start, prefix_space: false })?;
+        }
+        emit(Piece { start, end, prefix_space: false })?;
+        done = end;
+    }
+    if done < text.len() {
+        emit(Piece { start: done, end: text.len(), prefix_space: false })?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// What a step sees of a piece: its text, with the space put before it.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    text: &'a str,
+    /// Where the piece starts in the whole text.
+    start: usize,
+    prefix_space: bool,
+}
+
+impl<'a> View<'a> {
+    fn sub(self, span: Range<usize>) -> Self {
+        let shift = usize::from(self.prefix_space);
+        Self {
+            text: &self.text[span.clone()],
+            start: self.start + span.start.saturating_sub(shift),
+            prefix_space: self.prefix_space && span.start == 0,
+        }
+    }
+
+    fn piece(self) -> Piece {
+        let end = self.start + self.text.len() - usize::from(self.prefix_space);
+        Piece { start: self.start, end, prefix_space: self.prefix_space }
+    }
+}
+
+/// Runs `steps` on one piece. As deep as there are steps.
+fn run(
+    steps: &[Step],
+    view: View<'_>,
+    emit: &mut impl FnMut(Piece) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, EncodeError> {
+    if view.text.is_empty() {
+        return Ok(ControlFlow::Continue(()));
+    }
+    let Some((step, later)) = steps.split_first() else { return Ok(emit(view.piece())) };
+    match step {
+        Step::PrefixSpace if view.text.starts_with(' ') => run(later, view, emit),
+        Step::PrefixSpace => {
+            let text = format!(" {}", view.text);
+            run(later, View { text: &text, start: view.start, prefix_space: true }, emit)
+        }
+        Step::Cut { finder, keeps_rest } => {
+            let mut done = 0;
+            while let Some((start, end)) = finder.find(view.text, done)? {
+                if *keeps_rest && done < start && run(later, view.sub(done..start), emit)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                if run(later, view.sub(start..end), emit)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                done = end;
+            }
+            if *keeps_rest {
+                run(later, view.sub(done..view.text.len()), emit)
+            } else {
+                Ok(ControlFlow::Continue(()))
+            }
+        }
+        Step::Split { finder, behavior, invert } => {
+            for span in behave(&finder.parts(view.text)?, *behavior, *invert) {
+                if run(later, view.sub(span), emit)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        }
     }
 }
 
 impl Step {
-    fn apply(&self, text: &str, piece: Piece, out: &mut Vec<Piece>) -> Result<(), EncodeError> {
-        match self {
-            Self::PrefixSpace => {
-                let prefix_space = piece.prefix_space || !text[piece.start..piece.end].starts_with(' ');
-                out.push(Piece { prefix_space, ..piece });
-                Ok(())
-            }
-            Self::Split { finder, behavior, invert } => {
-                let view = piece.view(text);
-                let mut parts = Vec::new();
-                finder.parts(&view, &mut parts)?;
-                for span in behave(&parts, *behavior, *invert) {
-                    if !span.is_empty() {
-                        out.push(piece.sub(span));
-                    }
-                }
-                Ok(())
-            }
+    fn split(finder: Finder, behavior: SplitBehavior, invert: bool) -> Self {
+        match (behavior, invert) {
+            (SplitBehavior::Isolated, _) => Self::Cut { finder, keeps_rest: true },
+            (SplitBehavior::Removed, true) => Self::Cut { finder, keeps_rest: false },
+            _ => Self::Split { finder, behavior, invert },
         }
     }
 }
 
-impl Piece {
-    /// The text of the piece, its prefix space included.
-    fn view(self, text: &str) -> Cow<'_, str> {
-        let inside = &text[self.start..self.end];
-        if self.prefix_space { Cow::Owned(format!(" {inside}")) } else { Cow::Borrowed(inside) }
-    }
-
-    /// The part of the piece that `span` of its view covers.
-    fn sub(self, span: Range<usize>) -> Self {
-        let shift = usize::from(self.prefix_space);
-        let at = |offset: usize| self.start + offset.saturating_sub(shift);
-        Self { start: at(span.start), end: at(span.end), prefix_space: self.prefix_space && span.start == 0 }
-    }
-}
-
 impl Finder {
+    fn of(pattern: &str, step: usize) -> Result<Self, BuildErrorKind> {
+        match Scanner::of(pattern) {
+            Some(scanner) => Ok(Self::Scanner(scanner)),
+            None => GenericPattern::new(pattern, step).map(Self::Regex),
+        }
+    }
+
+    /// The first match at or behind `at`, the end of the match before. An empty match right there is none.
+    fn find(&self, text: &str, at: usize) -> Result<Option<(usize, usize)>, EncodeError> {
+        Ok(match self {
+            Self::Scanner(scanner) => scanner.find(text.as_bytes(), at),
+            Self::Regex(pattern) => return pattern.find(text, at),
+            Self::Literal(literal) if literal.is_empty() => None,
+            Self::Literal(literal) => {
+                text[at..].find(&**literal).map(|start| (at + start, at + start + literal.len()))
+            }
+            Self::Numeric => {
+                let numeric = text[at..].char_indices().find(|(_, c)| c.is_numeric());
+                numeric.map(|(start, c)| (at + start, at + start + c.len_utf8()))
+            }
+        })
+    }
+
     /// Covers `text` by spans, each with whether it is a match.
-    fn parts(&self, text: &str, parts: &mut Vec<(Range<usize>, bool)>) -> Result<(), EncodeError> {
+    fn parts(&self, text: &str) -> Result<Vec<(Range<usize>, bool)>, EncodeError> {
+        let mut parts = Vec::new();
         let mut done = 0;
-        let mut push = |start: usize, end: usize| {
+        while let Some((start, end)) = self.find(text, done)? {
             if done < start {
                 parts.push((done..start, false));
             }
             parts.push((start..end, true));
             done = end;
-        };
-        match self {
-            Self::Regex(pattern) => pattern.for_each_match(text, &mut push)?,
-            Self::Literal(literal) if literal.is_empty() => {}
-            Self::Literal(literal) => {
-                text.match_indices(&**literal).for_each(|(at, found)| push(at, at + found.len()));
-            }
-            Self::Numeric => {
-                text.match_indices(char::is_numeric).for_each(|(at, found)| push(at, at + found.len()));
-            }
         }
         if done < text.len() {
             parts.push((done..text.len(), false));
         }
-        Ok(())
+        Ok(parts)
     }
 }
 
