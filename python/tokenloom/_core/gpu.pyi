@@ -1,6 +1,8 @@
 from os import PathLike
 from typing import Self, final
 
+__all__ = ["Compiler", "Driver", "SampleKernel", "kernel_source"]
+
 _Candidates = list[list[str | PathLike[str]]]
 
 def kernel_source() -> list[tuple[str, str]]: ...

@@ -3,6 +3,17 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "MAX_VOCAB",
+    "Rng",
+    "check_params",
+    "derive_seeds",
+    "draw",
+    "keep_sets",
+    "probabilities",
+    "waiting_times",
+]
+
 MAX_VOCAB: int
 
 @final
