@@ -65,7 +65,7 @@ def generate(
     """
     texts = [*prompts, *(line.rstrip("\n") for file in files for line in file if line.strip())]
     if not texts:
-        texts = [line.rstrip("\n") for line in click.get_text_stream("stdin", encoding="utf-8") if line.strip()]
+        texts = [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
         raise click.UsageError("there is no prompt: give one as an argument, in --file, or on stdin")
     if sum(rule is not None for rule in (schema, regex, predicate)) > 1:
