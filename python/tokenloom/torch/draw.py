@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenloom import control, sample
+from tokenloom import control, sample, verify
+from tokenloom.draft import DraftTree
 from tokenloom.errors import DistributionError
 from tokenloom.torch.gate import Gate, set_bit
 
@@ -110,14 +111,17 @@ def _walk(
     empty: NDArray[np.bool_],
 ) -> Drawn:
     drawn = Drawn()
-    for depth, token in enumerate(tokens.tolist()):
+    chain = DraftTree(tokens=row.chain, parents=range(-1, len(row.chain) - 1))
+    # A row without a token has -1; no draft equals 0 there by accident, because the loop below looks at such rows first.
+    n_accepted = verify.follow(np.maximum(tokens, 0), chain).n_accepted
+    for depth in range(n_accepted + 1):
         if empty[depth]:
             drawn.dead_end = True
             break
         if broken[depth]:
             raise _broken_row(row, depth, logits[depth])
-        drawn.add(token, float(logprobs[depth]))
-        if row.ends_with(token) or depth == len(row.chain) or token != row.chain[depth]:
+        drawn.add(int(tokens[depth]), float(logprobs[depth]))
+        if row.ends_with(int(tokens[depth])):
             break
     return drawn
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from tokenloom.errors import ArrayError, LimitError, UnknownTokenError
+from tokenloom.control import END_TOKENS
 from tokenloom.sample import Params
 from tokenloom.torch.batch import Batch, largest_exact_batch
 from tokenloom.torch.draw import draw
@@ -66,7 +67,8 @@ def generate(
         seed: one for all prompts, or one each. A prompt's answer depends on its own seed only, so equal prompts with
             equal seeds get equal answers.
         stop: strings before which a text is cut.
-        eos: tokens that end a text. Default: those of the model's generation config.
+        eos: tokens that end a text. Default: those of the model's generation config, and under a constraint also the
+            tokenizer's special tokens that are known to end texts (``tl.control.END_TOKENS``).
         stream: called as ``stream(prompt_index, piece)`` with every piece of text that is final.
         batch_size: most prompts the model reads together. Models with sliding windows, or without explicit positions,
             read one at a time whatever it is.
@@ -93,6 +95,9 @@ def generate(
     params_each = _one_each(Params(temperature=0.0) if params is None else params, Params, len(ids), "params")
     seeds = _one_each(seed, (int, np.integer), len(ids), "seed")
     ends = _ends(model, eos)
+    if constraint is not None and eos is None:
+        # What ends a text for the constraint must end it here.
+        ends |= {token for name, token in tokenizer.special_tokens.items() if name in END_TOKENS}
     n_vocab = min(int(tokenizer.vocab_size), int(model.config.get_text_config(decoder=True).vocab_size))
     rows = [
         Row(

@@ -112,7 +112,12 @@ class Row:
             gate.advance(token)
             n_allowed += 1
             if self._wants_masks:
-                self.masks.append(gate.mask())
+                try:
+                    self.masks.append(gate.mask())
+                except ConstraintError:  # a dead end behind this draft: an error only if the draft is drawn
+                    gate.rollback(1)
+                    n_allowed -= 1
+                    break
         gate.rollback(n_allowed)
         self.chain = self.chain[:n_allowed]
 
