@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from transformers import LlamaForCausalLM
-
 import tokenloom as tl
+from click.testing import CliRunner, Result
 from tokenloom.cli.program import program
+from transformers import LlamaForCausalLM
 
 
 @pytest.fixture(scope="module")

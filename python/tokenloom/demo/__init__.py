@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.rule import Rule
 
-from tokenloom.demo import drafting, predicate, schema, superwords
+from tokenloom.demo import bytes_and_healing, drafting, predicate, schema, superwords
 from tokenloom.demo.setting import Setting
 
 __all__ = ["run"]
@@ -21,6 +21,7 @@ _PARTS = {
     "a, b": ("Eight prompts, plain and with suffix drafting", drafting.show),
     "c": ("An answer constrained by a JSON Schema", schema.show),
     "d": ("An answer constrained by a Python predicate", predicate.show),
+    "e": ("A prompt that ends in the middle of a word", bytes_and_healing.show),
     "f": ("A tokenizer with superwords, trained here", superwords.show),
 }
 

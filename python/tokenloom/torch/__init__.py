@@ -1,8 +1,8 @@
 """How does tokenloom plug into PyTorch decoders?
 
 The only package here that imports torch. :func:`generate` is the decoding loop; :func:`load` reads a model and its
-tokenizer from one folder or one GGUF file; :func:`chat_prompt` asks a chat model in its own words. These three need
-transformers too, and import it when they are first used.
+tokenizer from one folder or one GGUF file; :func:`chat_prompt` asks a chat model in its own words;
+:class:`LanguageModel` is what ``tl.bytelevel`` asks for. They need transformers too, imported at their first use.
 """
 
 from __future__ import annotations
@@ -14,13 +14,21 @@ from tokenloom.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from tokenloom.torch.chat import chat_prompt
+    from tokenloom.torch.language_model import LanguageModel
     from tokenloom.torch.loading import load
     from tokenloom.torch.loop import generate
     from tokenloom.torch.result import Generation, Stats
 
-__all__ = ["Generation", "Stats", "chat_prompt", "generate", "load"]
+__all__ = ["Generation", "LanguageModel", "Stats", "chat_prompt", "generate", "load"]
 
-_HOME = {"Generation": "result", "Stats": "result", "chat_prompt": "chat", "generate": "loop", "load": "loading"}
+_HOME = {
+    "Generation": "result",
+    "LanguageModel": "language_model",
+    "Stats": "result",
+    "chat_prompt": "chat",
+    "generate": "loop",
+    "load": "loading",
+}
 
 
 def _require(package: str) -> None:

@@ -16,6 +16,7 @@ take a token back), static caches.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -104,6 +105,21 @@ class Batch:
         longest = int(self._used.sum(1).max())
         if self.n_columns > longest + longest // 4 + _SPARE_COLUMNS:
             self._pack(longest)
+
+    def forget(self, n_tokens: int) -> None:
+        """Take back the last ``n_tokens`` tokens of the only row."""
+        assert self._used.shape[0] == 1
+        self._cache.crop(-n_tokens)
+        self._used = self._used[:, : self.n_columns - n_tokens]
+
+    def branch(self, n_rows: int) -> Batch:
+        """A batch of ``n_rows`` rows that have each read what the only row of this one has read."""
+        assert self._used.shape[0] == 1
+        branches = Batch(self._model, n_rows)
+        branches._cache = copy.deepcopy(self._cache)
+        branches._cache.batch_repeat_interleave(n_rows)
+        branches._used = self._used.repeat(n_rows, 1)
+        return branches
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these rows only, in this order."""

@@ -112,7 +112,7 @@ def _walk(
 ) -> Drawn:
     drawn = Drawn()
     chain = DraftTree(tokens=row.chain, parents=range(-1, len(row.chain) - 1))
-    # A row without a token has -1; no draft equals 0 there by accident, because the loop below looks at such rows first.
+    # A row without a token has -1, which is no id; the loop below looks at such rows before it takes their token.
     n_accepted = verify.follow(np.maximum(tokens, 0), chain).n_accepted
     for depth in range(n_accepted + 1):
         if empty[depth]:

@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from tokenloom.errors import ArrayError, LimitError, UnknownTokenError
 from tokenloom.control import END_TOKENS
+from tokenloom.errors import ArrayError, LimitError, UnknownTokenError
 from tokenloom.sample import Params
 from tokenloom.torch.batch import Batch, largest_exact_batch
 from tokenloom.torch.draw import draw
 from tokenloom.torch.gate import Gate
+from tokenloom.torch.heal import Overhang, heal_prompts
 from tokenloom.torch.result import Generation
 from tokenloom.torch.row import Row
 
@@ -46,6 +47,7 @@ def generate(
     method: str = "mask",
     params: Params | Sequence[Params] | None = None,
     seed: int | Sequence[int] = 0,
+    heal: bool = False,
     stop: str | Sequence[str] = (),
     eos: int | Iterable[int] | None = None,
     stream: Callable[[int, str], None] | None = None,
@@ -66,6 +68,9 @@ def generate(
         params: sampling rules, one for all prompts or one each. Default: greedy, ``Params(temperature=0)``.
         seed: one for all prompts, or one each. A prompt's answer depends on its own seed only, so equal prompts with
             equal seeds get equal answers.
+        heal: read each prompt, which must be text, not as its own tokens but as one of the token sequences that
+            cover it, drawn from their exact distribution (``tl.bytelevel``). Then a prompt may end in the middle of a
+            word. Not together with a constraint.
         stop: strings before which a text is cut.
         eos: tokens that end a text. Default: those of the model's generation config, and under a constraint also the
             tokenizer's special tokens that are known to end texts (``tl.control.END_TOKENS``).
@@ -77,7 +82,8 @@ def generate(
         One :class:`Generation` a prompt, in order.
 
     Raises:
-        ArrayError: a prompt is empty, or lists of different lengths were given.
+        ArrayError: a prompt is empty, lists of different lengths were given, or ``heal`` was asked for with prompts of
+            ids or with a constraint.
         UnknownTokenError: a prompt's token id is none of the model's.
         LimitError: a prompt and its continuation do not fit the model's positions.
         ConstraintError: the constraint leaves no token and does not accept the text; names the text and the step.
@@ -90,10 +96,16 @@ def generate(
         raise ArrayError(
             f"expected method {', '.join(map(repr, _METHODS))}, found {method!r}", argument="method", found=method
         )
-    ids = _encode(tokenizer, prompts)
+    texts = _as_list(prompts)
+    params_each = _one_each(Params(temperature=0.0) if params is None else params, Params, len(texts), "params")
+    seeds = _one_each(seed, (int, np.integer), len(texts), "seed")
+    overhangs: list[Overhang | None] = [None] * len(texts)
+    if heal:
+        _check_heal(texts, constraint)
+        ids, overhangs = heal_prompts(model, tokenizer, texts, params_each, seeds)
+    else:
+        ids = [_encode(tokenizer, text) for text in texts]
     _check_prompts(model, ids, max_new_tokens)
-    params_each = _one_each(Params(temperature=0.0) if params is None else params, Params, len(ids), "params")
-    seeds = _one_each(seed, (int, np.integer), len(ids), "seed")
     ends = _ends(model, eos)
     if constraint is not None and eos is None:
         # What ends a text for the constraint must end it here.
@@ -113,6 +125,7 @@ def generate(
             eos=ends,
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             on_text=_bind(stream, index),
+            overhang=overhangs[index],
         )
         for index, prompt in enumerate(ids)
     ]
@@ -158,12 +171,20 @@ def _run(model: Any, rows: list[Row], n_vocab: int, method: str, budget: int) ->
     return done
 
 
-def _encode(tokenizer: Any, prompts: Any) -> list[list[int]]:
-    texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    return [
-        tokenizer.encode_list(prompt) if isinstance(prompt, str) else np.asarray(prompt).astype(np.int64).tolist()
-        for prompt in texts
-    ]
+def _as_list(prompts: Any) -> list[Any]:
+    return [prompts] if isinstance(prompts, str) else list(prompts)
+
+
+def _encode(tokenizer: Any, prompt: Any) -> list[int]:
+    ids = tokenizer.encode_list(prompt) if isinstance(prompt, str) else np.asarray(prompt).astype(np.int64).tolist()
+    return [int(token) for token in ids]
+
+
+def _check_heal(prompts: list[Any], constraint: Any) -> None:
+    if constraint is not None:
+        raise ArrayError("expected heal without a constraint, found both", argument="heal")
+    if strangers := [prompt for prompt in prompts if not isinstance(prompt, str)]:
+        raise ArrayError(f"expected texts to heal, found {type(strangers[0]).__name__}", argument="prompts")
 
 
 def _check_prompts(model: Any, prompts: list[list[int]], n_new: int) -> None:

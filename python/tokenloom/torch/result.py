@@ -46,7 +46,9 @@ class Generation:
     """One prompt's continuation.
 
     Attributes:
-        text: the new text, without the end token and cut before the stop string that ended it.
+        prompt_ids: what the model read as the prompt, uint32[m]; with ``heal``, one of its covers.
+        text: the new text, without the end token and cut before the stop string that ended it. With ``heal`` it begins
+            with what the cover says beyond the prompt.
         ids: every new token, uint32[n]; an end token or the tokens of a stop string are the last ones.
         logprobs: natural log-probability of each under the law it was drawn from (after temperature and truncation,
             before the constraint under ``method="awrs"``), float64[n].
@@ -55,6 +57,7 @@ class Generation:
         stats: what it cost.
     """
 
+    prompt_ids: np.ndarray[Any, np.dtype[np.uint32]]
     text: str
     ids: np.ndarray[Any, np.dtype[np.uint32]]
     logprobs: np.ndarray[Any, np.dtype[np.float64]]

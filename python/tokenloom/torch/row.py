@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenloom.errors import ConstraintError
 from tokenloom.torch.draw import Drawn
 from tokenloom.torch.gate import Gate, get_bit
+from tokenloom.torch.heal import Overhang
 from tokenloom.torch.result import Generation, Stats
 from tokenloom.torch.stopping import StoppingText
 
@@ -38,6 +39,7 @@ class Row:
         eos: end tokens.
         stop: strings before which the text is cut.
         on_text: called with every final piece of text, or None.
+        overhang: the text that a healed prompt's tokens spell beyond the prompt, or None.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Row:
         eos: frozenset[int],
         stop: Sequence[str],
         on_text: Callable[[str], None] | None,
+        overhang: Overhang | None = None,
     ) -> None:
         self.index = index
         self.params = params
@@ -65,15 +68,19 @@ class Row:
         self.pending = [int(token) for token in prompt]
         self.finish_reason = "length" if n_tokens == 0 else ""
         self.stats = Stats()
-        self._n_prompt = len(self.pending)
+        self._prompt_ids = np.array(self.pending, dtype=np.uint32)
         self._n_tokens = n_tokens
         self._tokenizer = tokenizer
         self._stream = stream
         self._wants_masks = wants_masks
         self._eos = eos
         self._on_text = on_text
-        self._decoder = tokenizer.decode_stream()
+        self._decoder = tokenizer.decode_stream() if overhang is None else overhang.decoder
         self._text = StoppingText(stop)
+        if overhang is not None:
+            self._emit(self._text.push(overhang.text))
+            if self._text.stopped:
+                self.finish_reason = "stop"
         self._ids: list[int] = []
         self._logprobs: list[float] = []
         self._log_weight = 0.0
@@ -81,7 +88,7 @@ class Row:
     @property
     def position(self) -> int:
         """Absolute position of the next token to be drawn."""
-        return self._n_prompt + len(self._ids)
+        return len(self._prompt_ids) + len(self._ids)
 
     @property
     def step(self) -> int:
@@ -183,6 +190,7 @@ class Row:
             self.stats.checks = self.gate.n_checks
         self.stats.seconds = seconds
         return Generation(
+            prompt_ids=self._prompt_ids,
             text=self._text.text,
             ids=np.array(self._ids, dtype=np.uint32),
             logprobs=np.array(self._logprobs, dtype=np.float64),
