@@ -91,21 +91,25 @@ def pooled_rate(answers: list[Any]) -> float:
     return sum(answer.stats.n_tokens for answer in answers) / sum(answer.stats.model_calls for answer in answers)
 
 
-def test_drafts_change_no_token(smol: tuple[Any, Any], eight: list[dict[str, str]]) -> None:
-    model, tokenizer = smol
-    prompts = ask(model, [prompt["text"] for prompt in eight])
-    plain, drafted = both_ways(model, tokenizer, prompts, max_new_tokens=32, params=SAMPLED)
-    n = assert_same(model, tokenizer, prompts, plain, drafted, SAMPLED)
-    print(f"{n} divergences in 8 x 32 tokens; tokens per call {pooled_rate(drafted):.2f}")
+@pytest.fixture(scope="module")
+def eight_ways(smol: tuple[Any, Any], eight: list[dict[str, str]]) -> tuple[list[str], list[Any], list[Any]]:
+    """The eight prompts, answered plainly and with drafts."""
+    prompts = ask(smol[0], [prompt["text"] for prompt in eight])
+    return prompts, *both_ways(*smol, prompts, max_new_tokens=32, params=SAMPLED)
 
 
-def test_copying_text_takes_fewer_calls(smol: tuple[Any, Any], eight: list[dict[str, str]]) -> None:
-    model, tokenizer = smol
-    chosen = [prompt["text"] for prompt in eight if prompt["kind"] == "summary" or "```" in prompt["text"]]
-    prompts = ask(model, chosen)
-    answers = tl.torch.generate(model, tokenizer, prompts, max_new_tokens=40, drafter=tl.draft.Suffix())
-    for kind, is_code in (("code", True), ("summary", False)):
-        rate = pooled_rate([answer for text, answer in zip(chosen, answers, strict=True) if ("```" in text) == is_code])
+def test_drafts_change_no_token(smol: tuple[Any, Any], eight_ways: tuple[list[str], list[Any], list[Any]]) -> None:
+    n = assert_same(*smol, *eight_ways, SAMPLED)
+    print(f"{n} divergences in 8 x 32 tokens; tokens per call {pooled_rate(eight_ways[2]):.2f}")
+
+
+def test_copying_text_takes_fewer_calls(
+    eight: list[dict[str, str]], eight_ways: tuple[list[str], list[Any], list[Any]]
+) -> None:
+    answers = eight_ways[2]
+    kinds = {"summary": lambda prompt: prompt["kind"] == "summary", "code": lambda prompt: "```" in prompt["text"]}
+    for kind, is_of_kind in kinds.items():
+        rate = pooled_rate([answer for prompt, answer in zip(eight, answers, strict=True) if is_of_kind(prompt)])
         print(f"{kind}: tokens per call {rate:.2f}")
         assert rate > 1, kind
 

@@ -12,7 +12,7 @@ from tokenloom.demo.setting import Setting
 
 __all__ = ["show"]
 
-_PROMPT = "The quick brown fox jumps over the lazy dog. The capital of France is Par"
+_PROMPT = "My favourite drink is hot cho"
 _N_TOKENS = 12
 
 

@@ -36,6 +36,6 @@ def show(setting: Setting) -> bool:
     setting.console.print(
         f"{'no' if held else 'STILL AN'} 'e' in {answer.stats.n_tokens} tokens; "
         f"{answer.stats.checks_per_token:.1f} checks per token of {setting.tokenizer.vocab_size:,}; "
-        f"log weight {answer.log_weight:.2f}: the model gives such texts about e^{answer.log_weight:.0f} of its mass"
+        f"log weight {answer.log_weight:.2f}"
     )
     return held

@@ -13,7 +13,7 @@ __all__ = ["show"]
 
 _TEXT = (
     "Ada Lovelace was born in London in 1815. She wrote the first published program for Charles Babbage's analytical "
-    "engine. Give her name, her year of birth and two of her subjects as JSON."
+    "engine. Give her name, the year in which she was born and two of her subjects as JSON."
 )
 _SCHEMA: dict[str, Any] = {
     "type": "object",

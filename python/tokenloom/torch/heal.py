@@ -60,7 +60,8 @@ def heal_prompts(
         DistributionError: no canonical encoding covers a prompt.
     """
     byte_model = ByteModel(LanguageModel(model), tokenizer)
-    ids, overhangs = [], []
+    ids: list[list[int]] = []
+    overhangs: list[Overhang | None] = []
     for index, (prompt, rules, seed) in enumerate(zip(prompts, params, seeds, strict=True)):
         if not prompt:
             raise ArrayError(f"expected a text to heal, found an empty prompt at index {index}", argument="prompts")
