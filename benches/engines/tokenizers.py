@@ -7,6 +7,7 @@ from typing import Any
 import tokenizers
 
 from benches.engines.encoding import encode_job
+from benches.engines.training import train_job
 from benches.job import Job
 
 PACKAGES = ("tokenizers",)
@@ -25,3 +26,22 @@ def encode_list(arguments: dict[str, Any]) -> Job:
 
 # The oracle of the rows of arrays, where no other engine of that row can play the part.
 encode_array = encode_list
+
+
+def train(arguments: dict[str, Any]) -> Job:
+    """``train_from_iterator`` on a list of documents."""
+
+    def run(documents: list[str]) -> tokenizers.Tokenizer:
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+        split = tokenizers.pre_tokenizers.Split(tokenizers.Regex(arguments["pattern"]), "isolated")
+        byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, byte_level])
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=arguments["vocab_size"],
+            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(documents, trainer)
+        return tokenizer
+
+    return train_job(arguments, run, tokenizers.Tokenizer.to_str)

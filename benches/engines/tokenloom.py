@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import tokenloom as tl
 
 from benches.engines.encoding import encode_job
+from benches.engines.training import train_job
 from benches.job import Job
 
 PACKAGES = ("tokenloom", "numpy")
@@ -24,3 +27,16 @@ def encode_array(arguments: dict[str, Any]) -> Job:
 def encode_list(arguments: dict[str, Any]) -> Job:
     """One document a call."""
     return encode_job(arguments, _load(arguments).encode_list)
+
+
+def train(arguments: dict[str, Any]) -> Job:
+    """``tl.train.bpe`` on a list of documents."""
+    options = {"vocab_size": arguments["vocab_size"], "pattern": arguments["pattern"], "progress": False}
+    return train_job(arguments, lambda documents: tl.train.bpe(documents, **options), _tokenizer_json)
+
+
+def _tokenizer_json(trained: tl.Tokenizer) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.json"
+        trained.save(path)
+        return path.read_text(encoding="utf-8")

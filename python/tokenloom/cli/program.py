@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "demo": "tokenloom.cli.demo:demo",
     "encode": "tokenloom.cli.encode:encode",
     "generate": "tokenloom.cli.generate:generate",
+    "train": "tokenloom.cli.train:train",
 }
 
 

@@ -20,6 +20,7 @@ pyo3::import_exception!(tokenloom.errors, ParamsError);
 pyo3::import_exception!(tokenloom.errors, PatternError);
 pyo3::import_exception!(tokenloom.errors, SpecialTokenError);
 pyo3::import_exception!(tokenloom.errors, TokenloomError);
+pyo3::import_exception!(tokenloom.errors, TrainError);
 pyo3::import_exception!(tokenloom.errors, UnknownTokenError);
 pyo3::import_exception!(tokenloom.errors, UnsupportedFeatureError);
 pyo3::import_exception!(tokenloom.errors, VocabError);
@@ -201,5 +202,11 @@ impl Raise for tokenloom_tokenize::CanonicalError {
 impl Raise for tokenloom_tokenize::StateError {
     fn into_py_err(self) -> PyErr {
         VocabError::new_err(self.to_string())
+    }
+}
+
+impl Raise for tokenloom_tokenize::train::TrainError {
+    fn into_py_err(self) -> PyErr {
+        TrainError::new_err(self.to_string())
     }
 }

@@ -1,6 +1,6 @@
 //! How is a corpus cut into words and counted?
 //!
-//! Each *unit* (a document, or a line with its ending) is pretokenized by itself, once for every pattern: SuperBPE
+//! Each *unit* (a document, or a line with its ending) is pretokenized by itself, once for every cut: SuperBPE
 //! asks for two cuts of one corpus, and a corpus may be a stream that is read once. Bytes that are not UTF-8 are words
 //! of their own, one for each maximal run, as in encoding. The units of a call are shared out to threads by size;
 //! every thread has its own counts, which are added up at the end, so the sums do not depend on the threads.
@@ -16,36 +16,34 @@ use crate::{BuildError, EncodeError};
 /// Counts the words of a corpus that is given piece by piece.
 #[derive(Debug)]
 pub struct WordCounter {
-    patterns: Vec<Pretokenizers>,
-    /// The counts of each thread, one for each pattern.
+    cuts: Vec<Pretokenizers>,
+    /// The counts of each thread, one for each cut.
     shards: Vec<Vec<WordCounts>>,
     pool: Option<rayon::ThreadPool>,
 }
 
-/// The pretokenizers of a tokenizer that was trained with `pattern`: the matches and what lies between them.
-pub fn pretokenizers_of(pattern: &str) -> Vec<Pretokenizer> {
-    vec![split(pattern), Pretokenizer::ByteLevel { add_prefix_space: false, use_regex: false }]
-}
-
-fn split(pattern: &str) -> Pretokenizer {
-    Pretokenizer::Split {
-        pattern: SplitPattern::Regex(pattern.to_owned()),
+/// The pretokenizers of a tokenizer that was trained with `patterns`: one after the other, each isolates its matches.
+pub fn pretokenizers_of<P: AsRef<str>>(patterns: &[P]) -> Vec<Pretokenizer> {
+    let split = |pattern: &P| Pretokenizer::Split {
+        pattern: SplitPattern::Regex(pattern.as_ref().to_owned()),
         behavior: SplitBehavior::Isolated,
         invert: false,
-    }
+    };
+    let byte_level = Pretokenizer::ByteLevel { add_prefix_space: false, use_regex: false };
+    patterns.iter().map(split).chain([byte_level]).collect()
 }
 
 impl WordCounter {
-    /// Cuts by each of `patterns`, on `n_threads` threads of its own.
+    /// Makes each of `cuts` (see [`pretokenizers_of`]), on `n_threads` threads of its own.
     ///
     /// # Errors
     /// [`BuildErrorKind::Pattern`](crate::BuildErrorKind::Pattern) if a pattern does not compile.
-    pub fn new(patterns: &[&str], n_threads: usize) -> Result<Self, BuildError> {
+    pub fn new<P: AsRef<str>>(cuts: &[Vec<P>], n_threads: usize) -> Result<Self, BuildError> {
         let n_shards = n_threads.max(1);
-        let compiled = patterns.iter().map(|pattern| Pretokenizers::new(&[split(pattern)]));
+        let compiled = cuts.iter().map(|patterns| Pretokenizers::new(&pretokenizers_of(patterns)));
         Ok(Self {
-            patterns: compiled.collect::<Result<_, _>>()?,
-            shards: vec![vec![WordCounts::new(); patterns.len()]; n_shards],
+            cuts: compiled.collect::<Result<_, _>>()?,
+            shards: vec![vec![WordCounts::new(); cuts.len()]; n_shards],
             pool: pool(n_shards),
         })
     }
@@ -55,7 +53,7 @@ impl WordCounter {
     /// # Errors
     /// [`EncodeErrorKind::Pattern`](crate::EncodeErrorKind::Pattern) if a pattern gives up on a unit.
     pub fn add(&mut self, units: &[&[u8]]) -> Result<(), EncodeError> {
-        let Self { patterns, shards, pool } = self;
+        let Self { cuts, shards, pool } = self;
         let n_bytes: usize = units.iter().map(|unit| unit.len() + 1).sum();
         let per_shard = n_bytes.div_ceil(shards.len()).max(1);
         let mut rest = units;
@@ -72,7 +70,7 @@ impl WordCounter {
             jobs.push((counts, taken));
         }
         let work = |(counts, units): (&mut Vec<WordCounts>, &[&[u8]])| {
-            units.iter().try_for_each(|unit| count(unit, patterns, counts))
+            units.iter().try_for_each(|unit| count(unit, cuts, counts))
         };
         match pool {
             Some(pool) => pool.install(|| jobs.into_par_iter().map(work).collect()),
@@ -94,25 +92,29 @@ impl WordCounter {
         self.add(&lines)
     }
 
-    /// The counts of each pattern.
-    pub fn finish(self) -> Vec<WordCounts> {
-        let mut shards = self.shards.into_iter();
-        let mut all = shards.next().unwrap_or_default();
-        for shard in shards {
-            for (sum, counts) in all.iter_mut().zip(&shard) {
-                sum.merge(counts);
+    /// Takes out the counts of each cut; the counter starts anew.
+    pub fn finish(&mut self) -> Vec<WordCounts> {
+        let mut all = vec![WordCounts::new(); self.cuts.len()];
+        for shard in &mut self.shards {
+            for (sum, counts) in all.iter_mut().zip(shard) {
+                let counts = std::mem::take(counts);
+                if sum.is_empty() {
+                    *sum = counts;
+                } else {
+                    sum.merge(&counts);
+                }
             }
         }
         all
     }
 }
 
-fn count(unit: &[u8], patterns: &[Pretokenizers], counts: &mut [WordCounts]) -> Result<(), EncodeError> {
+fn count(unit: &[u8], cuts: &[Pretokenizers], counts: &mut [WordCounts]) -> Result<(), EncodeError> {
     for run in Utf8Runs(unit) {
-        for (pattern, counts) in patterns.iter().zip(&mut *counts) {
+        for (cut, counts) in cuts.iter().zip(&mut *counts) {
             match run {
                 Run::Text(text) => {
-                    pattern.for_each(text, |piece| {
+                    cut.for_each(text, |piece| {
                         counts.add(&text.as_bytes()[piece.start..piece.end], 1);
                     })?;
                 }
@@ -134,19 +136,21 @@ mod tests {
     }
 
     #[test]
-    fn units_are_cut_by_every_pattern() {
-        let mut counter = WordCounter::new(&[r"\w+", "b"], 1).unwrap();
+    fn units_are_cut_in_every_way() {
+        let mut counter = WordCounter::new(&[vec![r"\w+"], vec!["b"], vec![" ", "b+"]], 1).unwrap();
         counter.add(&[b"ab ab\xFF\xFE\xC3", b"", b"b"]).unwrap();
-        let [words, letters]: [WordCounts; 2] = counter.finish().try_into().unwrap();
+        let [words, letters, both]: [WordCounts; 3] = counter.finish().try_into().unwrap();
         let all: [(&[u8], u64); 4] = [(b" ", 1), (b"ab", 2), (b"b", 1), (b"\xFF\xFE\xC3", 1)];
         assert_eq!(sorted(&words), all.into_iter().collect());
         let all: [(&[u8], u64); 4] = [(b" a", 1), (b"a", 1), (b"b", 3), (b"\xFF\xFE\xC3", 1)];
         assert_eq!(sorted(&letters), all.into_iter().collect());
+        let all: [(&[u8], u64); 4] = [(b" ", 1), (b"a", 2), (b"b", 3), (b"\xFF\xFE\xC3", 1)];
+        assert_eq!(sorted(&both), all.into_iter().collect());
     }
 
     #[test]
     fn lines_keep_their_endings() {
-        let mut counter = WordCounter::new(&[r"x"], 1).unwrap();
+        let mut counter = WordCounter::new(&[vec!["x"]], 1).unwrap();
         counter.add_lines(b"a\r\n\nb").unwrap();
         let all: [(&[u8], u64); 3] = [(b"\n", 1), (b"a\r\n", 1), (b"b", 1)];
         assert_eq!(sorted(&counter.finish()[0]), all.into_iter().collect());
@@ -157,7 +161,7 @@ mod tests {
         let units: Vec<Vec<u8>> = (0..500).map(|i| vec![b'a' + (i * i % 7) as u8; i % 13]).collect();
         let units: Vec<&[u8]> = units.iter().map(Vec::as_slice).collect();
         let count = |n_threads| {
-            let mut counter = WordCounter::new(&["a+"], n_threads).unwrap();
+            let mut counter = WordCounter::new(&[vec!["a+"]], n_threads).unwrap();
             counter.add(&units[..100]).unwrap();
             counter.add(&units[100..]).unwrap();
             counter.finish().remove(0)
@@ -167,6 +171,6 @@ mod tests {
 
     #[test]
     fn a_pattern_that_does_not_compile() {
-        assert!(WordCounter::new(&["a", "("], 1).is_err());
+        assert!(WordCounter::new(&[vec!["a", "("]], 1).is_err());
     }
 }

@@ -39,6 +39,13 @@ pub(super) struct Rule<'a> {
     pub(super) is_refused: &'a dyn Fn(&[u8]) -> bool,
 }
 
+impl Rule<'_> {
+    /// The Hugging Face trainer counts the pairs of single bytes before it looks at lengths.
+    fn takes_length(&self, n_bytes: usize) -> bool {
+        n_bytes <= 2 || n_bytes < self.max_token_length
+    }
+}
+
 /// Count, ids and place of a pair: the largest comes up first.
 type Entry = (i64, Reverse<(TokenId, TokenId)>, u32);
 
@@ -52,7 +59,12 @@ pub(super) fn merge_pairs(
 ) -> Result<(), TrainError> {
     symbols.check_counts()?;
     let mut pairs = Pairs::count(&symbols);
-    let mut queue: BinaryHeap<Entry> = (0..pairs.len()).filter_map(|at| entry(&pairs, at)).collect();
+    let is_short = |at: &u32| {
+        let pair = pairs.pair(*at);
+        rule.takes_length(inventory.bytes(pair.left).len() + inventory.bytes(pair.right).len())
+    };
+    let mut queue: BinaryHeap<Entry> =
+        (0..pairs.len()).filter(is_short).filter_map(|at| entry(&pairs, at)).collect();
     let mut step = Step::default();
     let (mut token, mut slots) = (Vec::new(), Vec::new());
     let first_size = inventory.len();
@@ -90,7 +102,7 @@ pub(super) fn merge_pairs(
         merges.push(Merge { left: pair.left, right: pair.right, result: merged });
         slots.clear();
         slots.extend_from_slice(pairs.slots(at));
-        let may_begin = |other| inventory.bytes(other).len() + token.len() < rule.max_token_length;
+        let may_begin = |other| rule.takes_length(inventory.bytes(other).len() + token.len());
         let merging = Merging { left: pair.left, right: pair.right, merged };
         let first_begun = pairs.len();
         step.apply(merging, &slots, &mut symbols, &mut pairs, may_begin);
