@@ -78,10 +78,10 @@ def files_of(path_or_glob: str) -> list[Path]:
 
 def n_bytes_of_files(corpus: Corpus) -> int | None:
     """The size of a corpus of paths; ``None`` if it holds anything else or can be read only once."""
-    items = list(_items(corpus)) if isinstance(corpus, (str, os.PathLike, list, tuple)) else [None]
-    if not all(isinstance(item, os.PathLike) for item in items):
+    if not isinstance(corpus, (str, os.PathLike, list, tuple)):
         return None
-    return sum(os.stat(path).st_size for path in items)
+    sizes = [os.stat(item).st_size if isinstance(item, os.PathLike) else None for item in _items(corpus)]
+    return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def _items(corpus: Any) -> Iterator[Any]:

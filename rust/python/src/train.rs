@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 use tokenloom_tokenize::spec::Pretokenizer;
 use tokenloom_tokenize::train::{self as core, BpeOptions, Progress, Stage, SuperOptions, WordCounts};
 
 use crate::error::raise;
 use crate::formats::PySpec;
+use crate::tokenizer::Text;
 
 /// See `tokenloom.train`.
 #[pyo3::pymodule(gil_used = false)]
@@ -19,22 +20,6 @@ pub(crate) mod train {
     use super::{PyTrained, PyWordCounter};
     #[pymodule_export]
     use super::{bpe, superbpe};
-}
-
-/// One document.
-#[derive(FromPyObject)]
-enum Unit {
-    Text(PyBackedStr),
-    Bytes(PyBackedBytes),
-}
-
-impl Unit {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Bytes(bytes) => bytes,
-        }
-    }
 }
 
 #[pyclass(frozen, name = "WordCounter", module = "tokenloom.train")]
@@ -52,8 +37,9 @@ impl PyWordCounter {
         Ok(Self { counter, cuts, n_threads })
     }
 
-    fn add(&self, py: Python<'_>, units: Vec<Unit>) -> PyResult<()> {
-        let units: Vec<&[u8]> = units.iter().map(Unit::bytes).collect();
+    fn add(&self, py: Python<'_>, units: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
+        let texts: Vec<Text<'_>> = units.iter().map(Text::from_any).collect::<PyResult<_>>()?;
+        let units: Vec<&[u8]> = texts.iter().map(Text::as_bytes).collect::<PyResult<_>>()?;
         py.detach(|| self.lock().add(&units)).map_err(raise)
     }
 
