@@ -78,7 +78,8 @@ fn from_json(bad: &serde_json::Error, text: &str, reason: Option<(FormatErrorKin
             .nth(line - 2)
             .map_or(0, |(at, _)| at + 1),
     };
-    let byte_offset = (line_start + bad.column().saturating_sub(1)).min(text.len());
+    let reached = (line_start + bad.column().saturating_sub(1)).min(text.len());
+    let byte_offset = if bad.is_eof() { text.len() } else { reached };
     FormatError::new(Kind::TokenizerJson, path, kind).at(byte_offset as u64)
 }
 
