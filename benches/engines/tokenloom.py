@@ -1,4 +1,4 @@
-"""tokenloom: ``Tokenizer.encode`` returns an array, ``encode_list`` a list."""
+"""tokenloom: ``Tokenizer.encode`` returns an array, ``encode_list`` a list; ``sample.sample`` draws."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import tokenloom as tl
 
 from benches.engines.encoding import encode_job
+from benches.engines.sampling import rows_of, sampling_job
 from benches.engines.training import train_job
 from benches.job import Job
 
@@ -40,3 +41,14 @@ def _tokenizer_json(trained: tl.Tokenizer) -> str:
         path = Path(folder) / "tokenizer.json"
         trained.save(path)
         return path.read_text(encoding="utf-8")
+
+
+def draw(arguments: dict[str, Any]) -> Job:
+    """One token a row of a NumPy batch."""
+    rows, params = rows_of(arguments), tl.sample.Params(**arguments["rules"])
+    seeds = tl.sample.seeds(0, len(rows))
+    return sampling_job(
+        arguments,
+        lambda position: tl.sample.sample(rows, params, seeds, position),
+        lambda drawn: tl.sample.keep_set(rows, params),
+    )

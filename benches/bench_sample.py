@@ -1,0 +1,52 @@
+"""How fast is a token drawn from logits, beside the peers?
+
+Rows of a whole vocabulary, one thread, float32 in memory. Answers are the sets of tokens that could have been drawn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benches.harness import Case
+
+TITLE = "Sample: one token a row, V = 131,072, one thread"
+NOTE = (
+    "Normal logits with a standard deviation of 3. chain: temperature 0.7, top-k 50, top-p 0.9, min-p 0.05. plain: "
+    "temperature 0.7 alone. transformers: its processors, softmax, multinomial. torch: topk first for the chain, "
+    "softmax and an exponential race for the plain draw. us per row."
+)
+
+N_ROUNDS = 5
+_RULES: dict[str, dict[str, Any]] = {
+    "chain": {"temperature": 0.7, "top_k": 50, "top_p": 0.9, "min_p": 0.05},
+    "plain": {"temperature": 0.7},
+}
+
+
+def cases() -> list[Case]:
+    """Both sets of rules at three batch sizes."""
+    rows = []
+    for name, rules in _RULES.items():
+        for n_rows, n_batches in ((1, 16), (8, 2), (64, 1)):
+            arguments = {
+                "n_rows": n_rows,
+                "n_vocab": 131_072,
+                "spread": 3.0,
+                "seed": n_rows,
+                "rules": rules,
+                "n_batches": n_batches,
+                "n_rounds": N_ROUNDS,
+            }
+            rows.append(
+                Case(
+                    row=f"{name}, B = {n_rows}",
+                    operation="draw",
+                    engines=("tokenloom", "torch", "transformers"),
+                    oracle="transformers",
+                    arguments=arguments,
+                    n_items=n_rows * n_batches,
+                    unit="us",
+                    n_rounds=N_ROUNDS,
+                )
+            )
+    return rows
