@@ -4,6 +4,8 @@
 //! byte probabilities must then be sums over texts. A second model puts mass on every token sequence; its covers are
 //! enumerated from the encodings of all texts.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

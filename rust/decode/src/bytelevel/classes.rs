@@ -65,6 +65,16 @@ impl Classes {
         self.ascii.get(c as usize).copied().unwrap_or_else(|| self.search(u32::from(c)))
     }
 
+    /// The classes of the code points from `first` to `last`.
+    pub(super) fn between(&self, first: u32, last: u32) -> Vec<u16> {
+        let lo = self.runs.partition_point(|&(start, _)| start <= first) - 1;
+        let hi = self.runs.partition_point(|&(start, _)| start <= last);
+        let mut classes: Vec<u16> = self.runs[lo..hi].iter().map(|&(_, class)| class).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+
     /// How many classes there are.
     pub(super) fn len(&self) -> usize {
         self.members.len()

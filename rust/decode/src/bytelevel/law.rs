@@ -9,13 +9,12 @@
 //! and proven when the character is complete.
 //!
 //! Almost always a hypothesis is proven by a text that ends right there. Where it is not (inside a character, in white
-//! space that must go on), a continuation is searched breadth first over the tokens. With `ignore_merges` a pretoken
+//! space that must go on), a continuation is searched over the tokens. With `ignore_merges` a pretoken
 //! that is a token as a whole has no other encoding, so such pretokens may not be closed by more tokens than one.
 //!
 //! Cost of the verdict on all tokens at once: one pair test a token and last token, and one walk through the pattern's
 //! table a token and hypothesis; both are kept as bit masks, at most [`CanonicalLaw::MAX_MEMO_BYTES`] of them.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -71,6 +70,7 @@ struct Memo {
     pairs: FxHashMap<TokenId, Arc<[u64]>>,
     leaves: FxHashMap<(Hypothesis, bool), Arc<Leaves>>,
     proven: FxHashMap<(Hypothesis, TokenId), bool>,
+    hopeful: FxHashMap<(StateId, Partial, bool), bool>,
     n_bytes: usize,
 }
 
@@ -117,6 +117,7 @@ impl CanonicalLaw {
             pairs: FxHashMap::default(),
             leaves: FxHashMap::default(),
             proven: FxHashMap::default(),
+            hopeful: FxHashMap::default(),
             n_bytes: 0,
         };
         Ok(Self { trie, symbols, memo: Mutex::new(memo), tokenizer })
@@ -324,6 +325,7 @@ impl Judge<'_> {
             self.memo.pairs.clear();
             self.memo.leaves.clear();
             self.memo.proven.clear();
+            self.memo.hopeful.clear();
             self.memo.n_bytes = n_bytes;
         }
     }
@@ -440,7 +442,7 @@ impl Judge<'_> {
         if self.is_proven(hypothesis, text) {
             return Ok(true);
         }
-        if hypothesis.partial.n == 0 && !self.memo.stream.is_hopeful(hypothesis.state)? {
+        if !self.is_hopeful(hypothesis)? {
             return Ok(false);
         }
         let key = (hypothesis, last);
@@ -456,11 +458,39 @@ impl Judge<'_> {
         Ok(proven)
     }
 
+    /// Whether the split patterns leave a way to prove the hypothesis, tokens left aside.
+    fn is_hopeful(&mut self, hypothesis: Hypothesis) -> Result<bool, ByteLevelError> {
+        let stream = &mut self.memo.stream;
+        if hypothesis.partial.n == 0 {
+            return stream.is_hopeful(hypothesis.state);
+        }
+        let Hypothesis { state, partial, boundary, .. } = hypothesis;
+        let key = (state, partial, boundary);
+        if let Some(&known) = self.memo.hopeful.get(&key) {
+            return Ok(known);
+        }
+        let mut hopeful = false;
+        for class in stream.classes_between(partial.completed_with(0x80), partial.completed_with(0xbf)) {
+            let next = if boundary {
+                stream.begin(state, class)?.to_vec()
+            } else {
+                stream.within(state, class)?.into_iter().collect()
+            };
+            for next in next {
+                hopeful |= stream.is_hopeful(next)?;
+            }
+        }
+        self.make_room(32);
+        self.memo.hopeful.insert(key, hopeful);
+        Ok(hopeful)
+    }
+
     fn search(&mut self, hypothesis: Hypothesis, last: TokenId, text: &[u8]) -> Result<bool, ByteLevelError> {
-        let mut queue = VecDeque::from([(hypothesis, last, text.to_vec())]);
+        // Depth first: characters are completed before others are begun.
+        let mut stack = vec![(hypothesis, last, text.to_vec())];
         let mut seen = FxHashSet::default();
         let mut next = Vec::new();
-        while let Some((hypothesis, last, text)) = queue.pop_front() {
+        while let Some((hypothesis, last, text)) = stack.pop() {
             // Inside a character only tokens that start with a continuation byte can follow.
             let positions =
                 if hypothesis.partial.n > 0 { self.continuations() } else { 0..self.law.trie.len() };
@@ -476,10 +506,9 @@ impl Judge<'_> {
                     if self.is_proven(next, &text) {
                         return Ok(true);
                     }
-                    let hopeful = next.partial.n > 0 || self.memo.stream.is_hopeful(next.state)?;
                     let open = &text[text.len().saturating_sub(next.n_open as usize)..];
-                    if hopeful && seen.insert((next, id, open.to_vec())) {
-                        queue.push_back((next, id, text.clone()));
+                    if seen.insert((next, id, open.to_vec())) && self.is_hopeful(next)? {
+                        stack.push((next, id, text.clone()));
                     }
                 }
                 if seen.len() > CanonicalLaw::MAX_SEARCH {
@@ -505,6 +534,21 @@ impl Judge<'_> {
 }
 
 impl Partial {
+    /// The code point whose missing bytes are all `filler`, whether it is a character or not.
+    fn completed_with(self, filler: u8) -> u32 {
+        let lead = self.bytes[0];
+        let n_bytes = if lead < 0xe0 {
+            2
+        } else if lead < 0xf0 {
+            3
+        } else {
+            4
+        };
+        let rest = (1..n_bytes).map(|at| if at < usize::from(self.n) { self.bytes[at] } else { filler });
+        let head = u32::from(lead) & (0x7f >> n_bytes);
+        rest.fold(head, |point, byte| point << 6 | u32::from(byte & 0x3f))
+    }
+
     fn push(self, byte: u8) -> Pushed {
         if self.n == 0 && byte.is_ascii() {
             return Pushed::Char(byte.into());

@@ -118,6 +118,11 @@ impl Stream {
         self.classes.of(c)
     }
 
+    /// The classes of the characters between two code points.
+    pub(super) fn classes_between(&self, first: u32, last: u32) -> Vec<u16> {
+        self.classes.between(first, last)
+    }
+
     /// Whether the hypothesis is right if the text ends here.
     #[inline]
     pub(super) fn ends(&self, state: StateId) -> bool {
