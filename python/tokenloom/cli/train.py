@@ -23,7 +23,9 @@ __all__ = ["train"]
 @click.option("--min-frequency", type=click.IntRange(0), default=0, show_default=True, help="Rarer pairs stay apart.")
 @click.option("--max-token-length", type=click.IntRange(0), help="Merged tokens are shorter than this many bytes.")
 @click.option("--threads", type=click.IntRange(1), help="Threads that cut words; the result does not depend on it.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("tokenizer.json"))
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="tokenizer.json", show_default=True
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
 def train(
     corpus: tuple[str, ...],
