@@ -1,16 +1,19 @@
-"""tokenloom: ``Tokenizer.encode`` returns an array, ``encode_list`` a list; ``sample.sample`` draws."""
+"""tokenloom: encode to arrays and lists, train, sample, draft, weigh: each through the public function."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tokenloom as tl
 
+from benches.engines.drafting import Ids, contexts, load_ids, replay_job
 from benches.engines.encoding import encode_job
 from benches.engines.sampling import rows_of, sampling_job
 from benches.engines.training import train_job
+from benches.engines.weighting import Draw, awrs_job, row_of
 from benches.job import Job
 
 PACKAGES = ("tokenloom", "numpy")
@@ -52,3 +55,62 @@ def draw(arguments: dict[str, Any]) -> Job:
         lambda position: tl.sample.sample(rows, params, seeds, position),
         lambda drawn: tl.sample.keep_set(rows, params),
     )
+
+
+class _Request:
+    def __init__(self, drafter: tl.draft.Suffix, prompt: Ids) -> None:
+        self._stream = drafter.begin(prompt)
+        self.commit, self.end = self._stream.commit, self._stream.end
+
+    def propose(self, n_left: int) -> list[int]:
+        tokens: list[int] = self._stream.propose(min(64, n_left)).tokens.tolist()
+        return tokens
+
+
+def draft_replay(arguments: dict[str, Any]) -> Job:
+    """Defaults, or the ``min_prob`` of the case."""
+    options = {"min_prob": arguments["min_prob"]} if "min_prob" in arguments else {}
+
+    def start() -> Callable[[Ids], _Request]:
+        drafter = tl.draft.Suffix(**options)
+        return lambda prompt: _Request(drafter, prompt)
+
+    return replay_job(arguments, start)
+
+
+def draft_update(arguments: dict[str, Any]) -> Job:
+    """One stream, one call."""
+    ids = load_ids(arguments)
+    streams = [tl.draft.Suffix().begin([]) for _ in range(arguments["n_rounds"])]
+    return Job(
+        rounds=[lambda stream=stream: stream.commit(ids) or stream.n_tokens for stream in streams],
+        answer=lambda n: str(n).encode(),
+    )
+
+
+def draft_propose(arguments: dict[str, Any]) -> Job:
+    """The indexed text is history; each context is a stream that has not looked at it yet."""
+    ids = load_ids(arguments)
+    drafter = tl.draft.Suffix(max_bytes=2**30, min_prob=0.0)
+    drafter.begin(ids).end()
+    rows = contexts(arguments, ids)
+    rounds = [[drafter.begin(row) for row in rows] for _ in range(arguments["n_rounds"])]
+    return Job(
+        rounds=[lambda streams=streams: [stream.propose(16) for stream in streams] for streams in rounds],
+        answer=lambda trees: repr([tree.tokens.tolist() for tree in trees]).encode(),
+    )
+
+
+def awrs(arguments: dict[str, Any]) -> Job:
+    """A Python function as the check."""
+    log_probs, step = row_of(arguments), arguments["step"]
+
+    def draw(n_round: int, n_steps: int) -> list[Draw]:
+        drawn = []
+        for i in range(n_steps):
+            rng = tl.Rng(arguments["seed"], 1000 * n_round + i)
+            token, log_weight, _ = tl.control.awrs(log_probs, lambda token: token % step == 0, rng)
+            drawn.append((token, log_weight))
+        return drawn
+
+    return awrs_job(arguments, draw)

@@ -24,6 +24,18 @@ class Batched:
         return self.allowed[ids]
 
 
+class Only:
+    """Allows one token and remembers what it was asked."""
+
+    def __init__(self, token: int) -> None:
+        self.token = token
+        self.seen: list[int] = []
+
+    def __call__(self, token: int) -> bool:
+        self.seen.append(token)
+        return token == self.token
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_equal_to_the_twin(dtype: type[np.floating]) -> None:
     rng = np.random.default_rng(11)
@@ -58,12 +70,10 @@ def test_every_token_has_its_turn() -> None:
     n_vocab = 5000
     logprobs = -np.arange(n_vocab, dtype=np.float64) * 2
     for target in (0, 63, 64, 1400, n_vocab - 1):
-        seen: list[int] = []
-        token, log_weight, n_checks = tl.control.awrs(
-            logprobs, lambda t, target=target: seen.append(t) or t == target, 1
-        )
+        recorder = Only(target)
+        token, log_weight, n_checks = tl.control.awrs(logprobs, recorder, 1)
         assert token == target
-        assert n_checks == len(seen) == len(set(seen))
+        assert n_checks == len(recorder.seen) == len(set(recorder.seen))
         assert math.isclose(log_weight, logprobs[target], abs_tol=1e-9)
     token, log_weight, n_checks = tl.control.awrs(logprobs.astype(np.float32), lambda _: False, 1)
     assert (token, log_weight, n_checks) == (-1, -math.inf, n_vocab)
@@ -95,13 +105,13 @@ def test_objects_with_check() -> None:
 
 
 def test_what_a_check_raises_comes_through() -> None:
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def check(token: int) -> bool:
-        raise Stop(token)
+        raise StopError(token)
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         tl.control.awrs(np.zeros(4), check, 0)
     with pytest.raises(TypeError, match="callable or to have check_many"):
         tl.control.awrs(np.zeros(4), 3, 0)

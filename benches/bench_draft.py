@@ -1,0 +1,120 @@
+"""How fast is text indexed and drafted from, and how good are the drafts, beside the peers?
+
+The speed rows go through the harness. How many tokens a step yields is no time: ``python -m benches.bench_draft`` prints
+that table, each engine in a process of its own, on the same requests.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benches.harness import ROOT, Case
+
+TITLE = "Draft: one suffix index, and whole drafting steps through the public interface"
+NOTE = (
+    "Random: uniform over 49,152 ids, so that a context of 64 tokens has one continuation, on which all engines must "
+    "agree. A tokenloom context is matched from nothing inside the timed call. Replay: recorded Spec-Bench answers in "
+    "the vocabulary of SmolLM2, requests in file order, nothing known at the start; a step is propose and commit, and "
+    "engines draft differently, so they must agree on what was committed. Where the Spec-Bench file is not beside the "
+    "checkout (../shared/data/spec_bench) the text and replay rows are left out."
+)
+
+N_ROUNDS = 5
+QUESTIONS = ROOT.parent / "shared" / "data" / "spec_bench" / "question.jsonl"
+
+
+def cases() -> list[Case]:
+    """Update, propose and replay."""
+    rows = []
+    pair = ("tokenloom", "arctic_inference")
+    for n_tokens in (10_000, 100_000, 1_000_000):
+        data = {"seed": 1, "n_tokens": n_tokens, "n_rounds": N_ROUNDS}
+        rows.append(Case(f"append, random, {n_tokens:,}", "draft_update", pair, pair[1], data, n_tokens, "us"))
+        for name, is_hit in (("64-token match, 16 drafted", True), ("no match", False)):
+            arguments = {**data, "is_hit": is_hit, "n_contexts": 500}
+            rows.append(Case(f"propose, {name}, {n_tokens:,}", "draft_propose", pair, pair[1], arguments, 500, "us"))
+    if QUESTIONS.exists():
+        requests, n_tokens, n_answer = write_requests()
+        data = {"requests": requests, "n_tokens": n_tokens, "n_rounds": N_ROUNDS}
+        rows.append(Case(f"append, Spec-Bench, {n_tokens:,}", "draft_update", pair, pair[1], data, n_tokens, "us"))
+        engines = (*pair, "prompt_lookup")
+        arguments = {"requests": requests, "n_rounds": N_ROUNDS}
+        rows.append(Case("replay, per answer token", "draft_replay", engines, pair[1], arguments, n_answer, "us"))
+    return rows
+
+
+def write_requests() -> tuple[str, int, int]:
+    """Tokenize the questions that have a reference: the path, all tokens, answer tokens."""
+    import tokenloom as tl
+
+    folder = Path(tempfile.mkdtemp(prefix="bench-draft-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    gguf = next(_load_script("fetch_assets").fetch("smollm2").rglob("*.gguf"))
+    tokenizer = tl.Tokenizer.from_file(gguf)
+    rows: list[tuple[str, list[int], list[int]]] = []
+    for line in QUESTIONS.read_text(encoding="utf-8").splitlines():
+        question = json.loads(line)
+        text: list[int] = []
+        for turn, reference in zip(question["turns"], question.get("reference", []), strict=False):
+            text = text + tokenizer.encode_list(turn)
+            # A question of the RAG part has a list of short answers.
+            answer = tokenizer.encode_list(reference if isinstance(reference, str) else reference[0])
+            rows.append((_group(question["category"]), text, answer))
+            text = text + answer
+    path = folder / "requests.json"
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    n_answer = sum(len(answer) for _, _, answer in rows)
+    return str(path), n_answer + sum(len(prompt) for _, prompt, _ in rows), n_answer
+
+
+def _group(category: str) -> str:
+    return category if category in ("translation", "summarization", "qa", "math_reasoning", "rag") else "mt_bench"
+
+
+def _load_script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up by name while it runs
+    spec.loader.exec_module(module)
+    return module
+
+
+def _quality() -> None:
+    """Print tokens and drafted tokens a step of each engine, and its tokens a step by category."""
+    requests, *_ = write_requests()
+    entries: list[tuple[str, dict[str, Any]]] = [
+        ("tokenloom", {}),
+        ("tokenloom", {"min_prob": 0.15}),
+        ("arctic_inference", {}),
+        ("prompt_lookup", {}),
+    ]
+    print("engine, tokens/step, drafted/step, accepted/drafted, tokens/step by category")
+    for engine, options in entries:
+        arguments = json.dumps({"requests": requests, "n_rounds": 1, **options})
+        command = [sys.executable, "-m", "benches.bench_draft", engine, arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        counts = json.loads(done.stdout)
+        n_tokens, n_steps, n_drafted = (sum(count[i] for count in counts.values()) for i in range(3))
+        parts = ", ".join(f"{kind} {count[0] / count[1]:.3f}" for kind, count in counts.items())
+        name = f"{engine} {options or ''}".strip()
+        rate = (n_tokens - n_steps) / n_drafted
+        print(f"{name}, {n_tokens / n_steps:.3f}, {n_drafted / n_steps:.2f}, {rate:.3f}, {parts}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        job = importlib.import_module(f"benches.engines.{sys.argv[1]}").draft_replay(json.loads(sys.argv[2]))
+        print(json.dumps(job.rounds[0]()))
+    else:
+        _quality()
