@@ -12,8 +12,8 @@ TITLE = "AWRS: one weighted draw at 131,072 tokens, the check is free"
 NOTE = (
     "Flat: logits N(0, 3). Peaked: a token of probability 0.98, forbidden where the rule allows every tenth token. "
     "float32 log-probabilities are given. The check is a Python function in one, a potential in the other. Before "
-    "timing, each engine's weights must average to the allowed mass within five standard errors. genlm-control prunes the "
-    "vocabulary in each step, as its default says."
+    "timing, each engine's weights must average to the allowed mass within five standard errors. genlm-control prunes "
+    "the vocabulary in each step, as its default says."
 )
 
 

@@ -1,7 +1,7 @@
 """How fast is text indexed and drafted from, and how good are the drafts, beside the peers?
 
-The speed rows go through the harness. How many tokens a step yields is no time: ``python -m benches.bench_draft`` prints
-that table, each engine in a process of its own, on the same requests.
+The speed rows go through the harness. How many tokens a step yields is no time: ``python -m benches.bench_draft``
+prints that table, each engine in a process of its own, on the same requests.
 """
 
 from __future__ import annotations
