@@ -7,6 +7,7 @@ linear in its length. See ``docs/concepts/tokenizer.md``.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, overload
@@ -95,7 +96,7 @@ class Ragged(Sequence[NDArray[np.uint32]]):
 
     def __iter__(self) -> Iterator[NDArray[np.uint32]]:
         cuts = self.offsets.tolist()
-        return (self.values[start:end] for start, end in zip(cuts, cuts[1:], strict=False))
+        return (self.values[start:end] for start, end in itertools.pairwise(cuts))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Ragged):
@@ -241,10 +242,12 @@ class Tokenizer:
         mergeable_ranks: Mapping[bytes, int],
         special_tokens: Mapping[str, int],
     ) -> Tokenizer:
-        """The tokenizer of the arguments of ``tiktoken.Encoding``; see :func:`tokenloom.formats.read_tiktoken`.
+        r"""The tokenizer of the arguments of ``tiktoken.Encoding``; see :func:`tokenloom.formats.read_tiktoken`.
 
         >>> ranks = {bytes([b]): b for b in range(256)} | {b"ab": 256}
-        >>> tok = Tokenizer.from_tiktoken("tiny", pat_str=r"\\S+|\\s+", mergeable_ranks=ranks, special_tokens={"<s>": 257})
+        >>> tok = Tokenizer.from_tiktoken(
+        ...     "tiny", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens={"<s>": 257}
+        ... )
         >>> tok.encode("abba <s>").tolist()
         [256, 98, 97, 32, 257]
         """
@@ -376,7 +379,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """One more than the largest id, added tokens included: the width of an array indexed by id. Ids may have gaps."""
+        """One more than the largest id, added tokens included: the width of an array by id. Ids may have gaps."""
         return self._core.vocab_size
 
     @property

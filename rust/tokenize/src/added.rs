@@ -5,7 +5,10 @@
 //! rules for `single_word`, `lstrip` and `rstrip` are those of Hugging Face `tokenizers`; a match they refuse is not
 //! tried again as a shorter one.
 
+use std::ops::Range;
+
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use hashbrown::HashMap;
 use tokenloom_vocab::{AddedToken, TokenId};
 
 use crate::BuildErrorKind;
@@ -25,6 +28,8 @@ pub(crate) struct Segment {
 pub(crate) struct AddedMatcher {
     automaton: Option<AhoCorasick>,
     tokens: Vec<AddedToken>,
+    /// By token: the longest other one that its content starts with, and that one's length.
+    shorter: Vec<Option<(usize, usize)>>,
 }
 
 impl AddedMatcher {
@@ -35,9 +40,17 @@ impl AddedMatcher {
         normalizers: &Normalizers,
     ) -> Result<Self, BuildErrorKind> {
         let tokens: Vec<AddedToken> = tokens.iter().filter(|t| t.normalized == normalized).cloned().collect();
-        let contents = tokens.iter().map(|token| {
-            if normalized { normalizers.apply(&token.content).into_owned() } else { token.content.clone() }
-        });
+        let contents: Vec<String> = tokens
+            .iter()
+            .map(|token| {
+                if normalized {
+                    normalizers.apply(&token.content).into_owned()
+                } else {
+                    token.content.clone()
+                }
+            })
+            .collect();
+        let shorter = shorter(&contents);
         let automaton = if tokens.is_empty() {
             None
         } else {
@@ -48,7 +61,7 @@ impl AddedMatcher {
             let n_tokens = tokens.len();
             Some(build.map_err(|source| BuildErrorKind::AddedTokens { n_tokens, source: Box::new(source) })?)
         };
-        Ok(Self { automaton, tokens })
+        Ok(Self { automaton, tokens, shorter })
     }
 
     /// Cuts `text` into segments. `allowed` says which special tokens are matched; the others are ordinary text.
@@ -68,16 +81,17 @@ impl AddedMatcher {
                 let Some(found) = automaton.find(aho_corasick::Input::new(text).range(search..)) else {
                     break;
                 };
-                let token = &self.tokens[found.pattern().as_usize()];
-                if token.special && !allowed(token.id) {
+                let Some((which, end)) = self.allowed_at(found.pattern().as_usize(), found.range(), &allowed)
+                else {
                     search = found.start() + text[found.start()..].chars().next().map_or(1, char::len_utf8);
                     continue;
-                }
-                search = found.end();
-                if token.single_word && touches_word(text, found.start(), found.end()) {
+                };
+                let token = &self.tokens[which];
+                search = end;
+                if token.single_word && touches_word(text, found.start(), end) {
                     continue;
                 }
-                let (start, end) = stripped(text, token, found.start(), found.end(), done);
+                let (start, end) = stripped(text, token, found.start(), end, done);
                 let before = (done < start).then_some(Segment { start: done, end: start, id: None });
                 let segment = Segment { start, end, id: Some(token.id) };
                 done = end;
@@ -93,6 +107,34 @@ impl AddedMatcher {
             (start < text.len()).then_some(Segment { start, end: text.len(), id: None })
         })
     }
+}
+
+impl AddedMatcher {
+    /// The token itself where it is allowed, else the longest allowed one that it starts with; and where that ends.
+    fn allowed_at(
+        &self,
+        mut which: usize,
+        span: Range<usize>,
+        allowed: impl Fn(TokenId) -> bool,
+    ) -> Option<(usize, usize)> {
+        let mut end = span.end;
+        while self.tokens[which].special && !allowed(self.tokens[which].id) {
+            let (next, length) = self.shorter[which]?;
+            (which, end) = (next, span.start + length);
+        }
+        Some((which, end))
+    }
+}
+
+/// By content: the longest other one that it starts with, and that one's length.
+fn shorter(contents: &[String]) -> Vec<Option<(usize, usize)>> {
+    let by_content: HashMap<&str, usize> =
+        contents.iter().enumerate().map(|(at, text)| (text.as_str(), at)).collect();
+    let longest_prefix = |content: &String| {
+        let ends = content.char_indices().map(|(end, _)| end).rev();
+        ends.filter_map(|end| by_content.get(&content[..end]).map(|&at| (at, end))).next()
+    };
+    contents.iter().map(longest_prefix).collect()
 }
 
 fn touches_word(text: &str, start: usize, end: usize) -> bool {

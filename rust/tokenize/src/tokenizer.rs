@@ -1,5 +1,6 @@
 //! What is a tokenizer once it is built?
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -34,14 +35,14 @@ impl Tokenizer {
     pub fn new(spec: impl Into<Arc<TokenizerSpec>>) -> Result<Self, BuildError> {
         let spec = spec.into();
         let table = TokenTable::new(spec.tokens.iter().map(|(id, bytes)| (*id, bytes)))?;
-        let all_tokens = join(&spec, &table)?;
+        let normalizers = Normalizers::new(&spec.normalizers);
+        let all_tokens = join(&spec, &table, &normalizers)?;
         for &id in spec.template.prefix.iter().chain(&spec.template.suffix) {
             if all_tokens.bytes(id).is_none() {
                 return Err(BuildErrorKind::UnknownTemplateToken { id }.into());
             }
         }
         let bpe = Bpe::new(table, &spec.merges, spec.rank_by_result, spec.ignore_merges)?;
-        let normalizers = Normalizers::new(&spec.normalizers);
         let pretokenizers = Pretokenizers::new(&spec.pretokenizers)?;
         let added_raw = AddedMatcher::new(&spec.added_tokens, false, &normalizers)?;
         let added_normalized = AddedMatcher::new(&spec.added_tokens, true, &normalizers)?;
@@ -101,14 +102,19 @@ impl Tokenizer {
 }
 
 /// The model's tokens, the added ones and those that only decode in one table. An added token that names a model id
-/// replaces its bytes in decoding, as its content is what `tokenizers` decodes.
-fn join(spec: &TokenizerSpec, table: &TokenTable) -> Result<TokenTable, BuildError> {
-    let mut added: Vec<(TokenId, &[u8])> = Vec::with_capacity(spec.added_tokens.len());
+/// replaces its bytes in decoding, as its content (normalized where it is matched so) is what `tokenizers` decodes.
+fn join(
+    spec: &TokenizerSpec,
+    table: &TokenTable,
+    normalizers: &Normalizers,
+) -> Result<TokenTable, BuildError> {
+    let mut added: Vec<(TokenId, Cow<'_, str>)> = Vec::with_capacity(spec.added_tokens.len());
     for token in &spec.added_tokens {
         if token.content.is_empty() {
             return Err(BuildErrorKind::EmptyAddedToken { id: token.id }.into());
         }
-        added.push((token.id, token.content.as_bytes()));
+        let content = token.content.as_str();
+        added.push((token.id, if token.normalized { normalizers.apply(content) } else { content.into() }));
     }
     added.sort_unstable();
     added.dedup();
@@ -117,5 +123,7 @@ fn join(spec: &TokenizerSpec, table: &TokenTable) -> Result<TokenTable, BuildErr
     }
     let model = table.iter().filter(|&(id, _)| added.binary_search_by_key(&id, |entry| entry.0).is_err());
     let decode_only = spec.decode_only.iter().map(|(id, bytes)| (*id, &**bytes));
-    Ok(TokenTable::new(model.chain(added.iter().copied()).chain(decode_only))?)
+    Ok(TokenTable::new(
+        model.chain(added.iter().map(|(id, content)| (*id, content.as_bytes()))).chain(decode_only),
+    )?)
 }

@@ -1,0 +1,155 @@
+"""Does each public method of the tokenizer do what its docstring says, and fail as it says?"""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+import tokenloom as tl
+from tokenloom.errors import ArrayError, PatternError, SpecialTokenError, UnknownTokenError
+
+
+@pytest.fixture(scope="module")
+def tok():
+    ranks = {bytes([b]): b for b in range(256)} | {b"ab": 256, b"abc": 257, " é".encode(): 258, b"  ": 259}
+    return tl.Tokenizer.from_tiktoken(
+        "t", pat_str=tl.patterns.CL100K, mergeable_ranks=ranks, special_tokens={"<a>": 300, "<a><b>": 301}
+    )
+
+
+def test_special_tokens_are_matched_by_policy(tok):
+    text = "x<a><b>"
+    assert tok.encode_list(text) == [120, 301]
+    assert tok.encode_list(text, allowed_special={"<a>"}) == [120, 300, *b"<b>"]
+    assert tok.encode_list(text, allowed_special=()) == list(text.encode())
+    with pytest.raises(SpecialTokenError, match="no special token") as caught:
+        tok.encode(text, allowed_special=["<c>"])
+    assert caught.value.token == "<c>"
+    with pytest.raises(TypeError, match="allowed_special"):
+        tok.encode(text, allowed_special="<a>")
+
+
+def test_vocabulary(tok):
+    assert (tok.vocab_size, tok.special_tokens) == (302, {"<a>": 300, "<a><b>": 301})
+    assert (tok.token_bytes(257), tok.token_id(b"abc"), tok.token_id("<a>")) == (b"abc", 257, 300)
+    for missing in (260, 302, -1, 2**40):
+        with pytest.raises(KeyError) as caught:
+            tok.token_bytes(missing)
+        assert isinstance(caught.value, UnknownTokenError)
+        assert caught.value.token == missing
+    with pytest.raises(UnknownTokenError, match=r"b'zz' is no token"):
+        tok.token_id(b"zz")
+
+
+def test_ids_come_in_any_integer_form(tok):
+    for ids in (
+        [257, 120],
+        (257, 120),
+        np.array([257, 120]),
+        np.array([257, 120], np.uint32),
+        np.uint32([257, 0, 120])[::2],
+    ):
+        assert tok.decode(ids) == "abcx"
+        assert tok.decode_bytes(ids) == b"abcx"
+    assert tok.decode([]) == ""
+    for ids in ([260], [-1], np.array([1 << 40])):
+        with pytest.raises(UnknownTokenError):
+            tok.decode(ids)
+    for ids in (np.array([1.5]), np.array([[1]]), "ab", [1.5]):
+        with pytest.raises(ArrayError):
+            tok.decode(ids)
+
+
+def test_decode_skips_special_tokens_and_treats_invalid_bytes_as_asked(tok):
+    assert tok.decode([97, 300, 98]) == "a<a>b"
+    assert tok.decode([97, 300, 98], skip_special_tokens=True) == "ab"
+    assert tok.decode([0xF0, 0x9F, 97, 0xC3]) == "\ufffda\ufffd"
+    assert tok.decode([0xC3, 97], errors="ignore") == "a"
+    with pytest.raises(UnicodeDecodeError):
+        tok.decode([0xC3], errors="strict")
+
+
+def test_texts_at_the_edges(tok):
+    assert tok.encode("").dtype == np.uint32
+    assert tok.encode_list("") == tok.encode_list(b"") == []
+    assert tok.encode_list("\0a\0") == [0, 97, 0]
+    assert tok.decode(tok.encode("a\ud800b\udc00")) == "a\ufffdb\ufffd"
+    assert tok.decode(tok.encode("\ud83d\ude00")) == "\U0001f600"
+    for text in (1, None, ["a"], bytearray(b"a")):
+        with pytest.raises(TypeError, match="str or bytes"):
+            tok.encode(text)
+
+
+def test_offsets_of_bytes_inside_characters(tok):
+    text = "ab ñ é<a>"
+    encoding = tok.encode_with_offsets(text)
+    assert encoding.ids.tolist() == [256, 32, 0xC3, 0xB1, 258, 300]
+    assert encoding.byte_offsets.tolist() == [[0, 2], [2, 3], [3, 4], [4, 5], [5, 8], [8, 11]]
+    assert encoding.char_offsets.tolist() == [[0, 2], [2, 3], [3, 4], [3, 4], [4, 6], [6, 9]]
+    empty = tok.encode_with_offsets("")
+    assert empty.byte_offsets.shape == empty.char_offsets.shape == (0, 2)
+
+
+def test_a_stream_refuses_an_unknown_id_and_goes_on(tok):
+    stream = tok.decode_stream(skip_special_tokens=True)
+    assert stream.push(0xC3) == ""
+    with pytest.raises(UnknownTokenError):
+        stream.push(260)
+    assert stream.push(300) == ""
+    assert (stream.push(0xB1), stream.pending) == ("ñ", b"")
+    assert stream.push(0xE2) == ""
+    assert (stream.flush(), stream.flush()) == ("\ufffd", "")
+
+
+def test_canonical(tok):
+    assert tok.is_canonical([257])
+    assert not tok.is_canonical([256, 99])
+    assert tok.canonicalize([256, 99, 300]).tolist() == [257, 300]
+
+
+def test_ragged():
+    rows = tl.Ragged([1, 2, 3], [0, 1, 1, 3])
+    assert rows[-1].tolist() == [2, 3]
+    assert rows[::2] == tl.Ragged([1, 2, 3], [0, 1, 3])
+    assert rows[3:].to_lists() == []
+    with pytest.raises(IndexError):
+        rows[3]
+    with pytest.raises(AttributeError):
+        rows.values = 1
+    for offsets in ([], [0], [1, 3], [0, 2, 1, 3], [0, 4]):
+        with pytest.raises(ArrayError):
+            tl.Ragged([1, 2, 3], offsets)
+
+
+def test_threads_share_a_tokenizer(tok):
+    text = "ab abc ñ é<a>  x" * 200
+    expected = tok.encode_list(text)
+    seen = []
+    threads = [
+        threading.Thread(target=lambda: seen.append([tok.encode_list(text) for _ in range(20)])) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 4
+    assert all(ids == expected for row in seen for ids in row)
+
+
+def test_a_fork_encodes(tok):
+    texts = ["ab abc"] * 50_000
+    expected = tok.encode_batch(texts, threads=2)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if tok.encode_batch(texts, threads=2) == expected else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_pattern_that_does_not_compile_or_gives_up():
+    ranks = {bytes([b]): b for b in range(256)}
+    with pytest.raises(PatternError, match="does not compile") as caught:
+        tl.Tokenizer.from_tiktoken("t", pat_str="(", mergeable_ranks=ranks, special_tokens={})
+    assert caught.value.pattern == "("
+    slow = tl.Tokenizer.from_tiktoken("t", pat_str=r"(?:(?=a)a|(?=a)aa)+b|.", mergeable_ranks=ranks, special_tokens={})
+    with pytest.raises(PatternError, match="gave up"):
+        slow.encode("a" * 5000)
