@@ -1,0 +1,35 @@
+"""Covers under a real tokenizer are those that encoding texts finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenloom as tl
+from numpy.typing import NDArray
+from tokenloom.reference import bytelevel as twin
+
+CONTINUATIONS = [b"", b"a", b"s", b"ll", b"!", b"1", b" ", b"\n", b" a", b"\na", b" \n", b"'s", b"\x80", b"\xa0\x80"]
+# The rest of a character, common and rare: the vocabulary joins the bytes of common ones.
+CONTINUATIONS += [bytes([byte]) for byte in range(0x80, 0xC0)]
+CONTINUATIONS += [bytes([one, two]) for one in (0x80, 0x90, 0x9F, 0xA0, 0xBE) for two in (0x83, 0xA9, 0xBF)]
+CONTINUATIONS += [b"\x80\x80\x80", b"\x90\x80\x80", b"\x9f\x98\x80", b"\x9d\x94\xb8"]
+CONTINUATIONS += [c.encode() for c in "\u0780\u2183\ua000\U0001d538\U00010330"]
+PROMPTS = [b"The qui", b"it'", b"a\n", b"x  ", b"12", b"foo(b", "caf\u00e9".encode()[:-1], b"\n\n ", b"http:"]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_covers_are_found_by_encoding(asset: Callable[[str], Path], prompt: bytes) -> None:
+    tok = tl.Tokenizer.from_file(next(asset("smollm2").rglob("*.gguf")))
+    special = set(tok.special_tokens.values())
+    tokens = {id: tok.token_bytes(id) for id in range(tok.vocab_size) if id not in special}
+    row = np.full((1, tok.vocab_size), -np.log(tok.vocab_size))
+
+    def lm(contexts: list[list[int]]) -> NDArray[np.float64]:
+        return np.repeat(row, len(contexts), axis=0)
+
+    healed = tl.bytelevel.ByteModel(lm, tok).heal(prompt)
+    found = {(*healed.ids.tolist(), *cover.tolist()) for cover in healed.tokens}
+    assert found == set(twin.covers(prompt, tok.encode_list, tokens, CONTINUATIONS))
