@@ -1,8 +1,8 @@
 //! Which tokens does a corpus ask for?
 //!
 //! BPE as the Hugging Face trainer makes it, merge for merge, and SuperBPE in two stages. A corpus is first reduced to
-//! [`WordCounts`] (its distinct pieces with 64-bit counts); then pairs are merged in [`queue`] on arrays that no merge
-//! ever scans ([`symbols`], [`pairs`], [`step`]). Training is O(n log n) and O(n) in the bytes n of the distinct
+//! [`WordCounts`] (its distinct pieces with 64-bit counts); then pairs are merged in `queue` on arrays that no merge
+//! ever scans (`symbols`, `pairs`, `step`). Training is O(n log n) and O(n) in the bytes n of the distinct
 //! pieces for every input, one megabyte-long word included. The result depends neither on the order of the corpus nor
 //! on the number of threads.
 //!
