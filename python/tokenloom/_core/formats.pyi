@@ -1,6 +1,17 @@
 import os
 from typing import final
 
+__all__ = [
+    "Spec",
+    "detect",
+    "parse_gguf",
+    "parse_gguf_file",
+    "parse_ranks",
+    "parse_tokenizer_json",
+    "tiktoken_spec",
+    "write_tokenizer_json",
+]
+
 @final
 class Spec: ...
 
