@@ -68,6 +68,9 @@ bench: .venv/test-installed .venv/built ## Compare with the peers; writes benche
 	$(BIN)/python scripts/fetch_assets.py --default
 	OMP_NUM_THREADS=1 $(BIN)/python -m benches --record peers
 
+fuzz: ## Fuzz every parser for a minute each (needs the nightly Rust toolchain; `make test` does not)
+	scripts/fuzz.sh $${FUZZ_SECONDS:-60}
+
 docs-check: .venv/test-installed .venv/built ## Run every example in README, docs and docstrings; check links
 	$(BIN)/python scripts/check_links.py
 	$(BIN)/python -m pytest tests/docs
