@@ -83,4 +83,5 @@ def next_byte(
     total = np.logaddexp.reduce(masses)
     if total == -np.inf:
         raise DistributionError("no text starts with these bytes")
-    return np.array(masses) - total
+    log_probs: NDArray[np.float64] = np.array(masses) - total
+    return log_probs
