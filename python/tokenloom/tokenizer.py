@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenloom import formats
-from tokenloom._core import tokenizer as _core
+from tokenloom._core import tokenizer as compiled
 from tokenloom.errors import ArrayError
 
 __all__ = ["DecodeStream", "Encoding", "Ragged", "Tokenizer"]
@@ -122,7 +122,7 @@ class DecodeStream:
     __slots__ = ("_core",)
 
     def __init__(self, tokenizer: Tokenizer, skip_special_tokens: bool = False) -> None:
-        self._core = _core.DecodeStream(tokenizer._core, skip_special_tokens)
+        self._core = compiled.DecodeStream(tokenizer._core, skip_special_tokens)
 
     def push(self, id: int) -> str:
         """The text that is certain once ``id`` has arrived, often empty.
@@ -159,14 +159,14 @@ class Tokenizer:
 
     __slots__ = ("_core", "_special")
 
-    _core: _core.Tokenizer
+    _core: compiled.Tokenizer
     _special: dict[str, int]
 
     def __init__(self) -> None:
         raise TypeError("a Tokenizer is made by its from_* methods")
 
     @classmethod
-    def _wrap(cls, core: _core.Tokenizer) -> Tokenizer:
+    def _wrap(cls, core: compiled.Tokenizer) -> Tokenizer:
         self = object.__new__(cls)
         self._core = core
         self._special = core.special_tokens()
@@ -197,7 +197,7 @@ class Tokenizer:
             special_tokens=special_tokens,
             ignore_truncation_and_padding=ignore_truncation_and_padding,
         )
-        return cls._wrap(_core.Tokenizer(spec))
+        return cls._wrap(compiled.Tokenizer(spec))
 
     @classmethod
     def from_bytes(
@@ -217,7 +217,7 @@ class Tokenizer:
             special_tokens=special_tokens,
             ignore_truncation_and_padding=ignore_truncation_and_padding,
         )
-        return cls._wrap(_core.Tokenizer(spec))
+        return cls._wrap(compiled.Tokenizer(spec))
 
     @classmethod
     def from_pretrained(
@@ -231,7 +231,7 @@ class Tokenizer:
         spec = formats.read_pretrained(
             name, revision=revision, ignore_truncation_and_padding=ignore_truncation_and_padding
         )
-        return cls._wrap(_core.Tokenizer(spec))
+        return cls._wrap(compiled.Tokenizer(spec))
 
     @classmethod
     def from_tiktoken(
@@ -254,7 +254,7 @@ class Tokenizer:
         spec = formats.read_tiktoken(
             name, pat_str=pat_str, mergeable_ranks=mergeable_ranks, special_tokens=special_tokens
         )
-        return cls._wrap(_core.Tokenizer(spec))
+        return cls._wrap(compiled.Tokenizer(spec))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a stock ``tokenizer.json`` that Hugging Face ``tokenizers`` reads with the same ids.
@@ -416,4 +416,4 @@ _NO_LIMIT = (1 << 63) - 1
 
 
 def _from_state(state: bytes) -> Tokenizer:
-    return Tokenizer._wrap(_core.Tokenizer.from_state(state))
+    return Tokenizer._wrap(compiled.Tokenizer.from_state(state))

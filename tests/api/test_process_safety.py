@@ -30,7 +30,8 @@ class Subject(NamedTuple):
 
 @cache
 def tokenizer() -> tl.Tokenizer:
-    return tl.train.bpe([TEXT * 20], vocab_size=300, progress=False)
+    trained: tl.Tokenizer = tl.train.bpe([TEXT * 20], vocab_size=300, progress=False)
+    return trained
 
 
 def suffix() -> tl.draft.Suffix:

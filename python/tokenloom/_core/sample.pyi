@@ -16,6 +16,17 @@ __all__ = [
 
 MAX_VOCAB: int
 
+__all__ = [
+    "MAX_VOCAB",
+    "Rng",
+    "check_params",
+    "derive_seeds",
+    "draw",
+    "keep_sets",
+    "probabilities",
+    "waiting_times",
+]
+
 @final
 class Rng:
     @property

@@ -1,10 +1,14 @@
 from collections.abc import Iterable
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenloom._core.formats import Spec
 from tokenloom.tokenizer import AllowedSpecial, Ids, Text
 
+__all__ = ["DecodeStream", "Tokenizer"]
+
+@final
 class Tokenizer:
     def __new__(cls, spec: Spec) -> Tokenizer: ...
     @staticmethod
@@ -35,6 +39,7 @@ class Tokenizer:
     @property
     def n_tokens(self) -> int: ...
 
+@final
 class DecodeStream:
     def __new__(cls, tokenizer: Tokenizer, skip_special_tokens: bool) -> DecodeStream: ...
     def push(self, id: int) -> str: ...
