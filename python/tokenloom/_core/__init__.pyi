@@ -1,4 +1,4 @@
-from tokenloom._core import bytelevel, control, draft, formats, gpu, sample, tokenizer, verify
+from tokenloom._core import bytelevel, control, draft, formats, gpu, sample, tokenizer, train, verify
 
 __all__ = [
     "VERSION",
@@ -9,6 +9,7 @@ __all__ = [
     "gpu",
     "sample",
     "tokenizer",
+    "train",
     "verify",
 ]
 
