@@ -5,6 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenloom._core.tokenizer import Tokenizer
 
+__all__ = ["ByteState", "CanonicalLaw"]
+
 @final
 class CanonicalLaw:
     def __new__(cls, tokenizer: Tokenizer) -> CanonicalLaw: ...

@@ -3,6 +3,8 @@ from typing import Self, final
 
 from tokenloom._core.formats import Spec
 
+__all__ = ["Trained", "WordCounter", "bpe", "superbpe"]
+
 @final
 class WordCounter:
     def __new__(cls, cuts: list[list[str]], n_threads: int) -> Self: ...
