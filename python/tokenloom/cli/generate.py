@@ -82,7 +82,7 @@ def generate(
             tokenizer,
             asked,
             max_new_tokens=max_new_tokens,
-            drafter=tl.draft.Suffix() if draft else None,
+            drafter=tl.draft.Suffix(min_prob=0.1) if draft else None,
             constraint=_constraint(tokenizer, schema, regex, predicate),
             method=method or _method(predicate, temperature),
             params=rules,
