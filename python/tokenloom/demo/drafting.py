@@ -58,6 +58,7 @@ def _answers(setting: Setting, prompts: Any, drafter: Any) -> tuple[Any, float]:
             [setting.ask(prompt.text) for prompt in prompts],
             max_new_tokens=setting.max_new_tokens,
             drafter=drafter,
+            draft_budget=8,
             params=tl.sample.Params(temperature=_TEMPERATURE),
             seed=_SEED,
             stream=advance,

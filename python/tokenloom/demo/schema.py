@@ -19,7 +19,7 @@ _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "name": {"type": "string", "maxLength": 24},
-        "born": {"type": "integer", "minimum": 1000, "maximum": 2100},
+        "born": {"type": "integer", "minimum": 1800, "maximum": 1899},
         "subjects": {
             "type": "array",
             "items": {"enum": ["mathematics", "poetry", "computing", "music"]},

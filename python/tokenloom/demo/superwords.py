@@ -36,7 +36,8 @@ def show(setting: Setting) -> bool:
         )
     setting.console.print(table)
     words = _superwords(super_)
-    setting.console.print(f"superwords: {', '.join(map(repr, words[:5]))}", markup=False)
+    longest = sorted(words, key=len)[:-6:-1]
+    setting.console.print(f"five of {len(words)} superwords: {', '.join(map(repr, longest))}", markup=False)
     n_bytes = sum(len(text.encode()) for text in corpus)
     setting.console.print(f"{n_bytes:,} bytes of Python's own help texts, {seconds:.1f} s for both")
     return rates[1] > rates[0] and len(words) >= 5
