@@ -9,10 +9,10 @@ fuzz_target!(|data: &[u8]| {
     let Ok(mut ranks) = parse_ranks(data) else { return };
     for byte in 0..=255u8 {
         if !ranks.iter().any(|(token, _)| **token == [byte]) {
-            ranks.push((Box::from([byte]), 1_000_000 + u32::from(byte)));
+            ranks.push((Box::from([byte]), 10_000 + u32::from(byte)));
         }
     }
-    let Ok(spec) = spec(ranks, r"\s+|\S+", vec![("<x>".into(), 2_000_000)]) else { return };
+    let Ok(spec) = spec(ranks, r"\s+|\S+", vec![("<x>".into(), 20_000)]) else { return };
     let Ok(tokenizer) = Tokenizer::new(spec) else { return };
     // The input itself is as good a text as any.
     let text = String::from_utf8_lossy(data);

@@ -9,7 +9,9 @@ use tokenloom_tokenize::{EncodeOptions, Tokenizer};
 fuzz_target!(|data: &[u8]| {
     let Ok(spec) = parse(data, Options { ignore_truncation_and_padding: true }) else { return };
     let Ok(tokenizer) = Tokenizer::new(spec.clone()) else { return };
-    if let Ok(ids) = tokenizer.encode("it's a <tool> NASA\u{301}\r\n  12345 \u{1F600}", &EncodeOptions::default()) {
+    if let Ok(ids) =
+        tokenizer.encode("it's a <tool> NASA\u{301}\r\n  12345 \u{1F600}", &EncodeOptions::default())
+    {
         tokenizer.decode_bytes(&ids).expect("ids that encode gave are tokens");
     }
     if let Ok(written) = write::tokenizer_json(&spec) {
