@@ -26,12 +26,12 @@ def tok(request):
     ranks = {bytes([b]): b for b in range(256)}
     for word in words:
         ranks[word] = len(ranks)
-    pattern = tl.patterns.PUBLISHED[request.param]
+    pattern = getattr(tl.patterns, request.param)
     return tl.Tokenizer.from_tiktoken(
         "t",
-        pat_str=f"{pattern}",
+        pat_str=pattern,
         mergeable_ranks=ranks,
-        special_tokens={"<|end|>": len(ranks), "<|end": len(ranks) + 1},
+        special_tokens={"<|end|>": 1000, "<|end": 1001},
     )
 
 

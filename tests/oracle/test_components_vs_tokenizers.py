@@ -1,4 +1,4 @@
-"""Are ids, character offsets and decoded text those of Hugging Face `tokenizers`, for every component that is supported?
+"""Are ids, character offsets and decoded text those of Hugging Face `tokenizers`, for every supported component?
 
 Small tokenizers are trained here by `tokenizers` itself, one for each way of cutting text, with added tokens that use
 every flag; the real files are compared where the formats are tested.

@@ -153,3 +153,7 @@ def test_a_pattern_that_does_not_compile_or_gives_up():
     slow = tl.Tokenizer.from_tiktoken("t", pat_str=r"(?:(?=a)a|(?=a)aa)+b|.", mergeable_ranks=ranks, special_tokens={})
     with pytest.raises(PatternError, match="gave up"):
         slow.encode("a" * 5000)
+    # Each search stays below the limit of one, all of them together do not.
+    tired = tl.Tokenizer.from_tiktoken("t", pat_str=r"(?:(?=a)a){1,9000}b|.", mergeable_ranks=ranks, special_tokens={})
+    with pytest.raises(PatternError, match="gave up"):
+        tired.encode("a" * 200_000)

@@ -9,6 +9,7 @@ mod linear;
 mod merges;
 mod pairs;
 mod prefixes;
+mod whole;
 
 pub use merges::MergeTable;
 
@@ -16,6 +17,7 @@ use heap::HeapScratch;
 use pairs::Derivations;
 use prefixes::Prefixes;
 use tokenloom_vocab::{TokenId, TokenTable};
+use whole::WholePieces;
 
 use crate::BuildErrorKind;
 use crate::spec::Merge;
@@ -37,6 +39,7 @@ pub struct Bpe {
     merges: MergeTable,
     derivations: Derivations,
     prefixes: Prefixes,
+    whole: WholePieces,
     byte_ids: [Option<TokenId>; 256],
     /// Some byte has no token and is left out of the text, as `tokenizers` does without an unknown token.
     lacks_bytes: bool,
@@ -70,6 +73,7 @@ impl Bpe {
         let byte_ids: [Option<TokenId>; 256] = std::array::from_fn(|byte| table.id(&[byte as u8]));
         let derivations = Derivations::new(&table, &merges, &byte_ids);
         let prefixes = Prefixes::new(&table, |id| derivations.is_reachable(id));
+        let whole = WholePieces::new(&table, |id| ignore_merges || derivations.is_reachable(id));
         let regular = derivations.n_irregular * 64 <= table.n_tokens();
         let engine = if regular && prefixes.max_candidates() <= Self::MAX_CANDIDATES {
             Engine::Linear
@@ -77,7 +81,7 @@ impl Bpe {
             Engine::Heap
         };
         let lacks_bytes = byte_ids.iter().any(Option::is_none);
-        Ok(Self { table, merges, derivations, prefixes, byte_ids, lacks_bytes, ignore_merges, engine })
+        Ok(Self { table, merges, derivations, prefixes, whole, byte_ids, lacks_bytes, ignore_merges, engine })
     }
 
     /// The same model with another engine: same ids, other speed.
@@ -148,10 +152,13 @@ impl Bpe {
 
     /// Appends the ids of one pretoken to `out`. Bytes without a token are left out.
     pub fn encode_piece(&self, piece: &[u8], out: &mut Vec<TokenId>, scratch: &mut BpeScratch) {
-        if let Some(id) = self.table.id(piece)
-            && (self.ignore_merges || self.is_reachable(id))
-            && !piece.is_empty()
-        {
+        if piece.is_empty() {
+            return;
+        }
+        let whole = self.whole.get(piece).unwrap_or_else(|_| {
+            self.table.id(piece).filter(|&id| self.ignore_merges || self.is_reachable(id))
+        });
+        if let Some(id) = whole {
             out.push(id);
             return;
         }

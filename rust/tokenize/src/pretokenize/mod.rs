@@ -14,7 +14,7 @@ mod words;
 
 use std::ops::{ControlFlow, Range};
 
-use generic::GenericPattern;
+use generic::{GenericPattern, LongSearches};
 use scan::Scanner;
 
 use crate::spec::{Pretokenizer, SplitBehavior, SplitPattern};
@@ -106,7 +106,7 @@ impl Pretokenizers {
             return Ok(cut_by_scanner(*scanner, text, emit));
         }
         let whole = View { text, start: 0, prefix_space: false };
-        run(&self.steps, whole, &mut emit)
+        run(&self.steps, whole, &LongSearches::for_text(text.len()), &mut emit)
     }
 }
 
@@ -158,6 +158,7 @@ impl<'a> View<'a> {
 fn run(
     steps: &[Step],
     view: View<'_>,
+    long: &LongSearches,
     emit: &mut impl FnMut(Piece) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, EncodeError> {
     if view.text.is_empty() {
@@ -165,31 +166,31 @@ fn run(
     }
     let Some((step, later)) = steps.split_first() else { return Ok(emit(view.piece())) };
     match step {
-        Step::PrefixSpace if view.text.starts_with(' ') => run(later, view, emit),
+        Step::PrefixSpace if view.text.starts_with(' ') => run(later, view, long, emit),
         Step::PrefixSpace => {
             let text = format!(" {}", view.text);
-            run(later, View { text: &text, start: view.start, prefix_space: true }, emit)
+            run(later, View { text: &text, start: view.start, prefix_space: true }, long, emit)
         }
         Step::Cut { finder, keeps_rest } => {
             let mut done = 0;
-            while let Some((start, end)) = finder.find(view.text, done)? {
-                if *keeps_rest && done < start && run(later, view.sub(done..start), emit)?.is_break() {
+            while let Some((start, end)) = finder.find(view.text, done, long)? {
+                if *keeps_rest && done < start && run(later, view.sub(done..start), long, emit)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
-                if run(later, view.sub(start..end), emit)?.is_break() {
+                if run(later, view.sub(start..end), long, emit)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
                 done = end;
             }
             if *keeps_rest {
-                run(later, view.sub(done..view.text.len()), emit)
+                run(later, view.sub(done..view.text.len()), long, emit)
             } else {
                 Ok(ControlFlow::Continue(()))
             }
         }
         Step::Split { finder, behavior, invert } => {
-            for span in behave(&finder.parts(view.text)?, *behavior, *invert) {
-                if run(later, view.sub(span), emit)?.is_break() {
+            for span in behave(&finder.parts(view.text, long)?, *behavior, *invert) {
+                if run(later, view.sub(span), long, emit)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -217,10 +218,15 @@ impl Finder {
     }
 
     /// The first match at or behind `at`, the end of the match before. An empty match right there is none.
-    fn find(&self, text: &str, at: usize) -> Result<Option<(usize, usize)>, EncodeError> {
+    fn find(
+        &self,
+        text: &str,
+        at: usize,
+        long: &LongSearches,
+    ) -> Result<Option<(usize, usize)>, EncodeError> {
         Ok(match self {
             Self::Scanner(scanner) => scanner.find(text.as_bytes(), at),
-            Self::Regex(pattern) => return pattern.find(text, at),
+            Self::Regex(pattern) => return pattern.find(text, at, long),
             Self::Literal(literal) if literal.is_empty() => None,
             Self::Literal(literal) => {
                 text[at..].find(&**literal).map(|start| (at + start, at + start + literal.len()))
@@ -233,10 +239,10 @@ impl Finder {
     }
 
     /// Covers `text` by spans, each with whether it is a match.
-    fn parts(&self, text: &str) -> Result<Vec<(Range<usize>, bool)>, EncodeError> {
+    fn parts(&self, text: &str, long: &LongSearches) -> Result<Vec<(Range<usize>, bool)>, EncodeError> {
         let mut parts = Vec::new();
         let mut done = 0;
-        while let Some((start, end)) = self.find(text, done)? {
+        while let Some((start, end)) = self.find(text, done, long)? {
             if done < start {
                 parts.push((done..start, false));
             }
