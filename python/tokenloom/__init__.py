@@ -1,6 +1,6 @@
 """The token layer for language models: everything between text and logits.
 
-``import tokenloom as tl`` needs NumPy alone. ``tl.torch`` and ``tl.compat`` are loaded when they are first used.
+``import tokenloom as tl`` needs NumPy alone. ``tl.torch`` is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ __all__ = [
     "Tokenizer",
     "__version__",
     "bytelevel",
-    "compat",
     "control",
     "draft",
     "errors",
@@ -32,12 +31,10 @@ __all__ = [
     "verify",
 ]
 
-_LAZY = ("compat", "torch")
-
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return importlib.import_module(f"tokenloom.{name}")
+    if name == "torch":
+        return importlib.import_module("tokenloom.torch")
     raise AttributeError(f"module 'tokenloom' has no attribute {name!r}")
 
 

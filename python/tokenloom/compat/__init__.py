@@ -1,1 +1,0 @@
-"""Drop-in faces of other libraries; the only package here that imports them."""
