@@ -56,13 +56,13 @@ check: .venv/test-installed .venv/check-installed .venv/built ## Format, lints, 
 	$(BIN)/python scripts/check_layers.py
 	$(BIN)/python scripts/check_size.py
 	$(BIN)/python scripts/check_links.py
-	find cuda -name '*.cu' -o -name '*.cuh' -o -name '*.h' | xargs -r $(BIN)/clang-format --dry-run -Werror
+	find cuda -name '*.c[pu]*' -o -name '*.h' | xargs -r $(BIN)/clang-format --dry-run -Werror
 
 fmt: .venv/check-installed ## Format everything
 	cargo fmt --all
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only --quiet .
-	find cuda -name '*.cu' -o -name '*.cuh' -o -name '*.h' | xargs -r $(BIN)/clang-format -i
+	find cuda -name '*.c[pu]*' -o -name '*.h' | xargs -r $(BIN)/clang-format -i
 
 bench: .venv/test-installed .venv/built ## Compare with the peers; writes benches/record/<date>-peers.{json,md}
 	$(BIN)/python scripts/fetch_assets.py --default

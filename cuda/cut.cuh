@@ -1,8 +1,8 @@
 // Where does an order end? Twin of `cut_by_mass` in rust/decode/src/sample/keep.rs.
 //
-// Radix selection on a u64 order, one byte at a time: sum the mass of every byte value among the elements that share the
-// prefix found so far, take the byte in which the running mass crosses the limit, go on inside it. Sums are integers, so
-// the order of the atomic additions does not matter.
+// Radix selection on a u64 order, one byte at a time: sum the mass of every byte value among the elements that share
+// the prefix found so far, take the byte in which the running mass crosses the limit, go on inside it. Sums are
+// integers, so the order of the atomic additions does not matter.
 #pragma once
 #include "reduce.cuh"
 

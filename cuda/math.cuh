@@ -1,5 +1,6 @@
-// Which exponential and logarithm have the same bits as the CPU's? Twin of rust/decode/src/sample/math.rs: the same IEEE
-// operations in the same order, so this file must be compiled without contraction (--fmad=false, -ffp-contract=off).
+// Which exponential and logarithm have the same bits as the CPU's? Twin of rust/decode/src/sample/math.rs: the same
+// IEEE operations in the same order, so this file must be compiled without contraction (--fmad=false,
+// -ffp-contract=off).
 #pragma once
 #include "types.cuh"
 

@@ -39,9 +39,9 @@ static __device__ __forceinline__ float logit_of(u64 order) {
 
 // What the rules have kept so far.
 struct Kept {
-  u64 last_best;      // best first, up to this one
-  u64 last_typical;   // nearest to the entropy first, up to this one
-  float center;       // the entropy, less the surprise of the best token
+  u64 last_best;     // best first, up to this one
+  u64 last_typical;  // nearest to the entropy first, up to this one
+  float center;      // the entropy, less the surprise of the best token
   float min_weight;
 
   __device__ u64 typical_order(const Row& row, float logit, u32 token) const {
@@ -168,10 +168,11 @@ static __device__ Finish best_two(const Row& row, bool* is_bad) {
   return finish;
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) tokenloom_sample(
-    const float* logits, i64 row_stride, u32 n_vocab, const u32* mask, i64 mask_stride, const float* temperatures,
-    const i64* top_ks, const double* top_ps, const double* min_ps, const double* typical_ps, const u64* seeds,
-    const u64* positions, u32 purpose, i64* tokens, float* log_probs, i8* statuses, float* margins) {
+extern "C" __global__ void __launch_bounds__(512, 1)
+    tokenloom_sample(const float* logits, i64 row_stride, u32 n_vocab, const u32* mask, i64 mask_stride,
+                     const float* temperatures, const i64* top_ks, const double* top_ps, const double* min_ps,
+                     const double* typical_ps, const u64* seeds, const u64* positions, u32 purpose, i64* tokens,
+                     float* log_probs, i8* statuses, float* margins) {
   u32 n_row = blockIdx.x;
   Row row;
   row.logits = logits + n_row * row_stride;

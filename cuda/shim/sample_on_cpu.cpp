@@ -25,10 +25,10 @@ static void run_kernel() {
 }
 
 extern "C" void sample_on_cpu(u32 n_rows, u32 n_threads, const float* logits, u32 n_vocab, const u32* mask,
-                              const float* temperatures, const i64* top_ks, const double* top_ps,
-                              const double* min_ps, const double* typical_ps, const u64* seeds, const u64* positions,
-                              u32 purpose, i64* tokens, float* log_probs, i8* statuses, float* margins) {
-  launch = {logits, n_vocab, mask,      temperatures, top_ks, top_ps,    min_ps,   typical_ps,
+                              const float* temperatures, const i64* top_ks, const double* top_ps, const double* min_ps,
+                              const double* typical_ps, const u64* seeds, const u64* positions, u32 purpose,
+                              i64* tokens, float* log_probs, i8* statuses, float* margins) {
+  launch = {logits, n_vocab,   mask,    temperatures, top_ks,    top_ps,   min_ps, typical_ps,
             seeds,  positions, purpose, tokens,       log_probs, statuses, margins};
   for (u32 n_row = 0; n_row < n_rows; ++n_row) {
     blockIdx.x = n_row;
