@@ -46,10 +46,10 @@ class ByteModel:
     r"""A token model read byte by byte.
 
     Args:
-        lm: takes a list of contexts (lists of ids, possibly empty) and returns natural log-probabilities of the next
-            token, an array ``[len(contexts), V]``; rows may be wider than the vocabulary. It is called in batches and
-            its rows are taken as they are: tokens that no canonical encoding would have next count as leaked, they
-            are not renormalised away.
+        lm: a Hugging Face causal language model, or a function that takes a list of contexts (lists of ids, possibly
+            empty) and returns natural log-probabilities of the next token, an array ``[len(contexts), V]``; rows may
+            be wider than the vocabulary. It is called in batches and its rows are taken as they are: tokens that no
+            canonical encoding would have next count as leaked, they are not renormalised away.
         tokenizer: a byte-level BPE without normalizer, whose split patterns look at most one character ahead.
         target: ``"canonical"``: the mass of canonical encodings.
 
@@ -72,9 +72,13 @@ class ByteModel:
 
     __slots__ = ("_core", "lm", "tokenizer")
 
-    def __init__(self, lm: LanguageModel, tokenizer: Tokenizer, target: Literal["canonical"] = "canonical") -> None:
+    def __init__(self, lm: LanguageModel | Any, tokenizer: Tokenizer, target: Literal["canonical"] = "canonical") -> None:
         if target != "canonical":
             raise ParamsError(f"expected target 'canonical', found {target!r}")
+        if hasattr(lm, "config") and hasattr(lm, "forward"):
+            from tokenloom.torch.language_model import LanguageModel as HuggingFaceModel
+
+            lm = HuggingFaceModel(lm)
         self.lm, self.tokenizer = lm, tokenizer
         self._core = _core.CanonicalLaw(tokenizer._core)
 

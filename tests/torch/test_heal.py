@@ -14,7 +14,7 @@ WARM = tl.sample.Params(temperature=1.0)
 
 def test_covers_come_as_often_as_they_are_probable(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
     """Pearson's statistic over 400 seeds; a correct draw fails once in 10^6 sets of seeds, and the seeds are fixed."""
-    byte_model = tl.bytelevel.ByteModel(tl.torch.LanguageModel(tiny_model), tiny_tokenizer)
+    byte_model = tl.bytelevel.ByteModel(tiny_model, tiny_tokenizer)
     healed = byte_model.heal(PROMPT.encode())
     covers = [(*healed.ids.tolist(), *cover) for cover in healed.tokens.to_lists()]
     n_seeds = 400

@@ -14,6 +14,7 @@ __all__ = ["show"]
 
 _PROMPT = "My favourite drink is hot cho"
 _N_TOKENS = 12
+_GREEDY = tl.sample.Params(temperature=0.0)
 
 
 def show(setting: Setting) -> bool:
@@ -38,7 +39,9 @@ def show(setting: Setting) -> bool:
 
 
 def _continue(setting: Setting, heal: bool) -> Any:
-    (answer,) = tl.torch.generate(setting.model, setting.tokenizer, _PROMPT, max_new_tokens=_N_TOKENS, heal=heal)
+    (answer,) = tl.torch.generate(
+        setting.model, setting.tokenizer, _PROMPT, max_new_tokens=_N_TOKENS, heal=heal, params=_GREEDY
+    )
     return answer
 
 

@@ -48,6 +48,7 @@ def show(setting: Setting) -> bool:
             max_new_tokens=96,
             constraint=tl.control.json_schema(_SCHEMA, setting.tokenizer),
             drafter=tl.draft.Suffix(),
+            params=tl.sample.Params(temperature=0.0),
             stream=advance,
         )
     setting.console.print(answer.text, markup=False)

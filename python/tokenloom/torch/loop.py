@@ -45,7 +45,7 @@ def generate(
     draft_budget: int = 16,
     constraint: Any = None,
     method: str = "mask",
-    params: Params | Sequence[Params] | None = None,
+    params: Params | Sequence[Params] = Params(),  # noqa: B008 (immutable)
     seed: int | Sequence[int] = 0,
     heal: bool = False,
     stop: str | Sequence[str] = (),
@@ -65,7 +65,8 @@ def generate(
         draft_budget: most tokens drafted in one step.
         constraint: what the text must satisfy (``tl.control``), or None.
         method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"`` (see ``draw``).
-        params: sampling rules, one for all prompts or one each. Default: greedy, ``Params(temperature=0)``.
+        params: sampling rules, one for all prompts or one each. Default: the model's own distribution, ``Params()``;
+            ``Params(temperature=0)`` is greedy.
         seed: one for all prompts, or one each. A prompt's answer depends on its own seed only, so equal prompts with
             equal seeds get equal answers.
         heal: read each prompt, which must be text, not as its own tokens but as one of the token sequences that
@@ -97,7 +98,7 @@ def generate(
             f"expected method {', '.join(map(repr, _METHODS))}, found {method!r}", argument="method", found=method
         )
     texts = _as_list(prompts)
-    params_each = _one_each(Params(temperature=0.0) if params is None else params, Params, len(texts), "params")
+    params_each = _one_each(params, Params, len(texts), "params")
     seeds = _one_each(seed, (int, np.integer), len(texts), "seed")
     overhangs: list[Overhang | None] = [None] * len(texts)
     if heal:
