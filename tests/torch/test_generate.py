@@ -28,7 +28,7 @@ def run(model: Any, tokenizer: Any, prompts: Any = PROMPTS, **options: Any) -> l
 
 
 def test_greedy_equals_transformers(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
-    found = run(tiny_model, tiny_tokenizer)
+    found = run(tiny_model, tiny_tokenizer, params=tl.sample.Params(temperature=0.0))
     for prompt, generation in zip(PROMPTS, found, strict=True):
         ids = torch.tensor([tiny_tokenizer.encode_list(prompt)])
         expected = tiny_model.generate(
