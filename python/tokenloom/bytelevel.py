@@ -72,7 +72,9 @@ class ByteModel:
 
     __slots__ = ("_core", "lm", "tokenizer")
 
-    def __init__(self, lm: LanguageModel | Any, tokenizer: Tokenizer, target: Literal["canonical"] = "canonical") -> None:
+    def __init__(
+        self, lm: LanguageModel | Any, tokenizer: Tokenizer, target: Literal["canonical"] = "canonical"
+    ) -> None:
         if target != "canonical":
             raise ParamsError(f"expected target 'canonical', found {target!r}")
         if hasattr(lm, "config") and hasattr(lm, "forward"):
