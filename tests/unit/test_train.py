@@ -179,8 +179,13 @@ def test_progress_rises_and_its_exceptions_end_the_training() -> None:
 
 def test_a_signal_ends_the_training() -> None:
     words = ["".join(map(str, range(i, i + 9))) for i in range(400)]
-    with pytest.raises(KeyboardInterrupt):
-        core.bpe(count(words), 800, [], 0, None, lambda *_: signal.raise_signal(signal.SIGINT))
+    # A shell that starts the tests in the background leaves SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            core.bpe(count(words), 800, [], 0, None, lambda *_: signal.raise_signal(signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_trainings_side_by_side() -> None:
