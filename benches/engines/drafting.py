@@ -83,4 +83,5 @@ def contexts(arguments: dict[str, Any], ids: Ids) -> list[Ids]:
     if arguments["is_hit"]:
         starts = rng.integers(0, len(ids) - 100, arguments["n_contexts"])
         return [ids[start : start + 64].copy() for start in starts]
-    return [rng.integers(49_152, 98_304, 64).astype(np.int32) for _ in range(arguments["n_contexts"])]
+    # Without replacement: an id that comes twice is a match inside the context.
+    return [49_152 + rng.choice(49_152, 64, replace=False).astype(np.int32) for _ in range(arguments["n_contexts"])]
