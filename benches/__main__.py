@@ -32,7 +32,7 @@ def main() -> int:
         print(f"{module.TITLE}", file=sys.stderr)
         cases = module.cases()
         tables.append((module.TITLE, module.NOTE, harness.run(cases, versions)))
-    command = " ".join(["python -m benches", *options.names])
+    command = " ".join(["python -m benches", *sys.argv[1:]])
     table = record.write(options.record or "-".join(names), tables, versions, command)
     print(table.read_text(encoding="utf-8"))
     wrong = [

@@ -78,7 +78,7 @@ def load_ids(arguments: dict[str, Any]) -> Ids:
 
 
 def contexts(arguments: dict[str, Any], ids: Ids) -> list[Ids]:
-    """64 tokens each: cut from the indexed text where it goes on for 16 more, or of distinct ids that it does not have."""
+    """64 tokens each: cut from the indexed text where it goes on for 16 more, or of distinct ids that it lacks."""
     rng = np.random.default_rng(5)
     if arguments["is_hit"]:
         starts = rng.integers(0, len(ids) - 100, arguments["n_contexts"])
