@@ -14,6 +14,7 @@ tokens at once (``mask``) where that is possible, and always for single tokens (
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -111,14 +112,14 @@ class State(Protocol):
         """The tokens that must come next, uint32 ``[n]``: the encoder's choice for the bytes without alternative."""
 
 
-class Constraint:
+class Constraint(ABC):
     """What a text must satisfy. ``a & b`` is satisfied where both are."""
 
     __slots__ = ()
 
+    @abstractmethod
     def start(self) -> State:
         """The state before the first token."""
-        raise NotImplementedError
 
     def __and__(self, other: Constraint) -> Conjunction:
         if not isinstance(other, Constraint):
