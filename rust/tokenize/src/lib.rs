@@ -24,6 +24,7 @@ mod encode;
 mod error;
 mod normalize;
 mod offsets;
+pub mod pipeline;
 pub mod pretokenize;
 pub mod spec;
 mod state;
