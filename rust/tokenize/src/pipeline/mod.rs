@@ -6,3 +6,7 @@
 
 pub mod definition;
 pub mod encoding;
+pub mod padding;
+pub mod post_processors;
+pub mod truncation;
+pub mod vocabulary;

@@ -1,0 +1,231 @@
+//! Which strings are tokens, and which ids do they have?
+//!
+//! A model brings its tokens; added tokens come on top. [`ModelVocabulary`] looks up both ways without a second copy of
+//! the strings. [`AddedVocabulary`] gives ids by the rules of Hugging Face `tokenizers`: a content that the model knows
+//! keeps the model's id, any other gets the next free one above both. O(1) a look-up; adding is O(tokens added).
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use tokenloom_vocab::{AddedToken, TokenId};
+
+use super::definition::Model;
+
+/// A model with its tokens indexed.
+#[derive(Debug)]
+pub struct ModelVocabulary {
+    model: Model,
+    /// Places in the model's list, by token string. Of a repeated string the last one holds.
+    by_token: HashTable<u32>,
+    /// Places in the model's list, by id.
+    by_id: FxHashMap<TokenId, u32>,
+}
+
+impl ModelVocabulary {
+    /// Indexes the tokens of `model`.
+    pub fn new(model: Model) -> Self {
+        let n_tokens = model.n_entries();
+        let mut by_token: HashTable<u32> = HashTable::with_capacity(n_tokens);
+        let mut by_id = FxHashMap::with_capacity_and_hasher(n_tokens, FxBuildHasher);
+        let token = |place: u32| model.entry(place as usize).map_or("", |(token, _)| token);
+        for place in 0..n_tokens as u32 {
+            let Some((text, id)) = model.entry(place as usize) else { continue };
+            by_id.insert(id, place);
+            let hash = FxBuildHasher.hash_one(text);
+            match by_token.find_mut(hash, |&other| token(other) == text) {
+                Some(other) => *other = place,
+                None => {
+                    by_token.insert_unique(hash, place, |&other| FxBuildHasher.hash_one(token(other)));
+                }
+            }
+        }
+        Self { model, by_token, by_id }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// How many different tokens there are.
+    pub fn len(&self) -> usize {
+        self.by_token.len()
+    }
+
+    /// Whether there are no tokens.
+    pub fn is_empty(&self) -> bool {
+        self.by_token.is_empty()
+    }
+
+    /// The id of a token.
+    pub fn id(&self, token: &str) -> Option<TokenId> {
+        let hash = FxBuildHasher.hash_one(token);
+        let is_it = |&place: &u32| self.model.entry(place as usize).is_some_and(|(text, _)| text == token);
+        let place = *self.by_token.find(hash, is_it)?;
+        self.model.entry(place as usize).map(|(_, id)| id)
+    }
+
+    /// The token of an id.
+    pub fn token(&self, id: TokenId) -> Option<&str> {
+        let place = *self.by_id.get(&id)?;
+        self.model.entry(place as usize).map(|(token, _)| token)
+    }
+
+    /// All tokens and ids, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, TokenId)> {
+        (0..self.model.n_entries()).filter_map(|place| self.model.entry(place))
+    }
+}
+
+impl Model {
+    fn n_entries(&self) -> usize {
+        match self {
+            Self::Bpe(model) => model.vocab.len(),
+            Self::WordPiece { vocab, .. } | Self::WordLevel { vocab, .. } => vocab.len(),
+            Self::Unigram { vocab, .. } => vocab.len(),
+        }
+    }
+
+    fn entry(&self, place: usize) -> Option<(&str, TokenId)> {
+        let (token, id) = match self {
+            Self::Bpe(model) => model.vocab.get(place).map(|(token, id)| (token, *id))?,
+            Self::WordPiece { vocab, .. } | Self::WordLevel { vocab, .. } => {
+                vocab.get(place).map(|(token, id)| (token, *id))?
+            }
+            Self::Unigram { vocab, .. } => vocab.get(place).map(|(token, _)| (token, place as TokenId))?,
+        };
+        Some((token, id))
+    }
+}
+
+/// The added tokens. Adding makes another vocabulary, so that one in use never changes.
+#[derive(Clone, Debug, Default)]
+pub struct AddedVocabulary {
+    /// In the order in which they were added.
+    tokens: Vec<Arc<AddedToken>>,
+    /// Places in `tokens`.
+    by_content: FxHashMap<Arc<str>, usize>,
+    /// Places in `tokens`.
+    by_id: FxHashMap<TokenId, usize>,
+}
+
+impl AddedVocabulary {
+    /// The tokens with the ids that they have.
+    pub fn with_ids(tokens: impl IntoIterator<Item = AddedToken>) -> Self {
+        let mut vocabulary = Self::default();
+        tokens.into_iter().for_each(|token| vocabulary.put(token));
+        vocabulary
+    }
+
+    /// The tokens in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &AddedToken> {
+        self.tokens.iter().map(|token| &**token)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The id of a content.
+    pub fn id(&self, content: &str) -> Option<TokenId> {
+        self.by_content.get(content).map(|&place| self.tokens[place].id)
+    }
+
+    /// The token of an id.
+    pub fn token(&self, id: TokenId) -> Option<&AddedToken> {
+        self.by_id.get(&id).map(|&place| &*self.tokens[place])
+    }
+
+    /// The vocabulary with more tokens, whose ids do not matter, and how many of them are new or changed.
+    #[must_use]
+    pub fn with(
+        &self,
+        tokens: impl IntoIterator<Item = AddedToken>,
+        model: &ModelVocabulary,
+    ) -> (Self, usize) {
+        let mut vocabulary = self.clone();
+        let n_model = model.len() as TokenId;
+        let mut next_id = match self.by_id.keys().max() {
+            Some(&largest) if largest >= n_model => largest + 1,
+            _ => n_model,
+        };
+        let mut n_added = 0;
+        for mut token in tokens {
+            let known = vocabulary.id(&token.content);
+            token.id = known.or_else(|| model.id(&token.content)).unwrap_or(next_id);
+            let is_same = known.is_some() && vocabulary.token(token.id) == Some(&token);
+            if token.content.is_empty() || is_same {
+                continue;
+            }
+            if known.is_none() && model.id(&token.content).is_none() {
+                next_id += 1;
+            }
+            n_added += 1;
+            vocabulary.put(token);
+        }
+        (vocabulary, n_added)
+    }
+
+    fn put(&mut self, token: AddedToken) {
+        let place = match self.by_content.get(token.content.as_str()) {
+            Some(&place) => place,
+            None => {
+                self.by_content.insert(token.content.as_str().into(), self.tokens.len());
+                self.tokens.push(Arc::new(token.clone()));
+                self.tokens.len() - 1
+            }
+        };
+        self.by_id.insert(token.id, place);
+        self.tokens[place] = Arc::new(token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(content: &str) -> AddedToken {
+        AddedToken {
+            id: 0,
+            content: content.into(),
+            special: false,
+            normalized: true,
+            lstrip: false,
+            rstrip: false,
+            single_word: false,
+        }
+    }
+
+    fn model() -> ModelVocabulary {
+        let vocab = vec![("a".into(), 7), ("b".into(), 2), ("c".into(), 0)];
+        ModelVocabulary::new(Model::WordLevel { vocab, unk_token: "a".into() })
+    }
+
+    #[test]
+    fn ids_go_on_above_the_size_of_the_model_and_the_largest_added_one() {
+        let model = model();
+        let (added, n_added) = AddedVocabulary::default().with([token("x"), token("b"), token("")], &model);
+        assert_eq!((added.id("x"), added.id("b"), n_added), (Some(3), Some(2), 2));
+        let (more, n_added) = added.with([token("x"), token("y")], &model);
+        assert_eq!((more.id("y"), n_added, more.len()), (Some(4), 1, 3));
+        let (changed, n_added) = more.with([AddedToken { special: true, ..token("x") }], &model);
+        assert_eq!((changed.id("x"), n_added, changed.len()), (Some(3), 1, 3));
+    }
+
+    #[test]
+    fn a_model_is_looked_up_both_ways() {
+        let model = model();
+        assert_eq!(
+            (model.id("a"), model.id("z"), model.token(2), model.token(1)),
+            (Some(7), None, Some("b"), None)
+        );
+    }
+}
