@@ -7,17 +7,16 @@
 //! and this crate cannot do exactly is [`FormatErrorKind::Unsupported`], never an approximation.
 #![forbid(unsafe_code)]
 
-mod bpe_model;
 pub mod byte_chars;
 mod dialect;
 mod error;
 pub mod gguf;
 mod gguf_pre;
 mod gguf_reader;
-mod json_value;
+mod json;
 mod kind;
 pub mod limits;
-mod pipeline;
+mod lower;
 pub mod tiktoken;
 pub mod tokenizer_json;
 pub mod write;

@@ -1,31 +1,69 @@
 //! How is a tokenizer written so that Hugging Face `tokenizers` gives the same ids?
 //!
-//! The result is a stock `tokenizer.json`. The format's reader derives ids of added tokens (see
-//! [`crate::tokenizer_json`]), so an added token that would be given another id is also written into the vocabulary:
-//! there are as few of those as possible, because a vocabulary string may match a whole pretoken.
+//! [`write_definition`] writes a definition as that library does, byte for byte. A specification is made into a
+//! definition first. The format's reader derives ids of added tokens (see [`crate::tokenizer_json`]), so an added token
+//! that would be given another id is also put into the vocabulary: there are as few of those as possible, because a
+//! vocabulary string may match a whole pretoken.
 //!
 //! One thing cannot be said in the format: merges that share a rank (tiktoken's) get ranks of their own, in order of
 //! the ranks of their parts, as published conversions do. The two readings differ only where two merges to the same
 //! token compete for overlapping parts.
 
-use std::fmt::Write;
-
 use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
-use tokenloom_tokenize::spec::{
-    Normalizer, Pretokenizer, SplitBehavior, SplitPattern, Template, TokenizerSpec,
+use tokenloom_tokenize::pipeline::definition::{
+    BpeModel, Decoder, Definition, Model, Normalizer as DefinedNormalizer, Padding, Pattern, PostProcessor,
+    PreTokenizer, TemplatePiece, TemplateToken, Truncation,
 };
+use tokenloom_tokenize::spec::{Normalizer, Pretokenizer, SplitPattern, Template, TokenizerSpec};
 use tokenloom_vocab::TokenId;
 
 use crate::error::{FormatError, FormatErrorKind};
+use crate::json::writer::{self, Writer};
 use crate::{Kind, byte_chars, dialect};
 
 fn error(path: impl Into<Box<str>>, kind: FormatErrorKind) -> FormatError {
     FormatError::new(Kind::TokenizerJson, path, kind)
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// The text of a `tokenizer.json`, compact or indented by two spaces.
+pub fn write_definition(definition: &Definition, is_pretty: bool) -> String {
+    let n_entries = match &definition.model {
+        Model::Bpe(model) => model.vocab.len() + model.merges.len(),
+        Model::WordPiece { vocab, .. } | Model::WordLevel { vocab, .. } => vocab.len(),
+        Model::Unigram { vocab, .. } => vocab.len(),
+        _ => 0,
+    };
+    let mut writer = Writer::new(is_pretty, n_entries * 24 + 4096);
+    writer.definition(definition);
+    writer.finish()
+}
+
+/// The compact JSON of a model.
+pub fn write_model(model: &Model) -> String {
+    let mut writer = Writer::new(false, 0);
+    writer.model(model);
+    writer.finish()
+}
+
+macro_rules! component_writers {
+    ($($name:ident, $write:path, $type:ty;)*) => {$(
+        /// The compact JSON of one component, or `null`.
+        pub fn $name(component: Option<&$type>) -> String {
+            let mut writer = Writer::new(false, 0);
+            writer.value(&writer::optional(component, $write));
+            writer.finish()
+        }
+    )*};
+}
+
+component_writers! {
+    write_truncation, writer::truncation, Truncation;
+    write_padding, writer::padding, Padding;
+    write_normalizer, writer::normalizer, DefinedNormalizer;
+    write_pre_tokenizer, writer::pre_tokenizer, PreTokenizer;
+    write_post_processor, writer::post_processor, PostProcessor;
+    write_decoder, writer::decoder, Decoder;
 }
 
 /// The bytes of a `tokenizer.json` that says what `spec` says.
@@ -33,65 +71,37 @@ fn quoted(text: &str) -> String {
 /// # Errors
 /// [`FormatError`]: something in `spec` that the format cannot say.
 pub fn tokenizer_json(spec: &TokenizerSpec) -> Result<Vec<u8>, FormatError> {
-    let texts = Texts::new(spec)?;
-    let mut out = String::with_capacity(spec.tokens.len() * 24 + spec.merges.len() * 24 + 4096);
-    out.push_str("{\n\"version\": \"1.0\",\n\"truncation\": null,\n\"padding\": null,\n\"added_tokens\": [");
-    let mut added: Vec<_> = spec.added_tokens.iter().collect();
-    added.sort_by_key(|token| token.id);
-    for (index, token) in added.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let content = quoted(&token.content);
-        let flags = [
-            ("single_word", token.single_word),
-            ("lstrip", token.lstrip),
-            ("rstrip", token.rstrip),
-            ("normalized", token.normalized),
-            ("special", token.special),
-        ];
-        push(&mut out, format_args!("{comma}\n{{\"id\": {}, \"content\": {content}", token.id));
-        for (name, value) in flags {
-            push(&mut out, format_args!(", \"{name}\": {value}"));
-        }
-        out.push('}');
-    }
-    out.push_str("\n],\n\"normalizer\": ");
-    normalizer(&mut out, &spec.normalizers)?;
-    out.push_str(",\n\"pre_tokenizer\": ");
-    pretokenizer(&mut out, &spec.pretokenizers)?;
-    out.push_str(",\n\"post_processor\": ");
-    post_processor(&mut out, spec, &texts)?;
-    out.push_str(",\n\"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, ");
-    out.push_str(
-        "\"trim_offsets\": true, \"use_regex\": true},\n\"model\": {\n\"type\": \"BPE\", \"dropout\": null, ",
-    );
-    out.push_str("\"unk_token\": null, \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, ");
-    push(
-        &mut out,
-        format_args!(
-            "\"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": {},",
-            spec.ignore_merges
-        ),
-    );
-    out.push_str("\n\"vocab\": {");
-    for (index, (id, text)) in texts.vocabulary.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        push(&mut out, format_args!("{comma}\n{}: {id}", quoted(text)));
-    }
-    out.push_str("\n},\n\"merges\": [");
-    for (index, merge) in spec.merges.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let path = || format!("merges[{index}]");
-        let (left, right) = (texts.model(merge.left, path)?, texts.model(merge.right, path)?);
-        push(&mut out, format_args!("{comma}\n[{}, {}]", quoted(left), quoted(right)));
-    }
-    out.push_str("\n]\n}\n}\n");
-    Ok(out.into_bytes())
+    definition(spec).map(|definition| write_definition(&definition, true).into_bytes())
 }
 
-/// Writing to a `String` cannot fail.
-fn push(out: &mut String, arguments: std::fmt::Arguments<'_>) {
-    let written = out.write_fmt(arguments);
-    debug_assert!(written.is_ok(), "a string takes any text");
+/// The definition that says what `spec` says.
+///
+/// # Errors
+/// [`FormatError`]: something in `spec` that the format cannot say.
+pub fn definition(spec: &TokenizerSpec) -> Result<Definition, FormatError> {
+    let texts = Texts::new(spec)?;
+    for (index, merge) in spec.merges.iter().enumerate() {
+        for id in [merge.left, merge.right] {
+            texts.model(id, || format!("merges[{index}]"))?;
+        }
+    }
+    let mut added_tokens = spec.added_tokens.clone();
+    added_tokens.sort_by_key(|token| token.id);
+    Ok(Definition {
+        truncation: None,
+        padding: None,
+        added_tokens,
+        normalizer: normalizer(&spec.normalizers)?,
+        pre_tokenizer: Some(pretokenizer(&spec.pretokenizers)?),
+        post_processor: Some(post_processor(spec, &texts)?),
+        decoder: Some(Decoder::ByteLevel { add_prefix_space: true, trim_offsets: true, use_regex: true }),
+        model: Model::Bpe(BpeModel {
+            merges: spec.merges.iter().map(|merge| (merge.left, merge.right)).collect(),
+            ignore_merges: spec.ignore_merges,
+            vocab: texts.vocabulary.into_iter().map(|(id, text)| (text, id)).collect(),
+            ..BpeModel::default()
+        }),
+    })
 }
 
 /// The strings that stand for ids.
@@ -183,111 +193,97 @@ fn n_needing_vocabulary(n_model: usize, outside: &[(TokenId, &String)]) -> usize
     outside.len() - n_tail
 }
 
-fn normalizer(out: &mut String, steps: &[Normalizer]) -> Result<(), FormatError> {
-    let name = |step: &Normalizer| match step {
-        Normalizer::Nfc => Ok("{\"type\": \"NFC\"}"),
-        other => {
-            let component = format!("normalizer {other:?}").into();
-            Err(error("normalizer", FormatErrorKind::Unsupported { component }))
-        }
-    };
-    match steps {
-        [] => out.push_str("null"),
-        [only] => out.push_str(name(only)?),
-        _ => {
-            let names = steps.iter().map(name).collect::<Result<Vec<_>, _>>()?;
-            push(out, format_args!("{{\"type\": \"Sequence\", \"normalizers\": [{}]}}", names.join(", ")));
-        }
+fn normalizer(steps: &[Normalizer]) -> Result<Option<DefinedNormalizer>, FormatError> {
+    let mut defined = Vec::with_capacity(steps.len());
+    for step in steps {
+        defined.push(match step {
+            Normalizer::Nfc => DefinedNormalizer::Nfc,
+            other => {
+                let component = format!("normalizer {other:?}").into();
+                return Err(error("normalizer", FormatErrorKind::Unsupported { component }));
+            }
+        });
     }
-    Ok(())
+    Ok(match defined.len() {
+        0 | 1 => defined.pop(),
+        _ => Some(DefinedNormalizer::Sequence(defined)),
+    })
 }
 
-fn pretokenizer(out: &mut String, steps: &[Pretokenizer]) -> Result<(), FormatError> {
-    let mut written = Vec::with_capacity(steps.len() + 1);
+fn pretokenizer(steps: &[Pretokenizer]) -> Result<PreTokenizer, FormatError> {
+    let mut defined = Vec::with_capacity(steps.len() + 1);
     for (index, step) in steps.iter().enumerate() {
         let unsupported = |component: String| {
             let path = format!("pre_tokenizer[{index}]");
             error(path, FormatErrorKind::Unsupported { component: component.into() })
         };
-        written.push(match step {
+        defined.push(match step {
             Pretokenizer::Split { pattern, behavior, invert } => {
                 let pattern = match pattern {
-                    SplitPattern::Literal(text) => format!("{{\"String\": {}}}", quoted(text)),
+                    SplitPattern::Literal(text) => Pattern::Literal(text.clone()),
                     SplitPattern::Regex(regex) => {
                         let regex = dialect::to_oniguruma(regex)
                             .map_err(|what| unsupported(format!("{} in a split pattern", what.0)))?;
-                        format!("{{\"Regex\": {}}}", quoted(&regex))
+                        Pattern::Regex(regex.into_owned())
                     }
                 };
-                let behavior = match behavior {
-                    SplitBehavior::Isolated => "Isolated",
-                    SplitBehavior::Removed => "Removed",
-                    SplitBehavior::MergedWithPrevious => "MergedWithPrevious",
-                    SplitBehavior::MergedWithNext => "MergedWithNext",
-                    SplitBehavior::Contiguous => "Contiguous",
-                };
-                format!("{{\"type\": \"Split\", \"pattern\": {pattern}, \"behavior\": \"{behavior}\", \"invert\": {invert}}}")
+                PreTokenizer::Split { pattern, behavior: *behavior, invert: *invert }
             }
-            Pretokenizer::Digits { individual } => {
-                format!("{{\"type\": \"Digits\", \"individual_digits\": {individual}}}")
+            Pretokenizer::Digits { individual } => PreTokenizer::Digits { individual_digits: *individual },
+            Pretokenizer::ByteLevel { add_prefix_space, use_regex } => {
+                let (add_prefix_space, use_regex) = (*add_prefix_space, *use_regex);
+                PreTokenizer::ByteLevel { add_prefix_space, trim_offsets: true, use_regex }
             }
-            Pretokenizer::ByteLevel { add_prefix_space, use_regex } => byte_level(*add_prefix_space, true, *use_regex),
             other => return Err(unsupported(format!("pretokenizer {other:?}"))),
         });
     }
     if !matches!(steps.last(), Some(Pretokenizer::ByteLevel { .. })) {
-        written.push(byte_level(false, true, false));
+        defined.push(PreTokenizer::ByteLevel {
+            add_prefix_space: false,
+            trim_offsets: true,
+            use_regex: false,
+        });
     }
-    match written.as_slice() {
-        [only] => out.push_str(only),
-        all => push(out, format_args!("{{\"type\": \"Sequence\", \"pretokenizers\": [{}]}}", all.join(", "))),
+    if defined.len() == 1
+        && let Some(only) = defined.pop()
+    {
+        return Ok(only);
     }
-    Ok(())
+    Ok(PreTokenizer::Sequence(defined))
 }
 
-fn byte_level(add_prefix_space: bool, trim_offsets: bool, use_regex: bool) -> String {
-    format!(
-        "{{\"type\": \"ByteLevel\", \"add_prefix_space\": {add_prefix_space}, \"trim_offsets\": {trim_offsets}, \"use_regex\": {use_regex}}}"
-    )
-}
-
-fn post_processor(out: &mut String, spec: &TokenizerSpec, texts: &Texts) -> Result<(), FormatError> {
-    let trimming = byte_level(spec.trim_keeps_first_space, spec.trim_offsets, true);
+fn post_processor(spec: &TokenizerSpec, texts: &Texts) -> Result<PostProcessor, FormatError> {
+    let trimming = PostProcessor::ByteLevel {
+        add_prefix_space: spec.trim_keeps_first_space,
+        trim_offsets: spec.trim_offsets,
+        use_regex: true,
+    };
     let Template { prefix, suffix } = &spec.template;
     if prefix.is_empty() && suffix.is_empty() {
-        out.push_str(&trimming);
-        return Ok(());
+        return Ok(trimming);
     }
-    let around = |ids: &[TokenId], type_id: u8| -> Result<Vec<String>, FormatError> {
-        let piece = |&id: &TokenId| {
-            let name = quoted(texts.any(id)?);
-            Ok(format!("{{\"SpecialToken\": {{\"id\": {name}, \"type_id\": {type_id}}}}}"))
-        };
-        ids.iter().map(piece).collect()
-    };
-    let one = |name: &str, type_id: u8| -> Result<String, FormatError> {
-        let mut pieces = around(prefix, type_id)?;
-        pieces.push(format!("{{\"Sequence\": {{\"id\": \"{name}\", \"type_id\": {type_id}}}}}"));
-        pieces.extend(around(suffix, type_id)?);
-        Ok(pieces.join(", "))
+    let one = |is_second: bool| -> Result<Vec<TemplatePiece>, FormatError> {
+        let type_id = u32::from(is_second);
+        let piece =
+            |&id: &TokenId| Ok(TemplatePiece::SpecialToken { id: texts.any(id)?.to_owned(), type_id });
+        let mut pieces = prefix.iter().map(piece).collect::<Result<Vec<_>, FormatError>>()?;
+        pieces.push(TemplatePiece::Sequence { is_second, type_id });
+        for id in suffix {
+            pieces.push(piece(id)?);
+        }
+        Ok(pieces)
     };
     let mut ids: Vec<TokenId> = prefix.iter().chain(suffix).copied().collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut definitions = Vec::with_capacity(ids.len());
-    for id in ids {
-        let name = quoted(texts.any(id)?);
-        definitions.push(format!("{name}: {{\"id\": {name}, \"ids\": [{id}], \"tokens\": [{name}]}}"));
-    }
-    push(
-        out,
-        format_args!(
-            "{{\"type\": \"Sequence\", \"processors\": [{trimming}, {{\"type\": \"TemplateProcessing\", \"single\": [{}], \"pair\": [{}, {}], \"special_tokens\": {{{}}}}}]}}",
-            one("A", 0)?,
-            one("A", 0)?,
-            one("B", 1)?,
-            definitions.join(", "),
-        ),
-    );
-    Ok(())
+    let token = |&id: &TokenId| -> Result<TemplateToken, FormatError> {
+        let name = texts.any(id)?;
+        Ok(TemplateToken { id: name.to_owned(), ids: vec![id], tokens: vec![name.to_owned()] })
+    };
+    let template = PostProcessor::Template {
+        single: one(false)?,
+        pair: [one(false)?, one(true)?].concat(),
+        special_tokens: ids.iter().map(token).collect::<Result<_, _>>()?,
+    };
+    Ok(PostProcessor::Sequence(vec![trimming, template]))
 }

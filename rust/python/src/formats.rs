@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use tokenloom_formats::tokenizer_json::Options;
 use tokenloom_formats::{Kind, gguf, tiktoken, tokenizer_json, write};
+use tokenloom_tokenize::pipeline::definition::Definition;
 use tokenloom_tokenize::spec::TokenizerSpec;
 
 use crate::error::raise;
@@ -19,8 +20,8 @@ use crate::error::raise;
 pub(crate) mod formats {
     #[pymodule_export]
     use super::{
-        PySpec, detect, parse_gguf, parse_gguf_file, parse_ranks, parse_tokenizer_json, tiktoken_spec,
-        write_tokenizer_json,
+        PyDefinition, PySpec, detect, parse_gguf, parse_gguf_file, parse_ranks, parse_tokenizer_json,
+        tiktoken_spec, write_tokenizer_json,
     };
 }
 
@@ -33,6 +34,77 @@ pub(crate) struct PySpec {
 impl From<TokenizerSpec> for PySpec {
     fn from(spec: TokenizerSpec) -> Self {
         Self { spec: Arc::new(spec) }
+    }
+}
+
+/// Every component of a `tokenizer.json`, as it is; components in and out are JSON text, `"null"` for none.
+#[pyclass(frozen, name = "Definition", module = "tokenloom._core.formats")]
+pub(crate) struct PyDefinition {
+    pub(crate) definition: Arc<Definition>,
+}
+
+impl From<Definition> for PyDefinition {
+    fn from(definition: Definition) -> Self {
+        Self { definition: Arc::new(definition) }
+    }
+}
+
+#[pymethods]
+impl PyDefinition {
+    #[staticmethod]
+    fn from_json(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        py.detach(|| tokenizer_json::parse_definition(data)).map(Self::from).map_err(raise)
+    }
+
+    fn to_json(&self, py: Python<'_>, pretty: bool) -> String {
+        py.detach(|| write::write_definition(&self.definition, pretty))
+    }
+
+    #[getter]
+    fn truncation(&self) -> String {
+        write::write_truncation(self.definition.truncation.as_ref())
+    }
+
+    #[getter]
+    fn padding(&self) -> String {
+        write::write_padding(self.definition.padding.as_ref())
+    }
+
+    #[getter]
+    fn normalizer(&self) -> String {
+        write::write_normalizer(self.definition.normalizer.as_ref())
+    }
+
+    #[getter]
+    fn pre_tokenizer(&self) -> String {
+        write::write_pre_tokenizer(self.definition.pre_tokenizer.as_ref())
+    }
+
+    #[getter]
+    fn post_processor(&self) -> String {
+        write::write_post_processor(self.definition.post_processor.as_ref())
+    }
+
+    #[getter]
+    fn decoder(&self) -> String {
+        write::write_decoder(self.definition.decoder.as_ref())
+    }
+
+    #[getter]
+    fn model(&self, py: Python<'_>) -> String {
+        py.detach(|| write::write_model(&self.definition.model))
+    }
+
+    /// A copy with another component, named as in the file.
+    fn replace(&self, py: Python<'_>, component: &str, json: &str) -> PyResult<Self> {
+        py.detach(|| tokenizer_json::replace_component(&self.definition, component, json.as_bytes()))
+            .map(Self::from)
+            .map_err(raise)
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let json = slf.get().to_json(slf.py(), false);
+        Ok((slf.get_type().getattr("from_json")?, (PyBytes::new(slf.py(), json.as_bytes()),)))
     }
 }
 

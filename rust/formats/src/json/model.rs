@@ -1,7 +1,7 @@
-//! Which tokens and merges does the model of a `tokenizer.json` hold?
+//! Which tokens, merges and scores does the model of a `tokenizer.json` hold?
 //!
 //! The vocabulary (up to millions of keys) and the merges go straight from the JSON reader into flat buffers: one text
-//! arena, spans into it, and a hash table of spans. Merges are resolved by *string*, as the format defines them, after
+//! arena, spans into it, and a hash table of spans. A Unigram vocabulary is a list of strings with scores. Merges are resolved by *string*, as the format defines them, after
 //! the whole model is read (the keys may come in any order): left and right must be tokens, and so must their
 //! concatenation. Time is linear in the file; memory is about twice its size.
 
@@ -14,7 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use tokenloom_tokenize::spec::Merge;
 
 use crate::error::FormatErrorKind;
-use crate::json_value::{Slot, Value, ValueSeed};
+use crate::json::value::{Slot, Value, ValueSeed};
 use crate::limits;
 
 /// The strings of the vocabulary and their ids.
@@ -110,8 +110,10 @@ impl MergeTexts {
         Ok(())
     }
 
-    /// The merges by id. The error comes with the index of the merge.
-    pub(crate) fn resolve(&self, vocab: &Vocab) -> Result<Vec<Merge>, FormatErrorKind> {
+    /// The merges by id; the result leaves out the first `n_prefix` bytes of the right part, which are the prefix of
+    /// the inside of words. The error comes with the index of the merge.
+    pub(crate) fn resolve(&self, vocab: &Vocab, n_prefix: usize) -> Result<Vec<Merge>, FormatErrorKind> {
+        let mut joined = String::new();
         let mut merges = Vec::with_capacity(self.spans.len());
         let mut seen: HashTable<(u32, u32)> = HashTable::with_capacity(self.spans.len());
         for (index, &(start, n_left, n_both)) in self.spans.iter().enumerate() {
@@ -120,7 +122,20 @@ impl MergeTexts {
             let id = |text: &str| {
                 vocab.id(text).ok_or_else(|| FormatErrorKind::UnknownMergeToken { index, token: text.into() })
             };
-            let merge = Merge { left: id(left)?, right: id(right)?, result: id(both)? };
+            let result = match right.get(n_prefix..) {
+                _ if n_prefix == 0 => both,
+                Some(rest) => {
+                    joined.clear();
+                    joined.push_str(left);
+                    joined.push_str(rest);
+                    &joined
+                }
+                None => {
+                    let token = right.into();
+                    return Err(FormatErrorKind::UnknownMergeToken { index, token });
+                }
+            };
+            let merge = Merge { left: id(left)?, right: id(right)?, result: id(result)? };
             if left.is_empty() || right.is_empty() {
                 return Err(FormatErrorKind::CyclicMerge { index });
             }
@@ -140,10 +155,17 @@ impl MergeTexts {
 #[derive(Debug, Default)]
 pub(crate) struct ModelParts {
     pub(crate) fields: Vec<(Box<str>, Value)>,
-    pub(crate) vocab: Option<Vocab>,
+    pub(crate) vocab: Option<AnyVocab>,
     pub(crate) merges: Option<MergeTexts>,
-    /// The vocabulary is a list, as in Unigram models; its entries are not kept.
-    pub(crate) vocab_is_list: bool,
+}
+
+/// What stands under `vocab`.
+#[derive(Debug)]
+pub(crate) enum AnyVocab {
+    /// Strings with ids.
+    Ids(Vocab),
+    /// Strings with scores; the id is the place.
+    Scores(Vec<(String, f64)>),
 }
 
 pub(crate) struct ModelSeed<'a> {
@@ -179,14 +201,13 @@ impl<'de> Visitor<'de> for ModelSeed<'_> {
                 return Err(self.slot.fail(kind, "model"));
             }
             match key.as_str() {
-                "vocab" => match map.next_value_seed(VocabSeed { slot: self.slot })? {
-                    Some(vocab) => parts.vocab = Some(vocab),
-                    None => parts.vocab_is_list = true,
-                },
+                "vocab" => parts.vocab = Some(map.next_value_seed(VocabSeed { slot: self.slot })?),
                 "merges" => parts.merges = Some(map.next_value_seed(MergesSeed { slot: self.slot })?),
                 "type"
                 | "dropout"
                 | "unk_token"
+                | "unk_id"
+                | "max_input_chars_per_word"
                 | "continuing_subword_prefix"
                 | "end_of_word_suffix"
                 | "fuse_unk"
@@ -213,31 +234,37 @@ struct VocabSeed<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for VocabSeed<'_> {
-    type Value = Option<Vocab>;
+    type Value = AnyVocab;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Vocab>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<AnyVocab, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for VocabSeed<'_> {
-    type Value = Option<Vocab>;
+    type Value = AnyVocab;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of tokens and ids at model.vocab")
+        f.write_str("an object of tokens and ids, or a list of tokens with scores, at model.vocab")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Vocab>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<AnyVocab, A::Error> {
+        let mut scores: Vec<(String, f64)> = Vec::new();
+        while let Some((text, score)) = seq.next_element::<(String, f64)>()? {
+            check_length("bytes in one token", text.len() as u64, limits::TOKEN_BYTES * 2)
+                .and_then(|()| check_length("tokens", scores.len() as u64 + 1, limits::TOKENS))
+                .map_err(|kind| self.slot.fail(kind, format!("model.vocab[{}]", scores.len())))?;
+            scores.push((text, score));
+        }
+        Ok(AnyVocab::Scores(scores))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Vocab>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnyVocab, A::Error> {
         let mut vocab = Vocab::default();
         while let Some((text, id)) = map.next_entry::<TextCow<'de>, u64>()? {
             vocab.insert(text.as_str(), id).map_err(|kind| self.slot.fail(kind, "model.vocab"))?;
         }
-        Ok(Some(vocab))
+        Ok(AnyVocab::Ids(vocab))
     }
 }
 

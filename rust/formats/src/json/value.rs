@@ -220,6 +220,32 @@ impl<'a> At<'a> {
         }
     }
 
+    /// A whole number from 0 on.
+    pub(crate) fn count(&self) -> Result<usize, FormatError> {
+        match self.value {
+            Value::Integer(value) => usize::try_from(*value).map_err(|_| self.wrong_type("a count")),
+            _ => Err(self.wrong_type("a count")),
+        }
+    }
+
+    /// A whole number from 0 to 2^32 - 1.
+    pub(crate) fn number(&self) -> Result<u32, FormatError> {
+        match self.value {
+            Value::Integer(value) => {
+                u32::try_from(*value).map_err(|_| self.wrong_type("a number below 2^32"))
+            }
+            _ => Err(self.wrong_type("a number below 2^32")),
+        }
+    }
+
+    /// The keys of an object and what lies behind them.
+    pub(crate) fn entries(&self) -> Result<Vec<(&'a str, At<'a>)>, FormatError> {
+        let Value::Object(fields) = self.value else { return Err(self.wrong_type("an object")) };
+        let at =
+            |(key, value): &'a (Box<str>, Value)| (&**key, At::new(value, format!("{}.{key}", self.path)));
+        Ok(fields.iter().map(at).collect())
+    }
+
     /// The field `key` as a flag, `default` if it is missing or null.
     pub(crate) fn flag_or(&self, key: &str, default: bool) -> Result<bool, FormatError> {
         self.get(key)?.map_or(Ok(default), |flag| flag.flag())
