@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenloom_vocab::TokenId;
 
-use crate::{EncodeError, EncodeOptions, Scratch, Tokenizer};
+use crate::scratch::Scratch;
+use crate::{EncodeError, EncodeOptions, Text, Tokenizer};
 
 /// Id sequences of different lengths in one array.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl Tokenizer {
     /// [`crate::EncodeErrorKind::Pattern`] of the first text on which a split pattern gives up.
     pub fn encode_batch(
         &self,
-        texts: &[&[u8]],
+        texts: &[Text<'_>],
         options: &EncodeOptions,
         n_threads: usize,
     ) -> Result<Ragged, EncodeError> {
@@ -37,13 +38,14 @@ impl Tokenizer {
         let n_threads = n_threads.clamp(1, runs.len().max(1));
         let next = AtomicUsize::new(0);
         let work = || {
-            let mut scratch = Scratch::default();
-            let mut done = Vec::new();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(run) = runs.get(at) else { return done };
-                done.push((at, self.encode_run(run, options, &mut scratch)));
-            }
+            self.scratches.with(|scratch| {
+                let mut done = Vec::new();
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(run) = runs.get(at) else { return done };
+                    done.push((at, self.encode_run(run, options, scratch)));
+                }
+            })
         };
         let mut parts = std::thread::scope(|scope| {
             let others: Vec<_> = (1..n_threads).map(|_| scope.spawn(work)).collect();
@@ -77,16 +79,16 @@ impl Tokenizer {
 
     fn encode_run(
         &self,
-        texts: &[&[u8]],
+        texts: &[Text<'_>],
         options: &EncodeOptions,
         scratch: &mut Scratch,
     ) -> Result<Encoded, EncodeError> {
-        let n_bytes: usize = texts.iter().map(|text| text.len()).sum();
+        let n_bytes: usize = texts.iter().map(|text| text.as_bytes().len()).sum();
         let mut values = Vec::with_capacity(n_bytes / 4 + 8);
         let mut lengths = Vec::with_capacity(texts.len());
         for text in texts {
             let before = values.len();
-            self.encode_into(text, options, scratch, &mut values)?;
+            self.encode_into(*text, options, scratch, &mut values)?;
             lengths.push(values.len() - before);
         }
         Ok((values, lengths))
@@ -94,12 +96,12 @@ impl Tokenizer {
 }
 
 /// Cuts the texts into runs of about equal bytes, small enough to share the work and large enough to be worth it.
-fn runs<'a, 'b>(texts: &'a [&'b [u8]]) -> Vec<&'a [&'b [u8]]> {
+fn runs<'a, 'b>(texts: &'a [Text<'b>]) -> Vec<&'a [Text<'b>]> {
     const RUN_BYTES: usize = 1 << 18;
     let mut runs = Vec::new();
     let (mut start, mut n_bytes) = (0, 0);
     for (at, text) in texts.iter().enumerate() {
-        n_bytes += text.len() + 16;
+        n_bytes += text.as_bytes().len() + 16;
         if n_bytes >= RUN_BYTES {
             runs.push(&texts[start..=at]);
             (start, n_bytes) = (at + 1, 0);

@@ -3,16 +3,50 @@
 //! Added tokens that are matched in raw text cut it first. What lies between is normalized, cut by the added tokens
 //! that are matched in normalized text, pretokenized, and each pretoken encoded. Bytes that are not UTF-8 are
 //! encoded as pretokens of their own, one for each maximal run, so that any bytes survive a round trip. One walk
-//! serves encoding, counting and offsets; O(n) time, nothing is allocated per pretoken.
+//! serves encoding, counting and offsets; O(n) time, nothing is allocated per pretoken. Pretokens go to the model in
+//! batches: their ends first, then the cache is asked for all of them, so that its memory is read ahead.
 
 use std::ops::{ControlFlow, Range};
 
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::TokenId;
 
-use crate::bpe::BpeScratch;
+use crate::cache::{MAX_KEY_BYTES, key_at};
 use crate::normalize::Normalized;
+use crate::pretokenize::MAX_BATCH;
+use crate::scratch::Scratch;
 use crate::{EncodeError, EncodeErrorKind, Tokenizer};
+
+/// A text to encode.
+#[derive(Clone, Copy, Debug)]
+pub enum Text<'a> {
+    /// UTF-8 that need not be looked through again.
+    Str(&'a str),
+    /// Any bytes.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Str(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Text<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<'a> Text<'a> {
+    /// The bytes of the text.
+    pub fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Str(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
 
 /// Which special tokens are matched in text; the others are ordinary text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,12 +65,6 @@ pub struct EncodeOptions {
     pub add_special_tokens: bool,
     /// Which special tokens are matched.
     pub allowed_special: AllowedSpecial,
-}
-
-/// Reusable memory of encoding; one a thread.
-#[derive(Clone, Debug, Default)]
-pub struct Scratch {
-    pub(crate) bpe: BpeScratch,
 }
 
 impl AllowedSpecial {
@@ -72,8 +100,8 @@ pub(crate) enum Part<'a> {
     Run { at: usize, is_text: bool },
     /// An added token; `text` is what it matched. `span` lies in the stretch, in the run where there is none.
     Added { id: TokenId, text: &'a str, span: Range<usize>, stretch: Option<Stretch<'a>> },
-    /// A pretoken. `span` lies in the stretch and leaves out a space put before the text.
-    Piece { bytes: &'a [u8], span: Range<usize>, prefix_space: bool, stretch: Stretch<'a> },
+    /// What lies between added tokens, normalized; it begins at byte `start` of the stretch and is not empty.
+    Inside { text: &'a str, start: usize, stretch: Stretch<'a> },
     /// A whole run of bytes that belong to no character.
     Raw { bytes: &'a [u8] },
 }
@@ -85,13 +113,15 @@ pub(crate) struct Stretch<'a> {
     pub(crate) normalized: &'a Normalized<'a>,
 }
 
+type Flow = Result<ControlFlow<()>, EncodeError>;
+
 impl Tokenizer {
     /// The ids of `text`.
     ///
     /// # Errors
     /// [`EncodeErrorKind::Pattern`] if a split pattern gives up.
     pub fn encode(&self, text: &str, options: &EncodeOptions) -> Result<Vec<TokenId>, EncodeError> {
-        self.encode_bytes(text.as_bytes(), options)
+        self.encode_text(text.into(), options)
     }
 
     /// The ids of any bytes; the same as [`Tokenizer::encode`] where they are UTF-8.
@@ -99,97 +129,198 @@ impl Tokenizer {
     /// # Errors
     /// [`EncodeErrorKind::Pattern`] if a split pattern gives up.
     pub fn encode_bytes(&self, bytes: &[u8], options: &EncodeOptions) -> Result<Vec<TokenId>, EncodeError> {
-        let mut ids = Vec::with_capacity(bytes.len() / 4 + 8);
-        self.encode_into(bytes, options, &mut Scratch::default(), &mut ids)?;
+        self.encode_text(bytes.into(), options)
+    }
+
+    /// The ids of `text`.
+    ///
+    /// # Errors
+    /// [`EncodeErrorKind::Pattern`] if a split pattern gives up.
+    pub fn encode_text(&self, text: Text<'_>, options: &EncodeOptions) -> Result<Vec<TokenId>, EncodeError> {
+        let mut ids = Vec::with_capacity(text.as_bytes().len() / 4 + 8);
+        self.scratches.with(|scratch| self.encode_into(text, options, scratch, &mut ids))?;
         Ok(ids)
     }
 
-    /// Appends the ids of any bytes to `out`.
-    ///
-    /// # Errors
-    /// [`EncodeErrorKind::Pattern`] if a split pattern gives up; `out` then holds the ids before it.
-    pub fn encode_into(
+    /// Appends the ids of `text` to `out`. After an error `out` holds the ids before it.
+    pub(crate) fn encode_into(
         &self,
-        bytes: &[u8],
+        text: Text<'_>,
         options: &EncodeOptions,
         scratch: &mut Scratch,
         out: &mut Vec<TokenId>,
     ) -> Result<(), EncodeError> {
+        self.encode_while(text, options, scratch, out, |_| ControlFlow::Continue(())).map(|_| ())
+    }
+
+    /// How many ids [`Tokenizer::encode_text`] gives, without keeping them.
+    ///
+    /// # Errors
+    /// [`EncodeErrorKind::Pattern`] if a split pattern gives up.
+    pub fn count<'a>(
+        &self,
+        text: impl Into<Text<'a>>,
+        options: &EncodeOptions,
+    ) -> Result<usize, EncodeError> {
+        Ok(self.count_until(text, options, usize::MAX)?.unwrap_or(usize::MAX))
+    }
+
+    /// How many ids [`Tokenizer::encode_text`] gives if that is at most `limit`. Stops soon after the limit.
+    ///
+    /// # Errors
+    /// [`EncodeErrorKind::Pattern`] if a split pattern gives up before the limit is passed.
+    pub fn count_until<'a>(
+        &self,
+        text: impl Into<Text<'a>>,
+        options: &EncodeOptions,
+        limit: usize,
+    ) -> Result<Option<usize>, EncodeError> {
+        let (mut n_ids, mut ids) = (0, Vec::new());
+        let flow = self.scratches.with(|scratch| {
+            self.encode_while(text.into(), options, scratch, &mut ids, |ids| {
+                n_ids += ids.len();
+                ids.clear();
+                if n_ids > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        })?;
+        n_ids += ids.len();
+        Ok((flow.is_continue() && n_ids <= limit).then_some(n_ids))
+    }
+
+    /// Appends ids to `out` and asks `go_on` after every batch of them, which may take them away.
+    fn encode_while(
+        &self,
+        text: Text<'_>,
+        options: &EncodeOptions,
+        scratch: &mut Scratch,
+        out: &mut Vec<TokenId>,
+        mut go_on: impl FnMut(&mut Vec<TokenId>) -> ControlFlow<()>,
+    ) -> Flow {
         let template = &self.spec().template;
         if options.add_special_tokens {
             out.extend(&template.prefix);
         }
-        let _never_broken = self.walk::<false>(bytes, &options.allowed_special, |part| {
-            match part {
-                Part::Added { id, .. } => out.push(id),
-                Part::Piece { bytes, .. } | Part::Raw { bytes } => {
-                    self.bpe().encode_piece(bytes, out, &mut scratch.bpe);
-                }
-                Part::Run { .. } => {}
+        let flow = self.walk::<false>(text, &options.allowed_special, |part| match part {
+            Part::Run { .. } => Ok(ControlFlow::Continue(())),
+            Part::Added { id, .. } => {
+                out.push(id);
+                Ok(ControlFlow::Continue(()))
             }
-            ControlFlow::Continue(())
+            Part::Inside { text, .. } => self.encode_inside(text, scratch, out, &mut go_on),
+            Part::Raw { bytes } => {
+                self.encode_piece(bytes, scratch, out);
+                Ok(go_on(out))
+            }
         })?;
         if options.add_special_tokens {
             out.extend(&template.suffix);
         }
-        Ok(())
+        Ok(flow)
     }
 
-    /// How many ids [`Tokenizer::encode_bytes`] gives, without keeping them.
-    ///
-    /// # Errors
-    /// [`EncodeErrorKind::Pattern`] if a split pattern gives up.
-    pub fn count(&self, bytes: &[u8], options: &EncodeOptions) -> Result<usize, EncodeError> {
-        Ok(self.count_until(bytes, options, usize::MAX)?.unwrap_or(usize::MAX))
-    }
-
-    /// How many ids [`Tokenizer::encode_bytes`] gives if that is at most `limit`. Stops soon after the limit.
-    ///
-    /// # Errors
-    /// [`EncodeErrorKind::Pattern`] if a split pattern gives up before the limit is passed.
-    pub fn count_until(
+    /// Appends the ids of text without added tokens.
+    fn encode_inside(
         &self,
-        bytes: &[u8],
-        options: &EncodeOptions,
-        limit: usize,
-    ) -> Result<Option<usize>, EncodeError> {
-        let template = &self.spec().template;
-        let mut n_ids =
-            if options.add_special_tokens { template.prefix.len() + template.suffix.len() } else { 0 };
-        let (mut ids, mut scratch) = (Vec::new(), Scratch::default());
-        let flow = self.walk::<false>(bytes, &options.allowed_special, |part| {
-            match part {
-                Part::Added { .. } => n_ids += 1,
-                Part::Piece { bytes, .. } | Part::Raw { bytes } => {
-                    ids.clear();
-                    self.bpe().encode_piece(bytes, &mut ids, &mut scratch.bpe);
-                    n_ids += ids.len();
-                }
-                Part::Run { .. } => {}
-            }
-            if n_ids > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        Ok((flow.is_continue() && n_ids <= limit).then_some(n_ids))
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<TokenId>,
+        go_on: &mut impl FnMut(&mut Vec<TokenId>) -> ControlFlow<()>,
+    ) -> Flow {
+        let Some(scanner) = self.pretokenizers.whole_scanner() else {
+            let mut prefixed = Vec::new();
+            return self.pretokenizers.try_for_each(text, |piece| {
+                self.encode_piece(piece.bytes(text, &mut prefixed), scratch, out);
+                go_on(out)
+            });
+        };
+        let text = text.as_bytes();
+        let mut at = 0;
+        let mut ends = std::mem::take(&mut scratch.ends);
+        let mut flow = ControlFlow::Continue(());
+        while at < text.len() && flow.is_continue() {
+            ends.clear();
+            scanner.ends(text, at, &mut ends);
+            self.encode_pieces(text, at, &ends, scratch, out);
+            at = ends.last().copied().unwrap_or(text.len());
+            flow = go_on(out);
+        }
+        scratch.ends = ends;
+        Ok(flow)
     }
 
-    /// Walks over `bytes`. With `ALIGNED` stretches know their source.
+    /// Appends the ids of pretokens that follow each other from `start` on.
+    fn encode_pieces(
+        &self,
+        text: &[u8],
+        mut start: usize,
+        ends: &[usize],
+        scratch: &mut Scratch,
+        out: &mut Vec<TokenId>,
+    ) {
+        let mut ready = [0; 4 * MAX_BATCH];
+        let mut n_ready = 0;
+        for &end in ends {
+            if end - start <= MAX_KEY_BYTES
+                && let Some((ids, n_ids)) = scratch.cache.short(key_at(text, start, end - start))
+                && let Some(place) = ready.get_mut(n_ready..n_ready + 4)
+            {
+                // All four, whatever counts: a copy of fixed size.
+                place.copy_from_slice(&ids);
+                n_ready += n_ids;
+            } else {
+                out.extend_from_slice(&ready[..n_ready]);
+                n_ready = 0;
+                self.encode_piece(&text[start..end], scratch, out);
+            }
+            start = end;
+        }
+        out.extend_from_slice(&ready[..n_ready]);
+    }
+
+    /// Appends the ids of one pretoken.
+    pub(crate) fn encode_piece(&self, piece: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
+        if piece.len() <= MAX_KEY_BYTES
+            && let Some((ids, n_ids)) = scratch.cache.short(key_at(piece, 0, piece.len()))
+        {
+            return out.extend_from_slice(&ids[..n_ids]);
+        }
+        if let Some(ids) = scratch.cache.long(piece) {
+            return out.extend_from_slice(ids);
+        }
+        let n_before = out.len();
+        self.bpe().encode_piece(piece, out, &mut scratch.bpe);
+        scratch.cache.insert(piece, &out[n_before..]);
+    }
+
+    /// Walks over `text`. With `ALIGNED` stretches know their source.
     pub(crate) fn walk<const ALIGNED: bool>(
         &self,
-        bytes: &[u8],
+        text: Text<'_>,
         allowed: &AllowedSpecial,
-        mut visit: impl FnMut(Part<'_>) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, EncodeError> {
+        mut visit: impl FnMut(Part<'_>) -> Flow,
+    ) -> Flow {
+        let bytes = match text {
+            Text::Str(text) => {
+                let flow = visit(Part::Run { at: 0, is_text: true })?;
+                return if flow.is_break() {
+                    Ok(flow)
+                } else {
+                    self.walk_text::<ALIGNED>(text, allowed, &mut visit)
+                };
+            }
+            Text::Bytes(bytes) => bytes,
+        };
         let mut at = 0;
         for run in Utf8Runs(bytes) {
             let (is_text, length) = match run {
                 Run::Text(text) => (true, text.len()),
                 Run::Raw(raw) => (false, raw.len()),
             };
-            let mut flow = visit(Part::Run { at, is_text });
+            let mut flow = visit(Part::Run { at, is_text })?;
             if flow.is_continue() {
                 flow = match run {
                     Run::Text(text) => self.walk_text::<ALIGNED>(text, allowed, &mut visit)?,
-                    Run::Raw(bytes) => visit(Part::Raw { bytes }),
+                    Run::Raw(bytes) => visit(Part::Raw { bytes })?,
                 };
             }
             if flow.is_break() {
@@ -204,13 +335,13 @@ impl Tokenizer {
         &self,
         text: &str,
         allowed: &AllowedSpecial,
-        visit: &mut impl FnMut(Part<'_>) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, EncodeError> {
+        visit: &mut impl FnMut(Part<'_>) -> Flow,
+    ) -> Flow {
         for raw in self.added_raw.segments(text, |id| allowed.allows(id)) {
             let span = raw.start..raw.end;
             let matched = &text[span.clone()];
             let flow = match raw.id {
-                Some(id) => visit(Part::Added { id, text: matched, span, stretch: None }),
+                Some(id) => visit(Part::Added { id, text: matched, span, stretch: None })?,
                 None => {
                     let normalized = if ALIGNED {
                         self.normalizers.apply_aligned(matched)
@@ -231,26 +362,15 @@ impl Tokenizer {
         &self,
         stretch: Stretch<'_>,
         allowed: &AllowedSpecial,
-        visit: &mut impl FnMut(Part<'_>) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, EncodeError> {
+        visit: &mut impl FnMut(Part<'_>) -> Flow,
+    ) -> Flow {
         let text = &*stretch.normalized.text;
-        let mut prefixed = Vec::new();
         for segment in self.added_normalized.segments(text, |id| allowed.allows(id)) {
             let span = segment.start..segment.end;
             let inside = &text[span.clone()];
             let flow = match segment.id {
-                Some(id) => visit(Part::Added { id, text: inside, span, stretch: Some(stretch) }),
-                None => self.pretokenizers.try_for_each(inside, |piece| {
-                    let mut bytes = &inside.as_bytes()[piece.start..piece.end];
-                    if piece.prefix_space {
-                        prefixed.clear();
-                        prefixed.push(b' ');
-                        prefixed.extend_from_slice(bytes);
-                        bytes = &prefixed;
-                    }
-                    let span = segment.start + piece.start..segment.start + piece.end;
-                    visit(Part::Piece { bytes, span, prefix_space: piece.prefix_space, stretch })
-                })?,
+                Some(id) => visit(Part::Added { id, text: inside, span, stretch: Some(stretch) })?,
+                None => visit(Part::Inside { text: inside, start: segment.start, stretch })?,
             };
             if flow.is_break() {
                 return Ok(flow);

@@ -18,6 +18,7 @@
 mod added;
 mod batch;
 pub mod bpe;
+mod cache;
 mod canonical;
 mod decode;
 mod encode;
@@ -26,6 +27,7 @@ mod normalize;
 mod offsets;
 pub mod pipeline;
 pub mod pretokenize;
+mod scratch;
 pub mod spec;
 mod state;
 mod stream;
@@ -34,7 +36,7 @@ pub mod train;
 
 pub use batch::Ragged;
 pub use canonical::CanonicalError;
-pub use encode::{AllowedSpecial, EncodeOptions, Scratch};
+pub use encode::{AllowedSpecial, EncodeOptions, Text};
 pub use error::{BuildError, BuildErrorKind, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use offsets::Encoding;
 pub use state::StateError;

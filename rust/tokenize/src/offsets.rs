@@ -11,7 +11,8 @@ use std::ops::{ControlFlow, Range};
 use tokenloom_vocab::TokenId;
 
 use crate::encode::{Part, Stretch};
-use crate::{EncodeError, EncodeOptions, Scratch, Tokenizer};
+use crate::scratch::Scratch;
+use crate::{EncodeError, EncodeOptions, Text, Tokenizer};
 
 /// Ids and what they stand for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,27 +26,37 @@ pub struct Encoding {
 }
 
 impl Tokenizer {
-    /// The ids of any bytes with their offsets. Template ids stand for nothing: `(0, 0)` in characters.
+    /// The ids of any text with their offsets. Template ids stand for nothing: `(0, 0)` in characters.
     ///
     /// # Errors
     /// [`crate::EncodeErrorKind::Pattern`] if a split pattern gives up.
-    pub fn encode_with_offsets(
+    pub fn encode_with_offsets<'a>(
         &self,
-        bytes: &[u8],
+        text: impl Into<Text<'a>>,
         options: &EncodeOptions,
     ) -> Result<Encoding, EncodeError> {
-        let mut writer = Writer::new(self, bytes);
-        let mut scratch = Scratch::default();
+        let text = text.into();
+        let mut writer = Writer::new(self, text.as_bytes());
         let template = &self.spec().template;
         if options.add_special_tokens {
             writer.push_template(&template.prefix, 0);
         }
-        let mut ids = Vec::new();
-        let _never_broken = self.walk::<true>(bytes, &options.allowed_special, |part| {
-            if let Part::Piece { bytes, .. } | Part::Raw { bytes } = part {
-                ids.clear();
-                self.bpe().encode_piece(bytes, &mut ids, &mut scratch.bpe);
-            }
+        self.scratches.with(|scratch| self.write_parts(text, options, scratch, &mut writer))?;
+        if options.add_special_tokens {
+            writer.push_template(&template.suffix, text.as_bytes().len());
+        }
+        Ok(writer.encoding)
+    }
+
+    fn write_parts(
+        &self,
+        text: Text<'_>,
+        options: &EncodeOptions,
+        scratch: &mut Scratch,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), EncodeError> {
+        let (mut ids, mut prefixed) = (Vec::new(), Vec::new());
+        let flow = self.walk::<true>(text, &options.allowed_special, |part| {
             match part {
                 Part::Run { at, is_text } => writer.begin_run(at, is_text),
                 Part::Added { id, text, span, stretch: None } => {
@@ -59,17 +70,24 @@ impl Tokenizer {
                         Edges::of_text(text),
                     );
                 }
-                Part::Piece { span, prefix_space, stretch, .. } => {
-                    writer.push_piece(&ids, span, usize::from(prefix_space), stretch);
+                Part::Inside { text, start, stretch } => {
+                    self.pretokenizers.for_each(text, |piece| {
+                        let bytes = piece.bytes(text, &mut prefixed);
+                        ids.clear();
+                        self.encode_piece(bytes, scratch, &mut ids);
+                        let span = start + piece.start..start + piece.end;
+                        writer.push_piece(&ids, span, usize::from(piece.prefix_space), stretch);
+                    })?;
                 }
-                Part::Raw { .. } => writer.push_raw(&ids),
+                Part::Raw { bytes } => {
+                    ids.clear();
+                    self.encode_piece(bytes, scratch, &mut ids);
+                    writer.push_raw(&ids);
+                }
             }
-            ControlFlow::Continue(())
-        })?;
-        if options.add_special_tokens {
-            writer.push_template(&template.suffix, bytes.len());
-        }
-        Ok(writer.encoding)
+            Ok(ControlFlow::Continue(()))
+        });
+        flow.map(|_| ())
     }
 }
 

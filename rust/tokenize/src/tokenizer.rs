@@ -8,12 +8,14 @@ use tokenloom_vocab::{TokenId, TokenTable};
 
 use crate::added::AddedMatcher;
 use crate::bpe::Bpe;
+use crate::cache::PretokenCache;
 use crate::normalize::Normalizers;
 use crate::pretokenize::Pretokenizers;
+use crate::scratch::ScratchPool;
 use crate::spec::TokenizerSpec;
 use crate::{BuildError, BuildErrorKind, EncodeError};
 
-/// A byte-level BPE tokenizer. Immutable, so it is shared between threads as it is.
+/// A byte-level BPE tokenizer. Immutable but for memory of what it encoded, so it is shared between threads as it is.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     spec: Arc<TokenizerSpec>,
@@ -25,9 +27,13 @@ pub struct Tokenizer {
     pub(crate) added_raw: AddedMatcher,
     pub(crate) added_normalized: AddedMatcher,
     special: FxHashSet<TokenId>,
+    pub(crate) scratches: ScratchPool,
 }
 
 impl Tokenizer {
+    /// Each thread that encodes may make a tokenizer keep so many bytes of pretokens and their ids.
+    pub const MAX_CACHE_BYTES_PER_THREAD: usize = PretokenCache::MAX_BYTES;
+
     /// Builds the tables and automata of `spec`.
     ///
     /// # Errors
@@ -47,7 +53,18 @@ impl Tokenizer {
         let added_raw = AddedMatcher::new(&spec.added_tokens, false, &normalizers)?;
         let added_normalized = AddedMatcher::new(&spec.added_tokens, true, &normalizers)?;
         let special = spec.added_tokens.iter().filter(|token| token.special).map(|token| token.id).collect();
-        Ok(Self { spec, bpe, all_tokens, normalizers, pretokenizers, added_raw, added_normalized, special })
+        let scratches = ScratchPool::default();
+        Ok(Self {
+            spec,
+            bpe,
+            all_tokens,
+            normalizers,
+            pretokenizers,
+            added_raw,
+            added_normalized,
+            special,
+            scratches,
+        })
     }
 
     /// What the tokenizer was built from.

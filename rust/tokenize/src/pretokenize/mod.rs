@@ -20,6 +20,9 @@ use scan::Scanner;
 use crate::spec::{Pretokenizer, SplitBehavior, SplitPattern};
 use crate::{BuildErrorKind, EncodeError};
 
+/// A scanner finds at most so many pieces at a time.
+pub(crate) const MAX_BATCH: usize = 256;
+
 /// One piece of text for the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -27,6 +30,20 @@ pub(crate) struct Piece {
     pub(crate) end: usize,
     /// A space that is not in the text stands before it.
     pub(crate) prefix_space: bool,
+}
+
+impl Piece {
+    /// Its bytes in `text`; `buffer` holds them where a space stands before.
+    pub(crate) fn bytes<'a>(self, text: &'a str, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+        let bytes = &text.as_bytes()[self.start..self.end];
+        if !self.prefix_space {
+            return bytes;
+        }
+        buffer.clear();
+        buffer.push(b' ');
+        buffer.extend_from_slice(bytes);
+        buffer
+    }
 }
 
 /// The pretokenizers of a tokenizer, compiled.
@@ -84,6 +101,14 @@ impl Pretokenizers {
             }
         }
         Ok(Self { steps: compiled })
+    }
+
+    /// The scanner that alone cuts the text, if its pieces cover it.
+    pub(crate) fn whole_scanner(&self) -> Option<Scanner> {
+        match &*self.steps {
+            [Step::Cut { finder: Finder::Scanner(scanner), .. }] if scanner.covers() => Some(*scanner),
+            _ => None,
+        }
     }
 
     /// Calls `emit` with the pieces of `text`, from left to right. None is empty.

@@ -5,6 +5,7 @@
 //! chosen by the pattern's text and must agree with it on every string; tests compare both on all code points in context.
 
 use super::class::{CLASS_TABLE, ClassTable, HAN_OR_KANA, LETTER, MARK, NEWLINE, NUMBER, Properties, SPACE};
+use super::MAX_BATCH;
 use super::deepseek::Deepseek;
 use super::o200k::O200k;
 use super::superword::Superword;
@@ -106,6 +107,21 @@ impl Scanner {
         let published = PUBLISHED.iter().find(|(text, _)| *text == written).map(|&(_, scanner)| scanner);
         let numbers = || NUMBERS.iter().find(|(text, _)| *text == written).map(|&(_, n)| Self::Numbers(n));
         published.or_else(numbers)
+    }
+
+    /// Whether every position starts a match, so that the matches cover the text.
+    pub(crate) fn covers(self) -> bool {
+        matches!(self, Self::Words(_) | Self::O200k(_))
+    }
+
+    /// The ends of the matches from byte `at` on, for a scanner that covers: some, or all that are left.
+    pub(crate) fn ends(self, text: &[u8], mut at: usize, ends: &mut Vec<usize>) {
+        while ends.len() < MAX_BATCH
+            && let Some((_, end)) = self.find(text, at)
+        {
+            ends.push(end);
+            at = end;
+        }
     }
 
     /// The first match at or behind byte `at`, never empty.

@@ -1,0 +1,300 @@
+//! Which ids did this pretoken become the last time?
+//!
+//! Text repeats its words: nearly all pretokens of a document were seen before. A short pretoken (15 bytes at most) is
+//! packed with its length into 16 bytes, key and comparison at once, and up to four ids lie beside it: one look-up is one
+//! cache line of two slots. Longer pretokens (56 bytes at most), and short ones of five to sixteen ids, have a table of
+//! larger slots. All else is not kept.
+//!
+//! The tables start small and double while they fill, up to [`PretokenCache::MAX_BYTES`]; after that a new entry takes the
+//! place of the older one of its two slots. So memory is bounded whatever the text, an entry costs O(1), and text that
+//! never repeats pays one missed look-up a pretoken. What a look-up answers depends on the pretoken alone: the cache
+//! changes the time, never the ids.
+
+use tokenloom_vocab::{TokenId, TokenTable};
+
+/// A pretoken of at most 15 bytes, with its length in the last byte; `[0; 2]` is none.
+pub(crate) type Key = [u64; 2];
+
+pub(crate) const MAX_KEY_BYTES: usize = 15;
+const SHORT_IDS: usize = 4;
+const LONG_BYTES: usize = 56;
+const LONG_IDS: usize = 16;
+
+/// Ids use the low bits of a number; the count of a short slot lies above them in its first one.
+const ID_BITS: u32 = 28;
+const _: () = assert!(TokenTable::MAX_ID < 1 << ID_BITS);
+
+#[derive(Clone, Copy, Debug)]
+struct ShortSlot {
+    key: Key,
+    ids: [TokenId; SHORT_IDS],
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct ShortPair([ShortSlot; 2]);
+
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct LongSlot {
+    /// Of the bytes; compared first.
+    tag: u32,
+    n_bytes: u8,
+    n_ids: u8,
+    bytes: [u8; LONG_BYTES],
+    ids: [TokenId; LONG_IDS],
+}
+
+const NO_SHORT: ShortPair = ShortPair([ShortSlot { key: [0; 2], ids: [0; SHORT_IDS] }; 2]);
+const NO_LONG: LongSlot =
+    LongSlot { tag: 0, n_bytes: 0, n_ids: 0, bytes: [0; LONG_BYTES], ids: [0; LONG_IDS] };
+
+/// The ids of pretokens that were encoded before. One a thread.
+#[derive(Clone, Debug)]
+pub(crate) struct PretokenCache {
+    short: Vec<ShortPair>,
+    long: Vec<[LongSlot; 2]>,
+    /// 64 less the binary logarithm of the number of pairs.
+    short_shift: u32,
+    long_shift: u32,
+    /// Entries made since a table last grew.
+    n_short: usize,
+    n_long: usize,
+}
+
+impl Default for PretokenCache {
+    fn default() -> Self {
+        let (short, long) = (Self::MIN_SHORT, Self::MIN_LONG);
+        Self {
+            short: vec![NO_SHORT; short],
+            long: vec![[NO_LONG; 2]; long],
+            short_shift: 64 - short.trailing_zeros(),
+            long_shift: 64 - long.trailing_zeros(),
+            n_short: 0,
+            n_long: 0,
+        }
+    }
+}
+
+impl PretokenCache {
+    const MIN_SHORT: usize = 1 << 8;
+    const MAX_SHORT: usize = 1 << 16;
+    const MIN_LONG: usize = 1 << 4;
+    const MAX_LONG: usize = 1 << 13;
+
+    /// The tables never take more than this.
+    pub(crate) const MAX_BYTES: usize =
+        Self::MAX_SHORT * size_of::<ShortPair>() + Self::MAX_LONG * size_of::<[LongSlot; 2]>();
+
+    /// The ids of a short pretoken: how many of the four count.
+    #[inline]
+    pub(crate) fn short(&self, key: Key) -> Option<([TokenId; SHORT_IDS], usize)> {
+        let ShortPair([first, second]) = &self.short[(mix(key) >> self.short_shift) as usize];
+        let slot = if first.key == key { first } else { second };
+        if slot.key != key {
+            return None;
+        }
+        let mut ids = slot.ids;
+        let n_ids = ids[0] >> ID_BITS;
+        ids[0] &= (1 << ID_BITS) - 1;
+        Some((ids, n_ids as usize))
+    }
+
+    /// The ids of a pretoken that [`PretokenCache::short`] does not keep.
+    #[inline]
+    pub(crate) fn long(&self, piece: &[u8]) -> Option<&[TokenId]> {
+        if piece.len() > LONG_BYTES {
+            return None;
+        }
+        let hash = hash(piece);
+        let slots = &self.long[(hash >> self.long_shift) as usize];
+        let same = |slot: &&LongSlot| {
+            slot.tag == hash as u32
+                && usize::from(slot.n_bytes) == piece.len()
+                && slot.bytes[..piece.len()] == *piece
+        };
+        slots.iter().find(same).map(|slot| &slot.ids[..usize::from(slot.n_ids)])
+    }
+
+    /// Keeps the ids of a pretoken, if they fit. The caller has found none: a key is in the table once.
+    pub(crate) fn insert(&mut self, piece: &[u8], ids: &[TokenId]) {
+        if piece.is_empty() || piece.len() > LONG_BYTES || ids.len() > LONG_IDS {
+            return;
+        }
+        if piece.len() <= MAX_KEY_BYTES && ids.len() <= SHORT_IDS {
+            let mut slot = ShortSlot { key: pack(piece), ids: [0; SHORT_IDS] };
+            slot.ids[..ids.len()].copy_from_slice(ids);
+            slot.ids[0] |= (ids.len() as u32) << ID_BITS;
+            self.grow_short();
+            self.put_short(slot);
+        } else {
+            let mut slot = LongSlot { tag: hash(piece) as u32, ..NO_LONG };
+            (slot.n_bytes, slot.n_ids) = (piece.len() as u8, ids.len() as u8);
+            slot.bytes[..piece.len()].copy_from_slice(piece);
+            slot.ids[..ids.len()].copy_from_slice(ids);
+            self.grow_long();
+            self.put_long(slot);
+        }
+    }
+
+    fn put_short(&mut self, slot: ShortSlot) {
+        let ShortPair(pair) = &mut self.short[(mix(slot.key) >> self.short_shift) as usize];
+        *pair = [slot, pair[0]];
+    }
+
+    fn put_long(&mut self, slot: LongSlot) {
+        let hash = hash(&slot.bytes[..usize::from(slot.n_bytes)]);
+        let pair = &mut self.long[(hash >> self.long_shift) as usize];
+        *pair = [slot, pair[0]];
+    }
+
+    /// Doubles the table of short pretokens once half as many entries were made as it has slots.
+    fn grow_short(&mut self) {
+        self.n_short += 1;
+        if self.n_short <= self.short.len() || self.short.len() == Self::MAX_SHORT {
+            return;
+        }
+        let larger = vec![NO_SHORT; 2 * self.short.len()];
+        let old = std::mem::replace(&mut self.short, larger);
+        (self.short_shift, self.n_short) = (self.short_shift - 1, old.len());
+        for ShortPair(pair) in old {
+            pair.into_iter().rev().filter(|slot| slot.key != [0; 2]).for_each(|slot| self.put_short(slot));
+        }
+    }
+
+    fn grow_long(&mut self) {
+        self.n_long += 1;
+        if self.n_long <= self.long.len() || self.long.len() == Self::MAX_LONG {
+            return;
+        }
+        let larger = vec![[NO_LONG; 2]; 2 * self.long.len()];
+        let old = std::mem::replace(&mut self.long, larger);
+        (self.long_shift, self.n_long) = (self.long_shift - 1, old.len());
+        for pair in old {
+            pair.into_iter().rev().filter(|slot| slot.n_bytes > 0).for_each(|slot| self.put_long(slot));
+        }
+    }
+}
+
+const MIX: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93];
+
+#[inline]
+fn mix(key: Key) -> u64 {
+    let wide = u128::from(key[0] ^ MIX[0]) * u128::from(key[1] ^ MIX[1]);
+    wide as u64 ^ (wide >> 64) as u64
+}
+
+#[inline]
+fn hash(bytes: &[u8]) -> u64 {
+    let Some(last) = bytes.last_chunk::<8>() else { return mix(pack(bytes)) };
+    let (words, _) = bytes.as_chunks::<8>();
+    // The last word overlaps the one before it where the length is no multiple of eight.
+    let hash = words.iter().fold(bytes.len() as u64, |hash, word| mix([hash, u64::from_le_bytes(*word)]));
+    mix([hash, u64::from_le_bytes(*last)])
+}
+
+/// A mask of the low bytes, by their number.
+const LOW: [u64; 9] = {
+    let mut masks = [u64::MAX; 9];
+    let mut n_bytes = 0;
+    while n_bytes < 8 {
+        masks[n_bytes] = (1 << (8 * n_bytes)) - 1;
+        n_bytes += 1;
+    }
+    masks
+};
+
+/// The key of `text[start..start + n_bytes]`; at most 15 bytes.
+#[inline]
+pub(crate) fn key_at(text: &[u8], start: usize, n_bytes: usize) -> Key {
+    // Sixteen bytes at once and a mask, where the text goes on that far.
+    let Some(chunk) = text.get(start..).and_then(|rest| rest.first_chunk::<16>()) else {
+        return pack(&text[start..start + n_bytes]);
+    };
+    let wide = u128::from_le_bytes(*chunk);
+    let masks = [LOW[n_bytes.min(8)], LOW[n_bytes.saturating_sub(8)]];
+    [wide as u64 & masks[0], (wide >> 64) as u64 & masks[1] | (n_bytes as u64) << 56]
+}
+
+/// The bytes in order, and their number in the last byte.
+#[inline]
+pub(crate) fn pack(bytes: &[u8]) -> Key {
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    let n_bytes = (bytes.len() as u64) << 56;
+    // Two overlapping words of a fixed size are cheaper than a loop over the bytes.
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        // The last word without the bytes that the first one has; all of them where there are eight.
+        let high = u64::from_le_bytes(*last).checked_shr(8 * (16 - bytes.len() as u32)).unwrap_or(0);
+        return [u64::from_le_bytes(*first), high | n_bytes];
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let low = u64::from(u32::from_le_bytes(*first));
+        return [low | u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4)), n_bytes];
+    }
+    [word(bytes), n_bytes]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look_up(cache: &PretokenCache, piece: &[u8]) -> Option<Vec<TokenId>> {
+        let short = (piece.len() <= MAX_KEY_BYTES).then(|| cache.short(pack(piece))).flatten();
+        let short = short.map(|(ids, n_ids)| ids[..n_ids].to_vec());
+        short.or_else(|| cache.long(piece).map(<[TokenId]>::to_vec))
+    }
+
+    #[test]
+    fn packing_keeps_every_byte_and_the_length() {
+        for length in 1..=MAX_KEY_BYTES {
+            let bytes: Vec<u8> = (0..40).map(|at| at * 17 + 1).collect();
+            let mut plain = [0; 16];
+            plain[..length].copy_from_slice(&bytes[..length]);
+            plain[15] = length as u8;
+            let [low, high] = pack(&bytes[..length]);
+            assert_eq!([low.to_le_bytes(), high.to_le_bytes()].concat(), plain, "{length} bytes");
+            assert_eq!(key_at(&bytes, 0, length), [low, high], "{length} bytes");
+            assert_eq!(key_at(&bytes[..length], 0, length), [low, high], "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn what_was_put_in_is_found_or_gone_and_never_wrong() {
+        let mut cache = PretokenCache::default();
+        let piece = |n: u32| format!("{n}{}", "é".repeat(n as usize % 30)).into_bytes();
+        let ids = |n: u32| (0..n % 19).map(|at| TokenTable::MAX_ID - n - at).collect::<Vec<_>>();
+        let mut n_found = 0;
+        for n in 0..400_000 {
+            assert_eq!(look_up(&cache, &piece(n)), None);
+            cache.insert(&piece(n), &ids(n));
+            let fits = ids(n).len() <= LONG_IDS && piece(n).len() <= LONG_BYTES;
+            assert_eq!(look_up(&cache, &piece(n)), fits.then(|| ids(n)), "{n}");
+            let earlier = n.wrapping_mul(7919) % (n + 1);
+            let found = look_up(&cache, &piece(earlier));
+            n_found += usize::from(found.is_some());
+            assert!(found.is_none_or(|found| found == ids(earlier)), "{earlier}");
+        }
+        assert!(n_found > 100_000, "{n_found}");
+    }
+
+    #[test]
+    fn a_table_that_grows_forgets_little() {
+        let mut cache = PretokenCache::default();
+        let n_entries = PretokenCache::MAX_SHORT as u32 / 2;
+        (0..n_entries).for_each(|n| cache.insert(&n.to_le_bytes(), &[n]));
+        let n_kept = (0..n_entries).filter(|n| look_up(&cache, &n.to_le_bytes()).is_some()).count();
+        assert!(n_kept > n_entries as usize * 9 / 10, "{n_kept} of {n_entries}");
+    }
+
+    #[test]
+    fn memory_stays_below_the_bound() {
+        let mut cache = PretokenCache::default();
+        for n in 0..1_000_000u32 {
+            cache.insert(&n.to_le_bytes(), &[n]);
+            cache.insert(format!("a long pretoken {n}").as_bytes(), &[n]);
+        }
+        let n_bytes =
+            size_of_val(&cache.short[..]) + size_of_val(&cache.long[..]);
+        assert_eq!(n_bytes, PretokenCache::MAX_BYTES);
+    }
+}
