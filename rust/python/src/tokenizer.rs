@@ -8,7 +8,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use tokenloom_decode::control::GrammarVocabulary;
 use tokenloom_tokenize::spec::TokenizerSpec;
-use tokenloom_tokenize::{AllowedSpecial, DecodeErrorKind, DecodeStream, EncodeOptions, Tokenizer};
+use tokenloom_tokenize::{
+    self as core, AllowedSpecial, DecodeErrorKind, DecodeStream, EncodeOptions, Tokenizer,
+};
 
 use crate::array::{TokenIds, elements};
 use crate::error::raise;
@@ -56,11 +58,15 @@ impl<'py> Text<'py> {
         })
     }
 
-    pub(crate) fn as_bytes(&self) -> PyResult<&[u8]> {
+    pub(crate) fn as_text(&self) -> PyResult<core::Text<'_>> {
         match self {
-            Self::Str(text) => Ok(text.to_str()?.as_bytes()),
-            Self::Bytes(bytes) => Ok(bytes.as_bytes()),
+            Self::Str(text) => Ok(text.to_str()?.into()),
+            Self::Bytes(bytes) => Ok(bytes.as_bytes().into()),
         }
+    }
+
+    pub(crate) fn as_bytes(&self) -> PyResult<&[u8]> {
+        self.as_text().map(core::Text::as_bytes)
     }
 }
 
@@ -124,9 +130,9 @@ impl PyTokenizer {
 
     fn ids_of(&self, text: &Bound<'_, PyAny>, add: bool, allowed: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
         let (options, input) = (self.options(add, allowed)?, Text::from_any(text)?);
-        let bytes = input.as_bytes()?;
-        let encode = || self.inner.encode_bytes(bytes, &options);
-        if bytes.len() < DETACH_BYTES { encode() } else { text.py().detach(encode) }.map_err(raise)
+        let input = input.as_text()?;
+        let encode = || self.inner.encode_text(input, &options);
+        if input.as_bytes().len() < DETACH_BYTES { encode() } else { text.py().detach(encode) }.map_err(raise)
     }
 }
 
@@ -182,8 +188,8 @@ impl PyTokenizer {
         let py = texts.py();
         let options = self.options(add_special_tokens, allowed_special)?;
         let texts = texts.try_iter()?.map(|text| Text::from_any(&text?)).collect::<PyResult<Vec<_>>>()?;
-        let bytes = texts.iter().map(Text::as_bytes).collect::<PyResult<Vec<_>>>()?;
-        let ragged = py.detach(|| self.inner.encode_batch(&bytes, &options, threads)).map_err(raise)?;
+        let texts = texts.iter().map(Text::as_text).collect::<PyResult<Vec<_>>>()?;
+        let ragged = py.detach(|| self.inner.encode_batch(&texts, &options, threads)).map_err(raise)?;
         Ok((ragged.values.into_pyarray(py), ragged.offsets.into_pyarray(py)))
     }
 
@@ -196,8 +202,8 @@ impl PyTokenizer {
     ) -> PyResult<(Bound<'py, PyArray1<u32>>, Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<i64>>)> {
         let py = text.py();
         let (options, input) = (self.options(add_special_tokens, allowed_special)?, Text::from_any(text)?);
-        let bytes = input.as_bytes()?;
-        let encoding = py.detach(|| self.inner.encode_with_offsets(bytes, &options)).map_err(raise)?;
+        let input = input.as_text()?;
+        let encoding = py.detach(|| self.inner.encode_with_offsets(input, &options)).map_err(raise)?;
         Ok((
             encoding.ids.into_pyarray(py),
             pairs(py, encoding.byte_offsets)?,
@@ -213,9 +219,9 @@ impl PyTokenizer {
         allowed_special: &Bound<'_, PyAny>,
     ) -> PyResult<Option<usize>> {
         let (options, input) = (self.options(add_special_tokens, allowed_special)?, Text::from_any(text)?);
-        let bytes = input.as_bytes()?;
-        let count = || self.inner.count_until(bytes, &options, limit);
-        if bytes.len() < DETACH_BYTES { count() } else { text.py().detach(count) }.map_err(raise)
+        let input = input.as_text()?;
+        let count = || self.inner.count_until(input, &options, limit);
+        if input.as_bytes().len() < DETACH_BYTES { count() } else { text.py().detach(count) }.map_err(raise)
     }
 
     fn decode<'py>(

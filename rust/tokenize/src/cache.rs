@@ -148,15 +148,15 @@ impl PretokenCache {
         *pair = [slot, pair[0]];
     }
 
-    /// Doubles the table of short pretokens once half as many entries were made as it has slots.
+    /// Doubles the table of short pretokens once a quarter as many entries were made as it has slots.
     fn grow_short(&mut self) {
         self.n_short += 1;
-        if self.n_short <= self.short.len() || self.short.len() == Self::MAX_SHORT {
+        if 2 * self.n_short <= self.short.len() || self.short.len() == Self::MAX_SHORT {
             return;
         }
         let larger = vec![NO_SHORT; 2 * self.short.len()];
         let old = std::mem::replace(&mut self.short, larger);
-        (self.short_shift, self.n_short) = (self.short_shift - 1, old.len());
+        (self.short_shift, self.n_short) = (self.short_shift - 1, old.len() / 2);
         for ShortPair(pair) in old {
             pair.into_iter().rev().filter(|slot| slot.key != [0; 2]).for_each(|slot| self.put_short(slot));
         }
@@ -164,12 +164,12 @@ impl PretokenCache {
 
     fn grow_long(&mut self) {
         self.n_long += 1;
-        if self.n_long <= self.long.len() || self.long.len() == Self::MAX_LONG {
+        if 2 * self.n_long <= self.long.len() || self.long.len() == Self::MAX_LONG {
             return;
         }
         let larger = vec![[NO_LONG; 2]; 2 * self.long.len()];
         let old = std::mem::replace(&mut self.long, larger);
-        (self.long_shift, self.n_long) = (self.long_shift - 1, old.len());
+        (self.long_shift, self.n_long) = (self.long_shift - 1, old.len() / 2);
         for pair in old {
             pair.into_iter().rev().filter(|slot| slot.n_bytes > 0).for_each(|slot| self.put_long(slot));
         }
@@ -181,7 +181,8 @@ const MIX: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93];
 #[inline]
 fn mix(key: Key) -> u64 {
     let wide = u128::from(key[0] ^ MIX[0]) * u128::from(key[1] ^ MIX[1]);
-    wide as u64 ^ (wide >> 64) as u64
+    // The table is indexed by the high bits, which one product alone spreads badly over keys that follow each other.
+    (wide as u64 ^ (wide >> 64) as u64).wrapping_mul(MIX[0])
 }
 
 #[inline]
@@ -247,7 +248,7 @@ mod tests {
     #[test]
     fn packing_keeps_every_byte_and_the_length() {
         for length in 1..=MAX_KEY_BYTES {
-            let bytes: Vec<u8> = (0..40).map(|at| at * 17 + 1).collect();
+            let bytes: Vec<u8> = (0..40).map(|at: u8| at.wrapping_mul(17).wrapping_add(1)).collect();
             let mut plain = [0; 16];
             plain[..length].copy_from_slice(&bytes[..length]);
             plain[15] = length as u8;
@@ -293,8 +294,7 @@ mod tests {
             cache.insert(&n.to_le_bytes(), &[n]);
             cache.insert(format!("a long pretoken {n}").as_bytes(), &[n]);
         }
-        let n_bytes =
-            size_of_val(&cache.short[..]) + size_of_val(&cache.long[..]);
+        let n_bytes = size_of_val(&cache.short[..]) + size_of_val(&cache.long[..]);
         assert_eq!(n_bytes, PretokenCache::MAX_BYTES);
     }
 }

@@ -4,8 +4,8 @@
 //! forward only and look at each character a bounded number of times, where a backtracking engine may not. A scanner is
 //! chosen by the pattern's text and must agree with it on every string; tests compare both on all code points in context.
 
-use super::class::{CLASS_TABLE, ClassTable, HAN_OR_KANA, LETTER, MARK, NEWLINE, NUMBER, Properties, SPACE};
 use super::MAX_BATCH;
+use super::class::{CLASS_TABLE, ClassTable, HAN_OR_KANA, LETTER, MARK, NEWLINE, NUMBER, Properties, SPACE};
 use super::deepseek::Deepseek;
 use super::o200k::O200k;
 use super::superword::Superword;
