@@ -6,9 +6,6 @@ list of merges; the oracle is tokenizers.
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 from pathlib import Path
 
 import tokenloom as tl
@@ -25,11 +22,9 @@ _N_ROUNDS = 3
 
 def cases() -> list[Case]:
     """Both kinds of text, two patterns."""
-    folder = Path(tempfile.mkdtemp(prefix="bench-train-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     rows = []
     for kind in ("English", "code"):
-        paths = corpora.write_slices(kind, _N_SLICES, folder)
+        paths = corpora.write_slices(kind, _N_SLICES)
         n_megabytes = sum(Path(path).stat().st_size for path in paths) / 1e6
         for name, pattern in (("GPT2", tl.patterns.GPT2), ("CL100K", tl.patterns.CL100K)):
             rows.append(
@@ -42,6 +37,7 @@ def cases() -> list[Case]:
                     n_items=n_megabytes,
                     unit="MB/s",
                     n_rounds=_N_ROUNDS,
+                    n_threads=None,
                 )
             )
     return rows

@@ -1,8 +1,8 @@
 """Which text do the benches read?
 
-Slices of about 1 MB, all different, cut at line ends, written once into a temporary folder of the run:
+Slices of about 1 MB, all different, cut at line ends, written once into the cache beside the converted tokenizers:
 
-- English: docstrings of the standard library and of the packages that the peers bring along;
+- English: docstrings of the standard library and of packages that the peers bring along;
 - code: Python sources of the same and the C++ headers that come with PyTorch;
 - multilingual: the parallel texts of ``../shared/data`` (XQuAD, UDHR). Without that folder the rows are left out.
 
@@ -17,23 +17,38 @@ import json
 import lzma
 import sysconfig
 from collections.abc import Callable, Iterator
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
+from benches import vocabularies
 from benches.harness import ROOT
 
 N_SLICE_BYTES = 1_000_000
+_PACKAGES = ("scipy", "sympy", "torch", "transformers", "pandas", "matplotlib")
 _SHARED = ROOT.parent / "shared" / "data"
 
 
-def write_slices(kind: str, n_slices: int, folder: Path) -> list[str]:
+def write_slices(kind: str, n_slices: int) -> list[str]:
     """Write at most ``n_slices`` files of about 1 MB of ``kind``, as many as the text gives, and return their paths."""
-    paths = []
-    slices = _slices(_KINDS[kind]())
-    for index, text in zip(range(n_slices), slices, strict=False):
-        path = folder / f"{kind}-{index}.txt"
-        path.write_text(text, encoding="utf-8", newline="")
-        paths.append(str(path))
-    return paths
+    installed = "".join(f"{name} {version(name)}," for name in _PACKAGES)
+    folder = vocabularies.made_folder() / f"texts-{sha256(installed.encode()).hexdigest()[:8]}"
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{kind}-{index}.txt" for index in range(n_slices)]
+    if not all(path.exists() for path in paths):
+        slices = _slices(_KINDS[kind]())
+        for path, text in itertools.zip_longest(paths, itertools.islice(slices, n_slices), fillvalue=""):
+            assert isinstance(path, Path)
+            partial = path.with_suffix(".partial")
+            partial.write_text(text, encoding="utf-8", newline="")
+            partial.replace(path)
+    return [str(path) for path in paths if path.stat().st_size]  # an empty file says: there is no more text
+
+
+def read(path: str) -> str:
+    """The text of a slice, its line ends as written."""
+    with Path(path).open(encoding="utf-8", newline="") as stream:
+        return stream.read()
 
 
 def kinds() -> list[str]:
@@ -55,7 +70,7 @@ def _slices(pieces: Iterator[str]) -> Iterator[str]:
 
 def _folders() -> list[Path]:
     paths = sysconfig.get_paths()
-    return [Path(paths["stdlib"]), *(Path(paths["purelib"]) / name for name in ("scipy", "sympy", "torch"))]
+    return [Path(paths["stdlib"]), *(Path(paths["purelib"]) / name for name in _PACKAGES)]
 
 
 def _sources(pattern: str, folders: list[Path]) -> Iterator[str]:

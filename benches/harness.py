@@ -4,21 +4,25 @@ The only timing loop of the project. For every case: (1) each engine does all ro
 hashes its answers; one that differs from the case's oracle is marked and never timed; (2) each remaining engine starts
 again in a fresh process, so that what it cached while it was checked does not help it; (3) the rounds are interleaved,
 engine by engine in an order that rotates, so that a noisy minute hits all of them; (4) the median of the rounds counts.
-Medians of one row are comparable, rows of two runs are not: compare ratios.
+Medians of one row are comparable, rows of two runs are not: compare ratios. Engines are prepared side by side, one a
+core; nothing else runs while a round is timed.
 
-What it does not do: pin cores, drop the page cache, or measure memory.
+What it does not do: pin cores or drop the page cache.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "tokenloom"
@@ -34,31 +38,56 @@ class Case:
     engines: tuple[str, ...]
     """Modules of ``benches.engines``."""
     oracle: str
-    """The engine whose answers are right by definition."""
+    """The engine whose answers are right by definition; it need not be among ``engines``, and is then not timed."""
     arguments: dict[str, Any]
     n_items: float
     """How much one round does: megabytes, calls, tokens."""
     unit: str
-    """``"<items>/s"`` (more is better) or ``"us"`` per item (less is better)."""
+    """``"<items>/s"`` (more is better); ``"us"`` or ``"ms"`` per item, or ``"MB"`` (less is better)."""
     n_rounds: int = 5
+    oracle_operation: str = ""
+    """The oracle's operation where it answers through another interface than the engines."""
+    quantity: Literal["time", "memory"] = "time"
+    """``"memory"``: the resident set of the engine's process after the round."""
+    fresh: bool = False
+    """Every round in a process of its own, without warm-up: what a program pays once."""
+    n_threads: int | None = 1
+    """Engines with a pool of their own are told to use so many threads; None tells them nothing."""
+    limit_seconds: float = 120.0
+    """An engine that takes longer over one request is stopped, and marked."""
 
-    def value(self, seconds: float) -> float:
-        """A round's time in the case's unit."""
-        return self.n_items / seconds if self.unit.endswith("/s") else seconds * 1e6 / self.n_items
+    n_run: int | None = None
+    """Only the first rounds are run; None for all."""
+
+    def shortened(self, n_rounds: int) -> Case:
+        """The same case, of which at most ``n_rounds`` rounds are run."""
+        return replace(self, n_run=min(n_rounds, self.n_rounds))
+
+    @property
+    def rounds_run(self) -> range:
+        """The rounds that are verified and timed."""
+        return range(self.n_rounds if self.n_run is None else self.n_run)
+
+    def value(self, median: float) -> float:
+        """A round's seconds or bytes in the case's unit."""
+        if self.unit.endswith("/s"):
+            return self.n_items / median
+        return median * {"us": 1e6, "ms": 1e3, "MB": 1e-6}[self.unit] / self.n_items
 
 
 @dataclass
 class Outcome:
     """What one engine did in one case."""
 
-    seconds: list[float] = field(default_factory=list)
+    rounds: list[float] = field(default_factory=list)
+    """Seconds, or bytes where the case measures memory."""
     exact: bool = False
     error: str = ""
 
     @property
     def median(self) -> float:
-        """Median seconds a round."""
-        return statistics.median(self.seconds)
+        """Median of the rounds."""
+        return statistics.median(self.rounds)
 
 
 @dataclass
@@ -71,22 +100,42 @@ class Result:
     def speed_up(self, peer: str) -> float | None:
         """How many times faster we are than ``peer``; None if one of the two was not timed."""
         ours, theirs = self.outcomes.get(OURS), self.outcomes.get(peer)
-        if ours is None or theirs is None or not ours.seconds or not theirs.seconds:
+        if ours is None or theirs is None or not ours.rounds or not theirs.rounds:
             return None
         return theirs.median / ours.median
+
+    @property
+    def fastest_peer(self) -> str | None:
+        """The engine beside ours with the least median."""
+        timed = [name for name, outcome in self.outcomes.items() if outcome.rounds and name != OURS]
+        return min(timed, key=lambda name: self.outcomes[name].median, default=None)
 
 
 class EngineError(RuntimeError):
     """An engine failed; the message is its own."""
 
 
+def _limits(n_threads: int | None) -> dict[str, str]:
+    if n_threads is None:
+        return {}
+    names = ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM")
+    return dict(zip(names, (str(n_threads), str(n_threads), str(n_threads > 1).lower()), strict=True))
+
+
 class _Engine:
     """A worker process."""
 
-    def __init__(self, name: str, case: Case) -> None:
-        command = [sys.executable, "-m", "benches.worker", name, case.operation]
+    def __init__(self, name: str, case: Case, operation: str = "") -> None:
+        self._limit_seconds = case.limit_seconds
+        command = [sys.executable, "-m", "benches.worker", name, operation or case.operation]
         self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+            command,
+            cwd=ROOT,
+            env=os.environ | _limits(case.n_threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
         try:
             ready = self.ask({"arguments": case.arguments})
@@ -100,14 +149,19 @@ class _Engine:
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        too_late = threading.Timer(self._limit_seconds, self._process.kill)
+        too_late.start()
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # the empty reply below says so
         line = self._process.stdout.readline()
+        finished_in_time = too_late.is_alive()
+        too_late.cancel()
         if not line:
-            raise EngineError(f"the process ended with status {self._process.wait()}")
+            why = f"status {self._process.wait()}" if finished_in_time else f"no answer in {self._limit_seconds:g} s"
+            raise EngineError(f"the process ended: {why}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise EngineError(reply["error"])
@@ -117,36 +171,57 @@ class _Engine:
         self._process.communicate()
 
 
+# Answers of oracles by what they were asked: rows of lists and of arrays ask the same.
+_Answers = dict[str, list[str]]
+
+
 def run(cases: Iterable[Case], versions: dict[str, str]) -> list[Result]:
     """Verify and time every case; adds the versions it meets to ``versions`` and reports progress on stderr."""
     results = []
+    answers: _Answers = {}
     for case in cases:
         print(f"  {case.row}: verify", end="", file=sys.stderr, flush=True)
-        outcomes = _verify(case, versions)
+        outcomes = _verify(case, versions, answers)
         print(", time", end="", file=sys.stderr, flush=True)
-        _time(case, outcomes)
+        (_time_fresh if case.fresh else _time)(case, outcomes)
         results.append(Result(case, outcomes))
-        cells = (f"{n} {case.value(o.median):.3g}" if o.seconds else f"{n} ✗" for n, o in outcomes.items())
+        cells = (f"{n} {case.value(o.median):.3g}" if o.rounds else f"{n} ✗" for n, o in outcomes.items())
         print(f": {', '.join(cells)} {case.unit}", file=sys.stderr, flush=True)
     return results
 
 
-def _verify(case: Case, versions: dict[str, str]) -> dict[str, Outcome]:
+def _side_by_side(task: Callable[[str], Any], names: Iterable[str]) -> None:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(task, names))
+
+
+def _verify(case: Case, versions: dict[str, str], answers: _Answers) -> dict[str, Outcome]:
     outcomes = {name: Outcome() for name in case.engines}
-    digests: dict[str, list[str]] = {}
-    for name, outcome in outcomes.items():
-        try:
-            engine = _Engine(name, case)
-        except EngineError as error:
-            outcome.error = str(error)
-            continue
+    digests: _Answers = {}
+    operation = case.oracle_operation or case.operation
+    question = json.dumps([case.oracle, operation, case.arguments], sort_keys=True)
+
+    def check(name: str) -> None:
+        engine = _Engine(name, case, operation if name == case.oracle else "")
         try:
             versions.update(engine.versions)
-            digests[name] = engine.ask({"verify": True})["digests"]
-        except EngineError as error:
-            outcome.error = str(error)
+            digests[name] = engine.ask({"verify": len(case.rounds_run)})["digests"]
         finally:
             engine.close()
+
+    def check_contender(name: str) -> None:
+        try:
+            check(name)
+        except EngineError as error:
+            outcomes[name].error = str(error)
+
+    if question in answers:
+        digests[case.oracle] = answers[question]
+    elif case.oracle not in outcomes:
+        check(case.oracle)
+    _side_by_side(check_contender, [name for name in outcomes if name not in digests])
+    if case.oracle in digests:
+        answers[question] = digests[case.oracle]
     for name, outcome in outcomes.items():
         outcome.exact = name in digests and digests[name] == digests.get(case.oracle)
         if name in digests and not outcome.exact:
@@ -156,26 +231,48 @@ def _verify(case: Case, versions: dict[str, str]) -> dict[str, Outcome]:
 
 def _time(case: Case, outcomes: dict[str, Outcome]) -> None:
     engines: dict[str, _Engine] = {}
+
+    def prepare(name: str) -> None:
+        try:
+            engines[name] = _Engine(name, case)
+            engines[name].ask({"warm_up": True})
+        except EngineError as error:
+            outcomes[name].error = str(error)
+
     try:
-        for name, outcome in outcomes.items():
-            if outcome.exact:
-                engines[name] = _Engine(name, case)
-                engines[name].ask({"warm_up": True})
-        names = list(engines)
-        for index in range(case.n_rounds):
-            shift = index % max(1, len(names))
-            for name in names[shift:] + names[:shift]:
-                if not outcomes[name].error:
-                    _time_round(engines[name], outcomes[name], index)
+        _side_by_side(prepare, [name for name, outcome in outcomes.items() if outcome.exact])
+        for index, name in _rotation(case, [name for name in outcomes if name in engines]):
+            if not outcomes[name].error:
+                _time_round(engines[name], case, outcomes[name], index)
     finally:
         for engine in engines.values():
             engine.close()
 
 
-def _time_round(engine: _Engine, outcome: Outcome, index: int) -> None:
+def _time_fresh(case: Case, outcomes: dict[str, Outcome]) -> None:
+    for index, name in _rotation(case, [name for name, outcome in outcomes.items() if outcome.exact]):
+        try:
+            engine = _Engine(name, case)
+        except EngineError as error:
+            outcomes[name].error = str(error)
+            continue
+        _time_round(engine, case, outcomes[name], index)
+        engine.close()
+
+
+def _rotation(case: Case, names: list[str]) -> Iterable[tuple[int, str]]:
+    """Every round of every engine, each round beginning with the next engine."""
+    for index in case.rounds_run:
+        shift = index % max(1, len(names))
+        for name in names[shift:] + names[:shift]:
+            yield index, name
+
+
+def _time_round(engine: _Engine, case: Case, outcome: Outcome, index: int) -> None:
     try:
-        outcome.seconds.append(engine.ask({"round": index})["ns"] / 1e9)
+        reply = engine.ask({"round": index})
+        outcome.rounds.append(reply["ns"] / 1e9 if case.quantity == "time" else reply["resident_bytes"])
     except EngineError as error:
         # A median over fewer rounds than the others had would not be comparable.
         outcome.error = str(error)
-        outcome.seconds = []
+        outcome.rounds = []

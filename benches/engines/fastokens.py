@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 from fastokens import Tokenizer
 
-from benches.engines.encoding import encode_job
-from benches.job import Job
+from benches.engines.codec import Codec, Vocabulary
 
 PACKAGES = ("fastokens",)
 
 
-def _load(arguments: dict[str, Any]) -> Tokenizer:
-    return Tokenizer.from_file(arguments["tokenizer"]["json"])
-
-
-def encode_array(arguments: dict[str, Any]) -> Job:
-    """One document a call, through the flat interface: two buffers, no Python object a token."""
-    loaded = _load(arguments)
-    return encode_job(
-        arguments, lambda text: np.frombuffer(loaded.encode_batch_flat([text], add_special_tokens=False)[0], np.uint32)
+def load(tokenizer: Vocabulary) -> Codec:
+    """One document a call through the flat interface too: two buffers, no Python object a token."""
+    loaded = Tokenizer.from_file(tokenizer["json"])
+    return Codec(
+        encode_list=lambda text: loaded.encode(text, add_special_tokens=False).ids,
+        encode_array=lambda text: loaded.encode_batch_flat([text], add_special_tokens=False),
+        batch_list=lambda texts: [row.ids for row in loaded.encode_batch(texts, add_special_tokens=False)],
+        batch_array=lambda texts: loaded.encode_batch_flat(texts, add_special_tokens=False),
+        flat=lambda found: bytes(found[0]),
+        decode=loaded.decode,
     )
-
-
-def encode_list(arguments: dict[str, Any]) -> Job:
-    """One document a call."""
-    loaded = _load(arguments)
-    return encode_job(arguments, lambda text: loaded.encode(text, add_special_tokens=False).ids)

@@ -1,33 +1,28 @@
-"""tiktoken: ``encode_to_numpy`` and ``encode_ordinary``."""
+"""tiktoken: ``encode_to_numpy`` and ``encode_ordinary`` over the ranks of a file."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import tiktoken
 from tiktoken.load import load_tiktoken_bpe
-from tiktoken_ext import openai_public
 
-from benches.engines.encoding import encode_job
-from benches.job import Job
+from benches.engines.codec import Codec, Vocabulary
 
 PACKAGES = ("tiktoken",)
 
 
-def _load(arguments: dict[str, Any]) -> tiktoken.Encoding:
-    tokenizer = arguments["tokenizer"]
-    ranks = load_tiktoken_bpe(tokenizer["path"])
-    # tiktoken's own definition of the encoding, with the ranks read from the file instead of the network.
-    openai_public.load_tiktoken_bpe = lambda *_, **__: ranks
-    definition = openai_public.ENCODING_CONSTRUCTORS[tokenizer["name"]]()
-    return tiktoken.Encoding(**definition | {"special_tokens": {}})
+def load(tokenizer: Vocabulary) -> Codec:
+    """Its own definition of a published encoding, the ranks read from the file instead of the network."""
+    pattern = tokenizer["pattern"]
+    ranks = load_tiktoken_bpe(tokenizer["ranks"])
+    if tokenizer["name"] in ("cl100k", "o200k"):
+        from tiktoken_ext import openai_public
 
-
-def encode_array(arguments: dict[str, Any]) -> Job:
-    """One document a call."""
-    return encode_job(arguments, _load(arguments).encode_to_numpy)
-
-
-def encode_list(arguments: dict[str, Any]) -> Job:
-    """One document a call."""
-    return encode_job(arguments, _load(arguments).encode_ordinary)
+        openai_public.load_tiktoken_bpe = lambda *_, **__: ranks
+        pattern = openai_public.ENCODING_CONSTRUCTORS[f"{tokenizer['name']}_base"]()["pat_str"]
+    loaded = tiktoken.Encoding("bench", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    return Codec(
+        encode_list=loaded.encode_ordinary,
+        encode_array=loaded.encode_to_numpy,
+        batch_list=lambda texts: loaded.encode_ordinary_batch(texts, num_threads=2),
+        decode=loaded.decode,
+    )

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenloom as tl
 
+from benches.engines.codec import Codec, Vocabulary
 from benches.engines.drafting import Ids, contexts, load_ids, replay_job
-from benches.engines.encoding import encode_job
 from benches.engines.sampling import rows_of, sampling_job
 from benches.engines.training import train_job
 from benches.engines.weighting import Draw, awrs_job, row_of
@@ -19,18 +20,18 @@ from benches.job import Job
 PACKAGES = ("tokenloom", "numpy")
 
 
-def _load(arguments: dict[str, Any]) -> tl.Tokenizer:
-    return tl.Tokenizer.from_file(arguments["tokenizer"]["path"])
-
-
-def encode_array(arguments: dict[str, Any]) -> Job:
-    """One document a call."""
-    return encode_job(arguments, _load(arguments).encode)
-
-
-def encode_list(arguments: dict[str, Any]) -> Job:
-    """One document a call."""
-    return encode_job(arguments, _load(arguments).encode_list)
+def load(tokenizer: Vocabulary) -> Codec:
+    """The public class."""
+    loaded = tl.Tokenizer.from_file(tokenizer["path"])
+    return Codec(
+        encode_list=loaded.encode_list,
+        encode_array=loaded.encode,
+        batch_list=lambda texts: loaded.encode_batch(texts, threads=2).to_lists(),
+        batch_array=lambda texts: loaded.encode_batch(texts, threads=2),
+        flat=lambda found: found.values if isinstance(found, tl.Ragged) else found,
+        decode=loaded.decode,
+        to_ids=lambda ids: np.array(ids, np.uint32),
+    )
 
 
 def train(arguments: dict[str, Any]) -> Job:
