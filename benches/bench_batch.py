@@ -12,8 +12,9 @@ from benches.harness import Case
 
 TITLE = "Encode: batches of 10 MB in documents of 4 kB, two threads"
 NOTE = (
-    "As far as the text goes, a round is text the engine has not seen; where it does not go so far, the same part of it for "
-    "every engine. gigatoken returns an awkward array, tokenloom, fastokens, splintr and tuetoken one array with offsets."
+    "As far as the text goes, a round is text the engine has not seen; where it does not go so far, the same part of "
+    "it for every engine. gigatoken returns an awkward array, tokenloom, fastokens, splintr and tuetoken one array "
+    "with offsets."
 )
 
 N_ROUNDS = 3

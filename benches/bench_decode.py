@@ -1,7 +1,7 @@
 """How fast do ids become text, beside the peers?
 
-1 MB of text in one call, and 50 ids a call, one thread. Ids are given in the form the engine takes fastest: an array where
-there is such an interface, else a list.
+1 MB of text in one call, and 50 ids a call, one thread. Ids are given in the form the engine takes fastest: an array
+where there is such an interface, else a list.
 """
 
 from __future__ import annotations

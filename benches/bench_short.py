@@ -1,7 +1,7 @@
 """What does one call on a short text cost, beside the peers?
 
-Documents of 4,000 characters, sentences of 200, and one string of 19 bytes again and again, which shows the price of the
-call itself. One thread. All but the last are text that the engine has not seen.
+Documents of 4,000 characters, sentences of 200, and one string of 19 bytes again and again, which shows the price of
+the call itself. One thread. All but the last are text that the engine has not seen.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from benches.harness import Case
 
 TITLE = "Encode: short texts, one call each, one thread"
 NOTE = (
-    "English docstrings in pieces of 4,000 and 200 characters, 240 and 2,000 calls a round; 'Hello, dear world! ' 20,000 "
-    "times a round. us a call."
+    "English docstrings in pieces of 4,000 and 200 characters, 240 and 2,000 calls a round; 'Hello, dear world! ' "
+    "20,000 times a round. us a call."
 )
 
 N_ROUNDS = 5

@@ -11,9 +11,9 @@ from benches.harness import Case
 
 TITLE = "Encode: superwords, one call on 1 MB of unseen text, one thread"
 NOTE = (
-    "superbpe_200k: the published SuperBPE (180,000 + 20,000 across spaces, at most 4 words); superwords_10k: 8,000 + 2,000 "
-    "trained on the first slices of the English text. gigatoken, snaptokens and quicktok cannot load the split pattern; "
-    "tiktoken has no such rank file."
+    "superbpe_200k: the published SuperBPE (180,000 + 20,000 across spaces, at most 4 words); superwords_10k: 8,000 + "
+    "2,000 trained on the first slices of the English text. gigatoken, snaptokens and quicktok cannot load the split "
+    "pattern; tiktoken has no such rank file."
 )
 
 _ENGINES = {

@@ -1,8 +1,8 @@
 """How is a job built from an engine that encodes and decodes?
 
-An engine's ``load(tokenizer)`` gives a :class:`Codec`; the operations below, by name in :data:`OPERATIONS`, make jobs of it.
-Every answer is the ids as little-endian uint32, or the decoded text, so that interfaces of all kinds can be compared.
-NumPy is imported only where it is used: what an engine's process holds in memory is its own.
+An engine's ``load(tokenizer)`` gives a :class:`Codec`; the operations below, by name in :data:`OPERATIONS`, make jobs
+of it. Every answer is the ids as little-endian uint32, or the decoded text, so that interfaces of all kinds can be
+compared. NumPy is imported only where it is used: what an engine's process holds in memory is its own.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _decode(load: Load, arguments: dict[str, Any]) -> Job:
     )
 
 
-def _load_and_call(load: Load, arguments: dict[str, Any]) -> Job:
+def _first_call(load: Load, arguments: dict[str, Any]) -> Job:
     """A round loads the file and encodes a first text; run in a fresh process."""
 
     def run() -> Any:
@@ -164,5 +164,5 @@ OPERATIONS: dict[str, Callable[[Load, dict[str, Any]], Job]] = {
     "batch_list": partial(_batch, "batch_list"),
     "batch_array": partial(_batch, "batch_array"),
     "decode": _decode,
-    "load": _load_and_call,
+    "first_call": _first_call,
 }
