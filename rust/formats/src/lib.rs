@@ -7,7 +7,6 @@
 //! and this crate cannot do exactly is [`FormatErrorKind::Unsupported`], never an approximation.
 #![forbid(unsafe_code)]
 
-pub mod byte_chars;
 mod dialect;
 mod error;
 pub mod gguf;
@@ -20,6 +19,8 @@ mod lower;
 pub mod tiktoken;
 pub mod tokenizer_json;
 pub mod write;
+
+pub use tokenloom_tokenize::byte_chars;
 
 pub use error::{FormatError, FormatErrorKind};
 pub use kind::Kind;

@@ -86,7 +86,7 @@ impl AllowedSpecial {
         Ok(Self::Only(ids.collect::<Result<_, EncodeError>>()?))
     }
 
-    fn allows(&self, id: TokenId) -> bool {
+    pub(crate) fn allows(&self, id: TokenId) -> bool {
         match self {
             Self::All => true,
             Self::Only(ids) => ids.contains(&id),

@@ -54,6 +54,40 @@ pub enum BuildErrorKind {
         /// What the regular expression compiler says.
         source: Box<fancy_regex::Error>,
     },
+    /// A regular expression has a construct whose meaning in Oniguruma cannot be kept.
+    #[error("pattern {pattern:?} has {reason}")]
+    Oniguruma {
+        /// The pattern.
+        pattern: Box<str>,
+        /// The construct.
+        reason: crate::pipeline::oniguruma::Untranslatable,
+    },
+    /// The result of a merge is no token.
+    #[error("merge {index} makes {result:?}, which is no token")]
+    UnknownMergeResult {
+        /// Place in the list of merges, from 0.
+        index: usize,
+        /// The token that is missing.
+        result: Box<str>,
+    },
+    /// A number is outside its range.
+    #[error("{field} is {found}, expected {expected}")]
+    Field {
+        /// The field of the definition.
+        field: &'static str,
+        /// Its value.
+        found: Box<str>,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// The map of a `Precompiled` normalizer is cut off or malformed.
+    #[error("the precompiled map of {n_bytes} bytes has {reason}")]
+    Charsmap {
+        /// Its length.
+        n_bytes: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// An added token without content would match everywhere.
     #[error("added token {id} is empty")]
     EmptyAddedToken {
@@ -65,6 +99,14 @@ pub enum BuildErrorKind {
     AddedTokenConflict {
         /// The id that is claimed twice.
         id: TokenId,
+    },
+    /// An added token cannot be normalized.
+    #[error("added token {id} cannot be normalized: {source}")]
+    AddedTokenForm {
+        /// The id of the added token.
+        id: TokenId,
+        /// What the normalizer says.
+        source: Box<EncodeError>,
     },
     /// The added tokens do not fit one automaton.
     #[error("the {n_tokens} added tokens do not fit one automaton: {source}")]
@@ -118,6 +160,37 @@ pub enum EncodeErrorKind {
         /// What the regular expression engine says.
         source: Box<fancy_regex::Error>,
     },
+    /// A text is longer than alignments can count.
+    #[error("a text of {n_bytes} bytes, above the limit of {limit}")]
+    TextTooLong {
+        /// Bytes found.
+        n_bytes: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// A part of the text is no token, and neither is the one that would stand for it.
+    #[error("no token for a part of the text at byte {byte_offset} of a word, and {unk:?} is none either")]
+    NoUnknownToken {
+        /// Where the part starts, in the word given to the model.
+        byte_offset: usize,
+        /// The string of the unknown token; empty where the model has none.
+        unk: Box<str>,
+    },
+    /// Normalizers lost track of what a text stands for.
+    #[error(
+        "characters of the piece of text from byte {byte_offset} stand for nothing in the source, so that a later step \
+         cannot change them"
+    )]
+    Misaligned {
+        /// Where the piece starts in the source.
+        byte_offset: usize,
+    },
+    /// Two added tokens claim the same text.
+    #[error("the added token that ends at byte {byte_offset} of a piece starts behind its end")]
+    AddedTokensOverlap {
+        /// Where it ends.
+        byte_offset: usize,
+    },
     /// A name in the set of allowed special tokens is no special token.
     #[error("{name:?} is no special token of this tokenizer")]
     UnknownSpecialToken {
@@ -139,6 +212,12 @@ impl From<EncodeErrorKind> for EncodeError {
     }
 }
 
+impl From<crate::pipeline::text::Misaligned> for EncodeError {
+    fn from(error: crate::pipeline::text::Misaligned) -> Self {
+        EncodeErrorKind::Misaligned { byte_offset: error.byte_offset }.into()
+    }
+}
+
 /// Ids that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}")]
@@ -157,6 +236,14 @@ pub enum DecodeErrorKind {
         id: TokenId,
         /// Its place in the ids.
         index: usize,
+    },
+    /// The pattern of a decoder gave up on a token.
+    #[error("the pattern of a decoder gave up on a token of {n_bytes} bytes: {reason}")]
+    Pattern {
+        /// Length of the token.
+        n_bytes: usize,
+        /// What the search says.
+        reason: Box<str>,
     },
 }
 

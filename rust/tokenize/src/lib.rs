@@ -18,6 +18,7 @@
 mod added;
 mod batch;
 pub mod bpe;
+pub mod byte_chars;
 mod cache;
 mod canonical;
 mod decode;

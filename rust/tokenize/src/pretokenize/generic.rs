@@ -57,6 +57,16 @@ impl GenericPattern {
         at: usize,
         long: &LongSearches,
     ) -> Result<Option<(usize, usize)>, EncodeError> {
+        self.find_behind(text, Some(at), long)
+    }
+
+    /// The first match behind the one that ended at `last_end`. An empty match right there is none.
+    pub(crate) fn find_behind(
+        &self,
+        text: &str,
+        last_end: Option<usize>,
+        long: &LongSearches,
+    ) -> Result<Option<(usize, usize)>, EncodeError> {
         let search = |from: usize| {
             let found = match self.quick.find_from_pos(text, from) {
                 Err(fancy_regex::Error::RuntimeError(RuntimeError::BacktrackLimitExceeded))
@@ -73,10 +83,10 @@ impl GenericPattern {
                 source: Box::new(source),
             })
         };
-        let mut from = at;
+        let mut from = last_end.unwrap_or(0);
         loop {
             match search(from)? {
-                Some(found) if found.start() == found.end() && found.end() == at => {
+                Some(found) if found.start() == found.end() && Some(found.end()) == last_end => {
                     let Some(c) = text[from..].chars().next() else { return Ok(None) };
                     from += c.len_utf8();
                 }

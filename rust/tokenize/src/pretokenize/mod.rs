@@ -6,7 +6,7 @@
 
 pub(crate) mod class;
 mod deepseek;
-mod generic;
+pub(crate) mod generic;
 mod o200k;
 mod scan;
 mod superword;

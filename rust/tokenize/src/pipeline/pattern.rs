@@ -1,0 +1,91 @@
+//! Where does a pattern of a `tokenizer.json` match?
+//!
+//! A literal is searched as it is, a regular expression by the `fancy-regex` crate after translation from Oniguruma's
+//! dialect ([`super::oniguruma`]). Matches do not overlap and are found from left to right; an empty match right behind
+//! a match is none.
+//!
+//! Linear for literals; for expressions see [`crate::pretokenize`]: a text of n bytes costs at most O(1000 · n) steps,
+//! and one that would need more is an error.
+
+use std::ops::Range;
+
+use memchr::memmem::Finder;
+
+use super::definition::Pattern;
+use super::oniguruma;
+use crate::pretokenize::generic::{GenericPattern, LongSearches};
+use crate::{BuildErrorKind, EncodeError};
+
+/// A compiled [`Pattern`].
+#[derive(Clone, Debug)]
+pub struct Matcher(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// The empty string, which is everywhere.
+    Everywhere,
+    Literal(Box<Finder<'static>>),
+    Regex(Box<GenericPattern>),
+}
+
+impl Matcher {
+    /// # Errors
+    /// [`BuildErrorKind::Oniguruma`] for a construct that cannot be translated, [`BuildErrorKind::Pattern`] for a
+    /// pattern that does not compile.
+    pub fn new(pattern: &Pattern) -> Result<Self, BuildErrorKind> {
+        Ok(Self(match pattern {
+            Pattern::Literal(text) if text.is_empty() => Kind::Everywhere,
+            Pattern::Literal(text) => Kind::Literal(Box::new(Finder::new(text).into_owned())),
+            Pattern::Regex(pattern) => {
+                let translated = oniguruma::translate(pattern).map_err(|reason| {
+                    BuildErrorKind::Oniguruma { pattern: pattern.as_str().into(), reason }
+                })?;
+                Kind::Regex(Box::new(GenericPattern::new(&translated, 0)?))
+            }
+        }))
+    }
+
+    /// The matches in `text`; none in an empty text.
+    ///
+    /// # Errors
+    /// [`EncodeErrorKind::Pattern`](crate::EncodeErrorKind::Pattern) where the search takes too many steps.
+    pub fn matches(&self, text: &str) -> Result<Vec<Range<usize>>, EncodeError> {
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        match &self.0 {
+            Kind::Everywhere => {
+                Ok(text.char_indices().map(|(at, _)| at..at).chain([text.len()..text.len()]).collect())
+            }
+            Kind::Literal(finder) => Ok(finder
+                .find_iter(text.as_bytes())
+                .map(|start| start..start + finder.needle().len())
+                .collect()),
+            Kind::Regex(regex) => {
+                let long = LongSearches::for_text(text.len());
+                let (mut matches, mut done) = (Vec::new(), None);
+                while let Some((start, end)) = regex.find_behind(text, done, &long)? {
+                    matches.push(start..end);
+                    done = Some(end);
+                }
+                Ok(matches)
+            }
+        }
+    }
+
+    /// `text` with each match replaced by `content`.
+    ///
+    /// # Errors
+    /// As [`matches`](Self::matches).
+    pub fn replaced(&self, text: &str, content: &str) -> Result<String, EncodeError> {
+        let mut made = String::with_capacity(text.len());
+        let mut done = 0;
+        for found in self.matches(text)? {
+            made.push_str(&text[done..found.start]);
+            made.push_str(content);
+            done = found.end;
+        }
+        made.push_str(&text[done..]);
+        Ok(made)
+    }
+}
