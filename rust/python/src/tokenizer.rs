@@ -233,7 +233,10 @@ impl PyTokenizer {
         let py = ids.py();
         let ids = Ids::from_any(ids)?;
         let ids = ids.as_slice()?;
-        let decode = || self.inner.decode_filtered(ids, skip_special_tokens);
+        let decode = || match errors {
+            "replace" => self.inner.decode_replaced(ids, skip_special_tokens),
+            _ => self.inner.decode_filtered(ids, skip_special_tokens),
+        };
         let bytes = if ids.len() < DETACH_BYTES { decode() } else { py.detach(decode) }.map_err(raise)?;
         to_text(py, &bytes, errors)
     }
@@ -324,7 +327,7 @@ impl PyDecodeStream {
     }
 
     fn flush(&self) -> String {
-        self.state().flush()
+        self.state().flush(&self.tokenizer)
     }
 
     #[getter]

@@ -19,7 +19,7 @@ impl Tokenizer {
         added.map(|token| token.id).or_else(|| self.table().id(bytes))
     }
 
-    /// The bytes of all ids, joined.
+    /// The bytes of all ids, joined, without a space that encoding put before the text.
     ///
     /// # Errors
     /// [`DecodeErrorKind::UnknownToken`].
@@ -44,6 +44,9 @@ impl Tokenizer {
             if !(skip_special_tokens && self.is_special(id)) {
                 bytes.extend_from_slice(token);
             }
+        }
+        if self.strips_space() && bytes.first() == Some(&b' ') {
+            bytes.remove(0);
         }
         Ok(bytes)
     }

@@ -101,7 +101,7 @@ pub(crate) enum Part<'a> {
     /// An added token; `text` is what it matched. `span` lies in the stretch, in the run where there is none.
     Added { id: TokenId, text: &'a str, span: Range<usize>, stretch: Option<Stretch<'a>> },
     /// What lies between added tokens, normalized; it begins at byte `start` of the stretch and is not empty.
-    Inside { text: &'a str, start: usize, stretch: Stretch<'a> },
+    Inside { text: &'a str, start: usize, at_start: bool, stretch: Stretch<'a> },
     /// A whole run of bytes that belong to no character.
     Raw { bytes: &'a [u8] },
 }
@@ -206,7 +206,9 @@ impl Tokenizer {
                 out.push(id);
                 Ok(ControlFlow::Continue(()))
             }
-            Part::Inside { text, .. } => self.encode_inside(text, scratch, out, &mut go_on),
+            Part::Inside { text, at_start, .. } => {
+                self.encode_inside(text, at_start, scratch, out, &mut go_on)
+            }
             Part::Raw { bytes } => {
                 self.encode_piece(bytes, scratch, out);
                 Ok(go_on(out))
@@ -222,13 +224,14 @@ impl Tokenizer {
     fn encode_inside(
         &self,
         text: &str,
+        at_start: bool,
         scratch: &mut Scratch,
         out: &mut Vec<TokenId>,
         go_on: &mut impl FnMut(&mut Vec<TokenId>) -> ControlFlow<()>,
     ) -> Flow {
         let Some(scanner) = self.pretokenizers.whole_scanner() else {
             let mut prefixed = Vec::new();
-            return self.pretokenizers.try_for_each(text, |piece| {
+            return self.pretokenizers.try_for_each(text, at_start, |piece| {
                 self.encode_piece(piece.bytes(text, &mut prefixed), scratch, out);
                 go_on(out)
             });
@@ -305,7 +308,7 @@ impl Tokenizer {
                 return if flow.is_break() {
                     Ok(flow)
                 } else {
-                    self.walk_text::<ALIGNED>(text, allowed, &mut visit)
+                    self.walk_text::<ALIGNED>(text, true, allowed, &mut visit)
                 };
             }
             Text::Bytes(bytes) => bytes,
@@ -319,7 +322,7 @@ impl Tokenizer {
             let mut flow = visit(Part::Run { at, is_text })?;
             if flow.is_continue() {
                 flow = match run {
-                    Run::Text(text) => self.walk_text::<ALIGNED>(text, allowed, &mut visit)?,
+                    Run::Text(text) => self.walk_text::<ALIGNED>(text, at == 0, allowed, &mut visit)?,
                     Run::Raw(bytes) => visit(Part::Raw { bytes })?,
                 };
             }
@@ -334,6 +337,7 @@ impl Tokenizer {
     fn walk_text<const ALIGNED: bool>(
         &self,
         text: &str,
+        starts_input: bool,
         allowed: &AllowedSpecial,
         visit: &mut impl FnMut(Part<'_>) -> Flow,
     ) -> Flow {
@@ -348,7 +352,13 @@ impl Tokenizer {
                     } else {
                         Normalized::unaligned(self.normalizers.apply(matched))
                     };
-                    self.walk_stretch(Stretch { at: raw.start, normalized: &normalized }, allowed, visit)?
+                    let at_start = starts_input && raw.start == 0;
+                    self.walk_stretch(
+                        Stretch { at: raw.start, normalized: &normalized },
+                        at_start,
+                        allowed,
+                        visit,
+                    )?
                 }
             };
             if flow.is_break() {
@@ -361,6 +371,7 @@ impl Tokenizer {
     fn walk_stretch(
         &self,
         stretch: Stretch<'_>,
+        at_start: bool,
         allowed: &AllowedSpecial,
         visit: &mut impl FnMut(Part<'_>) -> Flow,
     ) -> Flow {
@@ -370,7 +381,12 @@ impl Tokenizer {
             let inside = &text[span.clone()];
             let flow = match segment.id {
                 Some(id) => visit(Part::Added { id, text: inside, span, stretch: Some(stretch) })?,
-                None => visit(Part::Inside { text: inside, start: segment.start, stretch })?,
+                None => visit(Part::Inside {
+                    text: inside,
+                    start: segment.start,
+                    at_start: at_start && span.start == 0,
+                    stretch,
+                })?,
             };
             if flow.is_break() {
                 return Ok(flow);

@@ -36,6 +36,20 @@ pub enum BuildErrorKind {
         /// The claimed result.
         result: TokenId,
     },
+    /// Merging of characters needs a token for each of the 256 bytes.
+    #[error("expected 256 byte tokens, found {n_byte_tokens}")]
+    ByteTokens {
+        /// Byte tokens found.
+        n_byte_tokens: usize,
+    },
+    /// A merge names a byte token, which stands for a byte of an unknown character and merges with nothing.
+    #[error("merge {index} names id {id}, which is a byte token")]
+    MergedByteToken {
+        /// Place in the list of merges, from 0.
+        index: usize,
+        /// The byte token.
+        id: TokenId,
+    },
     /// More merges than 32-bit ranks can count.
     #[error("{n_merges} merges, above the limit of {limit}")]
     TooManyMerges {

@@ -24,6 +24,7 @@ mod canonical;
 mod decode;
 mod encode;
 mod error;
+mod fallback;
 mod normalize;
 mod offsets;
 pub mod pipeline;

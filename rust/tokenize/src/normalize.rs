@@ -3,6 +3,7 @@
 //! Canonical composition (NFC) with the tables and the character alignments of Hugging Face `tokenizers`: ids and
 //! offsets are compared with its own, so the crate it uses is used here too (Unicode 9; characters that came later
 //! stay as they are). Text that a quick check finds normal is borrowed and has no alignment: it is its own source.
+//! SentencePiece's space mark is read as a space, so that text with spaces is normal, too.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,6 +11,10 @@ use std::ops::Range;
 use unicode_normalization_alignments::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::spec::Normalizer;
+
+/// How SentencePiece writes a space.
+pub(crate) const SPACE_MARK: char = '\u{2581}';
+const SPACE_MARK_BYTES: &[u8] = "\u{2581}".as_bytes();
 
 /// The normalizers of a tokenizer, in order.
 #[derive(Clone, Debug)]
@@ -25,13 +30,17 @@ pub(crate) struct Normalized<'a> {
 }
 
 /// Bytes of a normalized text in terms of its source.
-#[derive(Clone, Debug, Default)]
-struct Alignment {
-    /// By normalized byte: the source characters it stands for, as `tokenizers` has it. Where several were composed
-    /// that is the first one only.
-    characters: Vec<(usize, usize)>,
-    /// By normalized byte boundary: a source boundary, never falling, from 0 to the length.
-    boundaries: Vec<usize>,
+#[derive(Clone, Debug)]
+enum Alignment {
+    Table {
+        /// By normalized byte: the source characters it stands for, as `tokenizers` has it. Where several were
+        /// composed that is the first one only.
+        characters: Vec<(usize, usize)>,
+        /// By normalized byte boundary: a source boundary, never falling, from 0 to the length.
+        boundaries: Vec<usize>,
+    },
+    /// The source with a space put before it, which stands for the first character.
+    Prepended,
 }
 
 impl Normalizers {
@@ -44,8 +53,10 @@ impl Normalizers {
         let mut text = Cow::Borrowed(text);
         for step in &self.steps {
             match step {
-                Normalizer::Nfc if is_nfc(&text) => {}
+                _ if is_normal(*step, &text) => {}
                 Normalizer::Nfc => text = Cow::Owned(text.chars().nfc().map(|(c, _)| c).collect()),
+                Normalizer::PrependSpace => text = Cow::Owned(format!(" {text}")),
+                Normalizer::SpaceMark => text = Cow::Owned(text.replace(SPACE_MARK, " ")),
             }
         }
         text
@@ -56,8 +67,10 @@ impl Normalizers {
         let mut normalized = Normalized { text: Cow::Borrowed(source), alignment: None };
         for step in &self.steps {
             match step {
-                Normalizer::Nfc if is_nfc(&normalized.text) => {}
+                _ if is_normal(*step, &normalized.text) => {}
                 Normalizer::Nfc => normalized = normalized.compose(),
+                Normalizer::PrependSpace => normalized = normalized.prepend_space(),
+                Normalizer::SpaceMark => normalized = normalized.read_marks(),
             }
         }
         normalized
@@ -74,7 +87,7 @@ impl<'a> Normalized<'a> {
     pub(crate) fn source_span(&self, span: Range<usize>) -> Range<usize> {
         match &self.alignment {
             None => span,
-            Some(alignment) => alignment.boundaries[span.start]..alignment.boundaries[span.end],
+            Some(alignment) => alignment.boundary(span.start)..alignment.boundary(span.end),
         }
     }
 
@@ -83,8 +96,35 @@ impl<'a> Normalized<'a> {
     pub(crate) fn source_ends(&self, span: Range<usize>) -> (usize, usize) {
         match &self.alignment {
             None => (span.start, span.end - 1),
-            Some(alignment) => (alignment.characters[span.start].0, alignment.characters[span.end - 1].1 - 1),
+            Some(alignment) => (alignment.character(span.start).0, alignment.character(span.end - 1).1 - 1),
         }
+    }
+
+    fn prepend_space<'b>(self) -> Normalized<'b> {
+        let alignment = match self.alignment {
+            None => Alignment::Prepended,
+            earlier => Alignment::Prepended.through(earlier, self.text.len() + 1),
+        };
+        Normalized { text: Cow::Owned(format!(" {}", self.text)), alignment: Some(alignment) }
+    }
+
+    fn read_marks<'b>(self) -> Normalized<'b> {
+        let mut text = String::with_capacity(self.text.len());
+        let (mut characters, mut boundaries) = (Vec::with_capacity(self.text.len()), vec![0]);
+        for (at, c) in self.text.char_indices() {
+            let end = at + c.len_utf8();
+            if c == SPACE_MARK {
+                text.push(' ');
+                characters.push((at, end));
+                boundaries.push(end);
+            } else {
+                text.push(c);
+                characters.extend((at..end).map(|_| (at, end)));
+                boundaries.extend(at + 1..=end);
+            }
+        }
+        let alignment = Alignment::Table { characters, boundaries }.through(self.alignment, text.len());
+        Normalized { text: Cow::Owned(text), alignment: Some(alignment) }
     }
 
     /// NFC of this text. The crate says of each character how many source characters it replaces: one more than
@@ -93,8 +133,7 @@ impl<'a> Normalized<'a> {
         let mut source = self.text.char_indices().peekable();
         let mut at = 0;
         let mut text = String::with_capacity(self.text.len());
-        let mut alignment =
-            Alignment { characters: Vec::with_capacity(self.text.len()), boundaries: vec![0] };
+        let (mut characters, mut boundaries) = (Vec::with_capacity(self.text.len()), vec![0]);
         let mut previous = (0, 0);
         for (c, change) in self.text.chars().nfc() {
             let start = at;
@@ -107,34 +146,55 @@ impl<'a> Normalized<'a> {
             }
             let same = first.is_some_and(|(_, replaced)| replaced == c) && change == 0;
             for step in 1..=c.len_utf8() {
-                alignment.characters.push(first.map_or(previous, |(span, _)| span));
+                characters.push(first.map_or(previous, |(span, _)| span));
                 let inside = same && step < c.len_utf8();
-                alignment.boundaries.push(if inside { start + step } else { at });
+                boundaries.push(if inside { start + step } else { at });
             }
             text.push(c);
         }
-        if let Some(end) = alignment.boundaries.last_mut() {
+        if let Some(end) = boundaries.last_mut() {
             *end = self.text.len();
         }
-        Normalized { text: Cow::Owned(text), alignment: Some(alignment.through(self.alignment)) }
+        let alignment = Alignment::Table { characters, boundaries }.through(self.alignment, text.len());
+        Normalized { text: Cow::Owned(text), alignment: Some(alignment) }
     }
 }
 
 impl Alignment {
-    /// This alignment, to the source of a text that is itself aligned.
-    fn through(self, earlier: Option<Self>) -> Self {
+    /// The source characters that the normalized byte `at` stands for.
+    fn character(&self, at: usize) -> (usize, usize) {
+        match self {
+            Self::Table { characters, .. } => characters[at],
+            Self::Prepended => (at.saturating_sub(1), at.max(1)),
+        }
+    }
+
+    fn boundary(&self, at: usize) -> usize {
+        match self {
+            Self::Table { boundaries, .. } => boundaries[at],
+            Self::Prepended => at.saturating_sub(1),
+        }
+    }
+
+    /// This alignment of `n_bytes` bytes, to the source of a text that is itself aligned.
+    fn through(self, earlier: Option<Self>, n_bytes: usize) -> Self {
         let Some(earlier) = earlier else { return self };
-        Self {
-            characters: self
-                .characters
-                .into_iter()
-                .map(|(start, end)| (earlier.characters[start].0, earlier.characters[end - 1].1))
-                .collect(),
-            boundaries: self.boundaries.into_iter().map(|at| earlier.boundaries[at]).collect(),
+        let character = |at| {
+            let (start, end) = self.character(at);
+            (earlier.character(start).0, earlier.character(end - 1).1)
+        };
+        Self::Table {
+            characters: (0..n_bytes).map(character).collect(),
+            boundaries: (0..=n_bytes).map(|at| earlier.boundary(self.boundary(at))).collect(),
         }
     }
 }
 
-fn is_nfc(text: &str) -> bool {
-    text.is_ascii() || matches!(is_nfc_quick(text.chars()), IsNormalized::Yes)
+/// Whether `step` leaves `text` as it is.
+fn is_normal(step: Normalizer, text: &str) -> bool {
+    match step {
+        Normalizer::Nfc => text.is_ascii() || matches!(is_nfc_quick(text.chars()), IsNormalized::Yes),
+        Normalizer::PrependSpace => text.is_empty(),
+        Normalizer::SpaceMark => memchr::memmem::find(text.as_bytes(), SPACE_MARK_BYTES).is_none(),
+    }
 }

@@ -70,8 +70,8 @@ impl Tokenizer {
                         Edges::of_text(text),
                     );
                 }
-                Part::Inside { text, start, stretch } => {
-                    self.pretokenizers.for_each(text, |piece| {
+                Part::Inside { text, start, at_start, stretch } => {
+                    self.pretokenizers.for_each(text, at_start, |piece| {
                         let bytes = piece.bytes(text, &mut prefixed);
                         ids.clear();
                         self.encode_piece(bytes, scratch, &mut ids);

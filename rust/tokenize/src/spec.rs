@@ -20,12 +20,16 @@ pub struct TokenizerSpec {
     pub rank_by_result: bool,
     /// A pretoken that is a token as a whole becomes that token, whatever the merges say.
     pub ignore_merges: bool,
+    /// What merging starts from.
+    pub symbols: Symbols,
     /// Strings matched before the model, in file order.
     pub added_tokens: Vec<AddedToken>,
     /// Applied to the text between added tokens.
     pub normalizers: Vec<Normalizer>,
     /// Applied in order; each step splits the pieces of the step before.
     pub pretokenizers: Vec<Pretokenizer>,
+    /// How the bytes of ids become text.
+    pub decoder: Decoder,
     /// Ids put around one sequence by `add_special_tokens=True`.
     pub template: Template,
     /// `char_offsets` leave out the white space at the ends of a token (the ByteLevel post-processor's flag).
@@ -33,6 +37,47 @@ pub struct TokenizerSpec {
     /// With `trim_offsets`: a single leading space of a token that starts the text is kept (the post-processor's
     /// `add_prefix_space`, which is not always that of the pretokenizer).
     pub trim_keeps_first_space: bool,
+}
+
+/// What merging starts from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Symbols {
+    /// Every byte (byte-level BPE). A byte that is no token is left out.
+    #[default]
+    Bytes,
+    /// Every character (SentencePiece-style BPE with byte fallback). The bytes of a character that is no token, and
+    /// bytes that belong to no character, become byte tokens. The space mark U+2581 is stored as a space: in `tokens`,
+    /// in the text ([`Normalizer::SpaceMark`], [`Pretokenizer::Metaspace`]) and in what ids decode to. A vocabulary
+    /// string with a space of its own is therefore in `decode_only`.
+    Characters {
+        /// The 256 tokens of single bytes, `<0x00>` first. They are not in `tokens` and no merge names them.
+        byte_tokens: Vec<TokenId>,
+    },
+}
+
+/// How the bytes of ids become text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Decoder {
+    /// All bytes joined, one U+FFFD for each maximal invalid run (the ByteLevel decoder).
+    #[default]
+    Bytes,
+    /// Tokens are text but for the byte tokens, whose runs are decoded by themselves (`Replace("▁", " ")`,
+    /// `ByteFallback`, `Fuse`). Added tokens have their space marks replaced, too.
+    ByteFallback {
+        /// One space at the start of the whole text is dropped (`Strip(" ", 1, 0)`).
+        strip_space: bool,
+        /// What becomes of a run of byte tokens that is not UTF-8.
+        invalid: InvalidRun,
+    },
+}
+
+/// What becomes of a run of byte tokens that is not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidRun {
+    /// One U+FFFD for each byte of the run, its characters included (Hugging Face `tokenizers`).
+    Whole,
+    /// Its characters, and one U+FFFD for each byte between them (`sentencepiece`).
+    Bytes,
 }
 
 /// `left` and `right`, adjacent, become `result`.
@@ -47,11 +92,15 @@ pub struct Merge {
 }
 
 /// One normalization step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Normalizer {
     /// Unicode canonical composition.
     Nfc,
+    /// Puts a space before a text that is not empty (`Prepend("▁")`).
+    PrependSpace,
+    /// Reads the space mark U+2581 as a space (`Replace(" ", "▁")`, where tokens are stored with spaces).
+    SpaceMark,
 }
 
 /// One pretokenization step.
@@ -79,6 +128,25 @@ pub enum Pretokenizer {
         /// Splits by the GPT-2 pattern.
         use_regex: bool,
     },
+    /// Puts a space before a piece that does not start with one, then splits before every space. Reading the space
+    /// mark U+2581 as a space, the first thing that the step of this name does, is [`Normalizer::SpaceMark`].
+    Metaspace {
+        /// Before which pieces a space is put.
+        prepend: PrependScheme,
+        /// Whether it splits.
+        split: bool,
+    },
+}
+
+/// Before which pieces [`Pretokenizer::Metaspace`] puts a space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrependScheme {
+    /// The one that starts the input.
+    First,
+    /// None.
+    Never,
+    /// All.
+    Always,
 }
 
 /// The pattern of a [`Pretokenizer::Split`].

@@ -6,10 +6,13 @@
 
 use tokenloom_vocab::AddedToken;
 
-use crate::spec::{Merge, Normalizer, Pretokenizer, SplitBehavior, SplitPattern, Template, TokenizerSpec};
+use crate::spec::{
+    Decoder, InvalidRun, Merge, Normalizer, PrependScheme, Pretokenizer, SplitBehavior, SplitPattern,
+    Symbols, Template, TokenizerSpec,
+};
 
 /// First bytes of an image: a name and the number of this layout.
-const MAGIC: [u8; 8] = *b"tkloom\0\x01";
+const MAGIC: [u8; 8] = *b"tkloom\0\x02";
 
 /// An image that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -175,9 +178,11 @@ record!(TokenizerSpec {
     merges,
     rank_by_result,
     ignore_merges,
+    symbols,
     added_tokens,
     normalizers,
     pretokenizers,
+    decoder,
     template,
     trim_offsets,
     trim_keeps_first_space
@@ -185,11 +190,16 @@ record!(TokenizerSpec {
 record!(Merge { left, right, result });
 record!(AddedToken { id, content, special, normalized, lstrip, rstrip, single_word });
 record!(Template { prefix, suffix });
-choice!(Normalizer { 0 = Nfc });
+choice!(Symbols { 0 = Bytes, 1 = Characters { byte_tokens } });
+choice!(Decoder { 0 = Bytes, 1 = ByteFallback { strip_space, invalid } });
+choice!(InvalidRun { 0 = Whole, 1 = Bytes });
+choice!(Normalizer { 0 = Nfc, 1 = PrependSpace, 2 = SpaceMark });
+choice!(PrependScheme { 0 = First, 1 = Never, 2 = Always });
 choice!(Pretokenizer {
     0 = Split { pattern, behavior, invert },
     1 = Digits { individual },
-    2 = ByteLevel { add_prefix_space, use_regex }
+    2 = ByteLevel { add_prefix_space, use_regex },
+    3 = Metaspace { prepend, split }
 });
 choice!(SplitPattern { 0 = Regex(text), 1 = Literal(text) });
 choice!(SplitBehavior { 0 = Isolated, 1 = Removed, 2 = MergedWithPrevious, 3 = MergedWithNext, 4 = Contiguous });
@@ -217,8 +227,14 @@ mod tests {
             tokens: vec![(0, Box::from(*b"a")), (7, Box::from(*b"\xff"))],
             merges: vec![Merge { left: 1, right: 2, result: 3 }],
             added_tokens: vec![added],
-            normalizers: vec![Normalizer::Nfc],
-            pretokenizers: vec![split, Pretokenizer::ByteLevel { add_prefix_space: true, use_regex: false }],
+            symbols: Symbols::Characters { byte_tokens: vec![4, 5] },
+            decoder: Decoder::ByteFallback { strip_space: true, invalid: InvalidRun::Bytes },
+            normalizers: vec![Normalizer::Nfc, Normalizer::SpaceMark],
+            pretokenizers: vec![
+                split,
+                Pretokenizer::ByteLevel { add_prefix_space: true, use_regex: false },
+                Pretokenizer::Metaspace { prepend: PrependScheme::First, split: true },
+            ],
             template: Template { prefix: vec![1], suffix: vec![] },
             trim_offsets: true,
             ..TokenizerSpec::default()

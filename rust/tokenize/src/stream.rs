@@ -2,16 +2,20 @@
 //!
 //! A byte state machine: the bytes of each id are appended, and all text that later bytes cannot change is handed out.
 //! At most three bytes wait, the start of a character. The parts joined are the text that decoding all ids at once
-//! gives, replacement characters included. O(bytes of the id) a step; nothing raises but an id that is no token.
+//! gives, replacement characters included. A decoder with byte fallback has rules of its own (see `fallback`). O(bytes of the id) a step; nothing raises but an id that is no token.
 
 use tokenloom_vocab::TokenId;
 
+use crate::fallback::{Fallback, is_unfinished};
+use crate::spec::Decoder;
 use crate::{DecodeError, DecodeErrorKind, Tokenizer};
 
 /// The bytes of a decoding stream that are not text yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DecodeStream {
     pending: Vec<u8>,
+    /// The state of a decoder with byte fallback, which has no use for `pending`.
+    fallback: Fallback,
     skip_special_tokens: bool,
     n_ids: usize,
 }
@@ -34,6 +38,12 @@ impl DecodeStream {
         if self.skip_special_tokens && tokenizer.is_special(id) {
             return Ok(String::new());
         }
+        let decoder = tokenizer.spec().decoder;
+        if decoder != Decoder::Bytes {
+            let mut text = Vec::with_capacity(bytes.len());
+            self.fallback.push(bytes, tokenizer.is_byte_token(id, bytes), decoder, &mut text);
+            return Ok(String::from_utf8_lossy(&text).into_owned());
+        }
         self.pending.extend_from_slice(bytes);
         let mut text = String::with_capacity(self.pending.len());
         let mut n_waiting = 0;
@@ -52,20 +62,17 @@ impl DecodeStream {
     }
 
     /// What is left: a replacement character if a character was never finished. The stream starts anew.
-    pub fn flush(&mut self) -> String {
-        let text = String::from_utf8_lossy(&self.pending).into_owned();
-        self.pending.clear();
+    pub fn flush(&mut self, tokenizer: &Tokenizer) -> String {
+        let mut text = std::mem::take(&mut self.pending);
+        self.fallback.flush(tokenizer.spec().decoder, &mut text);
+        self.fallback = Fallback::default();
+        let text = String::from_utf8_lossy(&text).into_owned();
         self.n_ids = 0;
         text
     }
 
-    /// The bytes that wait for the rest of their character.
+    /// The bytes that wait for the rest of their character, or of a run of byte tokens.
     pub fn pending(&self) -> &[u8] {
-        &self.pending
+        if self.pending.is_empty() { self.fallback.pending() } else { &self.pending }
     }
-}
-
-/// Whether later bytes can make a character of these.
-fn is_unfinished(invalid: &[u8]) -> bool {
-    std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none())
 }

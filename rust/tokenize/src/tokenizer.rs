@@ -9,10 +9,10 @@ use tokenloom_vocab::{TokenId, TokenTable};
 use crate::added::AddedMatcher;
 use crate::bpe::Bpe;
 use crate::cache::PretokenCache;
-use crate::normalize::Normalizers;
+use crate::normalize::{Normalizers, SPACE_MARK};
 use crate::pretokenize::Pretokenizers;
 use crate::scratch::ScratchPool;
-use crate::spec::TokenizerSpec;
+use crate::spec::{Decoder, Symbols, TokenizerSpec};
 use crate::{BuildError, BuildErrorKind, EncodeError};
 
 /// A byte-level BPE tokenizer. Immutable but for memory of what it encoded, so it is shared between threads as it is.
@@ -40,7 +40,7 @@ impl Tokenizer {
     /// Every [`BuildErrorKind`].
     pub fn new(spec: impl Into<Arc<TokenizerSpec>>) -> Result<Self, BuildError> {
         let spec = spec.into();
-        let table = TokenTable::new(spec.tokens.iter().map(|(id, bytes)| (*id, bytes)))?;
+        let table = table_of(&spec)?;
         let normalizers = Normalizers::new(&spec.normalizers);
         let all_tokens = join(&spec, &table, &normalizers)?;
         for &id in spec.template.prefix.iter().chain(&spec.template.suffix) {
@@ -48,7 +48,7 @@ impl Tokenizer {
                 return Err(BuildErrorKind::UnknownTemplateToken { id }.into());
             }
         }
-        let bpe = Bpe::new(table, &spec.merges, spec.rank_by_result, spec.ignore_merges)?;
+        let bpe = Bpe::new(table, &spec.symbols, &spec.merges, spec.rank_by_result, spec.ignore_merges)?;
         let pretokenizers = Pretokenizers::new(&spec.pretokenizers)?;
         let added_raw = AddedMatcher::new(&spec.added_tokens, false, &normalizers)?;
         let added_normalized = AddedMatcher::new(&spec.added_tokens, true, &normalizers)?;
@@ -106,16 +106,25 @@ impl Tokenizer {
             .map(|token| (token.content.as_str(), token.id))
     }
 
-    /// The spans of the pretokens of `text`, which is taken as normalized and free of added tokens. They cover all
+    /// The spans of the pretokens of `text`, which is taken as normalized and free of added tokens, and starts an input. They cover all
     /// of it unless a split step removes matches.
     ///
     /// # Errors
     /// [`crate::EncodeErrorKind::Pattern`] if a split pattern gives up.
     pub fn pretokenize(&self, text: &str) -> Result<Vec<std::ops::Range<usize>>, EncodeError> {
         let mut spans = Vec::new();
-        self.pretokenizers.for_each(text, |piece| spans.push(piece.start..piece.end))?;
+        self.pretokenizers.for_each(text, true, |piece| spans.push(piece.start..piece.end))?;
         Ok(spans)
     }
+}
+
+/// The model's tokens and, where merging starts from characters, those of single bytes.
+fn table_of(spec: &TokenizerSpec) -> Result<TokenTable, BuildError> {
+    let tokens = spec.tokens.iter().map(|(id, bytes)| (*id, &**bytes));
+    let Symbols::Characters { byte_tokens } = &spec.symbols else { return Ok(TokenTable::new(tokens)?) };
+    let all_bytes: [u8; 256] = std::array::from_fn(|byte| byte as u8);
+    let bytes = byte_tokens.iter().copied().zip(all_bytes.chunks(1));
+    Ok(TokenTable::with_hidden(tokens.chain(bytes), byte_tokens)?)
 }
 
 /// The model's tokens, the added ones and those that only decode in one table. An added token that names a model id
@@ -131,7 +140,9 @@ fn join(
             return Err(BuildErrorKind::EmptyAddedToken { id: token.id }.into());
         }
         let content = token.content.as_str();
-        added.push((token.id, if token.normalized { normalizers.apply(content) } else { content.into() }));
+        let content = if token.normalized { normalizers.apply(content) } else { content.into() };
+        let has_marks = spec.decoder != Decoder::Bytes && content.contains(SPACE_MARK);
+        added.push((token.id, if has_marks { content.replace(SPACE_MARK, " ").into() } else { content }));
     }
     added.sort_unstable();
     added.dedup();

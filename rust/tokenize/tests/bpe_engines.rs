@@ -3,43 +3,87 @@
 
 use proptest::prelude::*;
 use tokenloom_tokenize::bpe::{Bpe, BpeScratch, Engine};
-use tokenloom_tokenize::spec::Merge;
+use tokenloom_tokenize::spec::{Merge, Symbols};
 use tokenloom_vocab::{TokenId, TokenTable};
 
-const ALPHABET: &[u8] = b"abc";
+/// The symbols that words are made of: bytes, or characters of one to three bytes.
+const BYTES: [&str; 3] = ["a", "b", "c"];
+const CHARACTERS: [&str; 3] = ["a", "é", "あ"];
+/// Shares its first byte with one of the characters, its first two with another.
+const UNKNOWN: [&str; 2] = ["è", "い"];
 
-/// A model over three letters, described by the cuts of its tokens in rank order. Words that are no token yet become
-/// one; a cut whose parts are no tokens is left out. Ranks follow the list, so a part may come after its whole.
-fn model(cuts: &[(Vec<u8>, usize)], rank_by_result: bool) -> (Bpe, Vec<Merge>) {
-    let mut words: Vec<&[u8]> = ALPHABET.chunks(1).collect();
-    for (word, _) in cuts {
-        if !words.contains(&word.as_slice()) {
-            words.push(word);
-        }
-    }
-    let id = |bytes: &[u8]| words.iter().position(|word| *word == bytes).map(|at| at as TokenId);
-    let merges: Vec<Merge> = cuts
-        .iter()
-        .filter_map(|(word, cut)| {
-            let (left, right) = word.split_at(1 + cut % (word.len() - 1));
-            Some(Merge { left: id(left)?, right: id(right)?, result: id(word)? })
-        })
-        .collect();
-    let table = TokenTable::new(words.iter().enumerate().map(|(at, word)| (at as TokenId, *word))).unwrap();
-    (Bpe::new(table, &merges, rank_by_result, false).unwrap(), merges)
+/// A word as indices into the symbols.
+type Word = Vec<usize>;
+
+/// What a model is made of: the cuts of its tokens in rank order, and its flags.
+#[derive(Clone, Debug)]
+struct Design {
+    cuts: Vec<(Word, usize)>,
+    rank_by_result: bool,
+    characters: bool,
 }
 
-/// The definition, one merge at a time.
-fn by_definition(bpe: &Bpe, text: &[u8]) -> Vec<TokenId> {
-    let mut ids: Vec<TokenId> = text.iter().map(|&byte| bpe.byte_id(byte).unwrap()).collect();
-    loop {
-        let found = ids
-            .windows(2)
-            .enumerate()
-            .filter_map(|(at, pair)| bpe.merges().get(pair[0], pair[1]).map(|(rank, id)| (rank, at, id)))
-            .min_by_key(|&(rank, at, _)| (rank, at));
-        let Some((_, at, id)) = found else { return ids };
-        ids.splice(at..at + 2, [id]);
+impl Design {
+    fn spell(&self, word: &[usize]) -> Vec<u8> {
+        let symbols = if self.characters { CHARACTERS } else { BYTES };
+        word.iter().flat_map(|&at| symbols.get(at).copied().unwrap_or(UNKNOWN[at % 2]).bytes()).collect()
+    }
+
+    /// Words that are no token yet become one; a cut whose parts are no tokens is left out. Ranks follow the list, so
+    /// a part may come after its whole.
+    fn model(&self) -> (Bpe, Vec<Merge>) {
+        let mut words: Vec<Word> = (0..3).map(|at| vec![at]).collect();
+        for (word, _) in &self.cuts {
+            if !words.contains(word) {
+                words.push(word.clone());
+            }
+        }
+        let id = |part: &[usize]| words.iter().position(|word| *word == part).map(|at| at as TokenId);
+        let merges: Vec<Merge> = self
+            .cuts
+            .iter()
+            .filter_map(|(word, cut)| {
+                let (left, right) = word.split_at(1 + cut % (word.len() - 1));
+                Some(Merge { left: id(left)?, right: id(right)?, result: id(word)? })
+            })
+            .collect();
+        let byte_tokens: Vec<TokenId> = (1000..1256).collect();
+        let tokens = words.iter().enumerate().map(|(at, word)| (at as TokenId, self.spell(word)));
+        let (table, symbols) = if self.characters {
+            let bytes = byte_tokens.iter().map(|&id| (id, vec![(id - 1000) as u8]));
+            let table = TokenTable::with_hidden(tokens.chain(bytes), &byte_tokens).unwrap();
+            (table, Symbols::Characters { byte_tokens })
+        } else {
+            (TokenTable::new(tokens).unwrap(), Symbols::Bytes)
+        };
+        (Bpe::new(table, &symbols, &merges, self.rank_by_result, false).unwrap(), merges)
+    }
+
+    /// The definition, one merge at a time.
+    fn by_definition(&self, bpe: &Bpe, text: &[u8]) -> Vec<TokenId> {
+        let mut ids: Vec<TokenId> = Vec::new();
+        if self.characters {
+            for chunk in text.utf8_chunks() {
+                for c in chunk.valid().chars() {
+                    match bpe.table().id(c.to_string().as_bytes()) {
+                        Some(id) => ids.push(id),
+                        None => ids.extend(c.to_string().bytes().map(|byte| 1000 + TokenId::from(byte))),
+                    }
+                }
+                ids.extend(chunk.invalid().iter().map(|&byte| 1000 + TokenId::from(byte)));
+            }
+        } else {
+            ids.extend(text.iter().filter_map(|&byte| bpe.byte_id(byte)));
+        }
+        loop {
+            let found = ids
+                .windows(2)
+                .enumerate()
+                .filter_map(|(at, pair)| bpe.merges().get(pair[0], pair[1]).map(|(rank, id)| (rank, at, id)))
+                .min_by_key(|&(rank, at, _)| (rank, at));
+            let Some((_, at, id)) = found else { return ids };
+            ids.splice(at..at + 2, [id]);
+        }
     }
 }
 
@@ -49,8 +93,26 @@ fn encode(bpe: &Bpe, text: &[u8]) -> Vec<TokenId> {
     out
 }
 
-fn letters(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(prop::sample::select(ALPHABET), length)
+fn words(length: std::ops::Range<usize>) -> impl Strategy<Value = Word> {
+    prop::collection::vec(0usize..3, length)
+}
+
+fn designs(length: std::ops::Range<usize>, n_cuts: std::ops::Range<usize>) -> impl Strategy<Value = Design> {
+    let cuts = prop::collection::vec((words(length), 0usize..6), n_cuts);
+    (cuts, any::<bool>(), any::<bool>()).prop_map(|(cuts, rank_by_result, characters)| Design {
+        cuts,
+        rank_by_result,
+        characters,
+    })
+}
+
+/// Mostly known symbols.
+fn texts() -> impl Strategy<Value = Word> {
+    let symbol = prop_oneof![12 => 0usize..3, 1 => 3usize..5];
+    prop_oneof![
+        4 => prop::collection::vec(symbol.clone(), 0..40),
+        1 => prop::collection::vec(symbol, 40..300),
+    ]
 }
 
 proptest! {
@@ -58,39 +120,41 @@ proptest! {
 
     #[test]
     fn engines_follow_the_definition(
-        cuts in prop::collection::vec((letters(2..7), 0usize..6), 0..40),
-        texts in prop::collection::vec(letters(0..40), 4),
-        rank_by_result: bool,
+        design in designs(2..7, 0..40),
+        texts in prop::collection::vec((texts(), 0usize..9), 4),
     ) {
-        let (bpe, _) = model(&cuts, rank_by_result);
+        let (bpe, _) = design.model();
         let (linear, heap) = (bpe.clone().with_engine(Engine::Linear), bpe.with_engine(Engine::Heap));
-        for text in &texts {
-            let expected = by_definition(&heap, text);
+        for (text, n_cut) in &texts {
+            // Without its first bytes, a text may start inside a character.
+            let text = design.spell(text);
+            let text = if n_cut % 3 == 0 { &text[text.len().min(n_cut / 3)..] } else { &text };
+            let expected = design.by_definition(&heap, text);
             prop_assert_eq!(&encode(&heap, text), &expected);
             prop_assert_eq!(&encode(&linear, text), &expected);
         }
     }
 
     #[test]
-    fn pairs_and_splits_follow_the_definition(
-        cuts in prop::collection::vec((letters(2..6), 0usize..5), 0..30),
-        rank_by_result: bool,
-    ) {
-        let (bpe, merges) = model(&cuts, rank_by_result);
-        let tokens: Vec<(TokenId, &[u8])> = bpe.table().iter().collect();
+    fn pairs_and_splits_follow_the_definition(design in designs(2..6, 0..30)) {
+        let (bpe, merges) = design.model();
+        let tokens: Vec<(TokenId, &[u8])> = bpe.table().iter().filter(|&(id, _)| id < 1000).collect();
         for &(id, bytes) in &tokens {
-            let own = by_definition(&bpe, bytes);
+            let own = design.by_definition(&bpe, bytes);
             prop_assert_eq!(bpe.is_reachable(id), own == [id]);
             if let Some((left, right)) = bpe.split_of(id) {
                 let merge = Merge { left, right, result: id };
                 prop_assert!(merges.contains(&merge));
                 prop_assert!(bpe.is_reachable(left) && bpe.is_reachable(right));
             } else {
-                prop_assert!(bytes.len() == 1 || !bpe.is_reachable(id));
+                prop_assert!(id < 3 || !bpe.is_reachable(id));
             }
             for &(next, more) in &tokens {
                 let joined = [bytes, more].concat();
-                prop_assert_eq!(bpe.is_valid_pair(id, next), by_definition(&bpe, &joined) == [id, next]);
+                prop_assert_eq!(
+                    bpe.is_valid_pair(id, next),
+                    design.by_definition(&bpe, &joined) == [id, next]
+                );
             }
         }
     }

@@ -33,6 +33,17 @@ impl TokenTable {
     /// # Errors
     /// [`VocabErrorKind::DuplicateId`], [`VocabErrorKind::IdTooLarge`], [`VocabErrorKind::TooManyBytes`].
     pub fn new<B: AsRef<[u8]>>(entries: impl IntoIterator<Item = (TokenId, B)>) -> Result<Self, VocabError> {
+        Self::with_hidden(entries, &[])
+    }
+
+    /// The same, but that no bytes are answered by the ids in `hidden`.
+    ///
+    /// # Errors
+    /// Those of [`TokenTable::new`].
+    pub fn with_hidden<B: AsRef<[u8]>>(
+        entries: impl IntoIterator<Item = (TokenId, B)>,
+        hidden: &[TokenId],
+    ) -> Result<Self, VocabError> {
         let mut buffer = Vec::new();
         let mut spans: Vec<(u32, u32)> = Vec::new();
         let (mut n_tokens, mut max_token_bytes) = (0, 0);
@@ -59,8 +70,12 @@ impl TokenTable {
         }
         let mut table =
             Self { buffer, spans, by_bytes: HashTable::with_capacity(n_tokens), n_tokens, max_token_bytes };
+        let mut hidden = hidden.to_vec();
+        hidden.sort_unstable();
         for id in 0..table.spans.len() as TokenId {
-            table.index(id);
+            if hidden.is_empty() || hidden.binary_search(&id).is_err() {
+                table.index(id);
+            }
         }
         Ok(table)
     }

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokenloom_tokenize::Tokenizer;
+use tokenloom_tokenize::spec::Symbols;
 use tokenloom_vocab::{ByteTrie, TokenId, TrieNode};
 
 use super::error::{ByteLevelError, ByteLevelErrorKind};
@@ -93,6 +94,9 @@ impl CanonicalLaw {
         let spec = tokenizer.spec();
         if !spec.normalizers.is_empty() {
             return Err(ByteLevelErrorKind::Unsupported { component: "a normalizer" }.into());
+        }
+        if spec.symbols != Symbols::Bytes {
+            return Err(ByteLevelErrorKind::Unsupported { component: "merging of characters" }.into());
         }
         let mut symbols = Vec::with_capacity(spec.added_tokens.len());
         for token in &spec.added_tokens {

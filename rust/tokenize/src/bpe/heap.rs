@@ -30,23 +30,24 @@ struct Symbol {
 
 const NONE: u32 = u32::MAX;
 
-/// Encodes `symbols` (ids of single bytes) and calls `emit` for each token. Returns the last merge applied.
+impl HeapScratch {
+    /// Adds a symbol behind the others.
+    #[inline]
+    pub(crate) fn push(&mut self, id: TokenId) {
+        let at = self.symbols.len() as u32;
+        self.symbols.push(Symbol { id, prev: at.wrapping_sub(1), next: at + 1, rank: NONE });
+    }
+}
+
+/// Encodes the symbols that were pushed and calls `emit` for each token. Returns the last merge applied.
 /// The caller keeps pieces below 2^32 symbols.
 pub(crate) fn merge_all(
     merges: &MergeTable,
-    symbols: impl Iterator<Item = TokenId>,
     scratch: &mut HeapScratch,
     mut emit: impl FnMut(TokenId),
 ) -> Option<(TokenId, TokenId)> {
     let HeapScratch { symbols: list, queue } = scratch;
-    list.clear();
     queue.clear();
-    list.extend(symbols.zip(0u32..).map(|(id, at)| Symbol {
-        id,
-        prev: at.wrapping_sub(1),
-        next: at + 1,
-        rank: NONE,
-    }));
     list.last_mut()?.next = NONE;
     for at in 0..list.len() - 1 {
         push(merges, list, queue, at as u32);
@@ -76,6 +77,7 @@ pub(crate) fn merge_all(
         emit(list[at as usize].id);
         at = list[at as usize].next;
     }
+    list.clear();
     last_merge
 }
 

@@ -13,12 +13,22 @@ use super::prefixes::NONE;
 
 /// Appends the encoding of `bytes`, all of which have a token, to `out`.
 pub(crate) fn encode(bpe: &Bpe, bytes: &[u8], dead: &mut Vec<u64>, out: &mut Vec<TokenId>) {
-    let base = out.len();
+    let mut base = out.len();
     let prefixes = &bpe.prefixes;
     dead.clear();
     let mut at = 0;
     let mut candidate = prefixes.longest_match(bytes);
-    while candidate != NONE {
+    loop {
+        if candidate == NONE {
+            // No token starts here: the end, or a character that is no token. Its bytes have a token each, which
+            // merges with nothing, so what was found so far stays and the rest is encoded by itself.
+            let Some(id) = bytes.get(at).and_then(|&byte| bpe.symbols.fallback(byte)) else { return };
+            out.push(id);
+            base = out.len();
+            at += 1;
+            candidate = prefixes.longest_match(&bytes[at..]);
+            continue;
+        }
         let end = at + prefixes.n_bytes(candidate);
         let fits =
             !is_dead(dead, end) && (out.len() == base || bpe.is_valid_pair(out[out.len() - 1], candidate));

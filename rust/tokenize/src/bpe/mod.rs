@@ -9,6 +9,7 @@ mod linear;
 mod merges;
 mod pairs;
 mod prefixes;
+mod symbols;
 mod whole;
 
 pub use merges::MergeTable;
@@ -16,11 +17,12 @@ pub use merges::MergeTable;
 use heap::HeapScratch;
 use pairs::Derivations;
 use prefixes::Prefixes;
+use symbols::InitialSymbols;
 use tokenloom_vocab::{TokenId, TokenTable};
 use whole::WholePieces;
 
 use crate::BuildErrorKind;
-use crate::spec::Merge;
+use crate::spec::{Merge, Symbols};
 
 /// How pretokens become ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +42,7 @@ pub struct Bpe {
     derivations: Derivations,
     prefixes: Prefixes,
     whole: WholePieces,
-    byte_ids: [Option<TokenId>; 256],
-    /// Some byte has no token and is left out of the text, as `tokenizers` does without an unknown token.
-    lacks_bytes: bool,
+    symbols: InitialSymbols,
     ignore_merges: bool,
     engine: Engine,
 }
@@ -62,16 +62,17 @@ impl Bpe {
     /// Builds the model over the tokens of `table`.
     ///
     /// # Errors
-    /// Those of [`MergeTable::new`].
+    /// Those of [`MergeTable::new`], [`BuildErrorKind::ByteTokens`], [`BuildErrorKind::MergedByteToken`].
     pub fn new(
         table: TokenTable,
+        symbols: &Symbols,
         merges: &[Merge],
         rank_by_result: bool,
         ignore_merges: bool,
     ) -> Result<Self, BuildErrorKind> {
+        let symbols = InitialSymbols::new(symbols, &table, merges)?;
         let merges = MergeTable::new(merges, rank_by_result, &table)?;
-        let byte_ids: [Option<TokenId>; 256] = std::array::from_fn(|byte| table.id(&[byte as u8]));
-        let derivations = Derivations::new(&table, &merges, &byte_ids);
+        let derivations = Derivations::new(&table, &merges, &symbols);
         let prefixes = Prefixes::new(&table, |id| derivations.is_reachable(id));
         let whole = WholePieces::new(&table, |id| ignore_merges || derivations.is_reachable(id));
         let regular = derivations.n_irregular * 64 <= table.n_tokens();
@@ -80,8 +81,7 @@ impl Bpe {
         } else {
             Engine::Heap
         };
-        let lacks_bytes = byte_ids.iter().any(Option::is_none);
-        Ok(Self { table, merges, derivations, prefixes, whole, byte_ids, lacks_bytes, ignore_merges, engine })
+        Ok(Self { table, merges, derivations, prefixes, whole, symbols, ignore_merges, engine })
     }
 
     /// The same model with another engine: same ids, other speed.
@@ -111,9 +111,14 @@ impl Bpe {
         self.ignore_merges
     }
 
-    /// The token of a single byte.
+    /// The token that a byte without neighbours becomes.
     pub fn byte_id(&self, byte: u8) -> Option<TokenId> {
-        self.byte_ids[byte as usize]
+        self.symbols.of_byte(byte)
+    }
+
+    /// The token of a byte of a character that is no token, where merging starts from characters.
+    pub fn fallback_id(&self, byte: u8) -> Option<TokenId> {
+        self.symbols.fallback(byte)
     }
 
     /// Whether merging ever produces `id`: its own bytes encode to it.
@@ -145,8 +150,10 @@ impl Bpe {
         }
         let (Some(a), Some(b)) = (self.table.bytes(left), self.table.bytes(right)) else { return false };
         let mut encoded = Vec::new();
-        let symbols = a.iter().chain(b).filter_map(|&byte| self.byte_id(byte));
-        heap::merge_all(&self.merges, symbols, &mut HeapScratch::default(), |id| encoded.push(id));
+        let mut scratch = HeapScratch::default();
+        self.symbols.for_each(&self.table, a, |id| scratch.push(id));
+        self.symbols.for_each(&self.table, b, |id| scratch.push(id));
+        heap::merge_all(&self.merges, &mut scratch, |id| encoded.push(id));
         encoded == [left, right]
     }
 
@@ -162,7 +169,7 @@ impl Bpe {
             out.push(id);
             return;
         }
-        if self.lacks_bytes && piece.iter().any(|&byte| self.byte_id(byte).is_none()) {
+        if self.symbols.leaves_out_bytes() && piece.iter().any(|&byte| self.byte_id(byte).is_none()) {
             let mut filtered = std::mem::take(&mut scratch.filtered);
             filtered.clear();
             filtered.extend(piece.iter().filter(|&&byte| self.byte_id(byte).is_some()));
@@ -178,8 +185,8 @@ impl Bpe {
         if self.engine == Engine::Linear || piece.len() >= u32::MAX as usize {
             linear::encode(self, piece, &mut scratch.dead, out);
         } else {
-            let symbols = piece.iter().filter_map(|&byte| self.byte_id(byte));
-            heap::merge_all(&self.merges, symbols, &mut scratch.heap, |id| out.push(id));
+            self.symbols.for_each(&self.table, piece, |id| scratch.heap.push(id));
+            heap::merge_all(&self.merges, &mut scratch.heap, |id| out.push(id));
         }
     }
 }

@@ -20,6 +20,7 @@ use tokenloom_vocab::{Rank, TokenId, TokenTable};
 
 use super::MergeTable;
 use super::heap::{HeapScratch, merge_all};
+use super::symbols::InitialSymbols;
 
 /// The derivation of every token, by id.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +34,7 @@ pub(crate) struct Derivations {
 struct Node {
     left: TokenId,
     right: TokenId,
-    /// 0 for a single byte, otherwise one more than the rank of the split.
+    /// 0 for a first symbol, otherwise one more than the rank of the split.
     time: u32,
     kind: Kind,
 }
@@ -49,9 +50,9 @@ const UNREACHABLE: Node = Node { left: 0, right: 0, time: 0, kind: Kind::Unreach
 
 impl Derivations {
     /// Finds the derivation of every token. O(merges · spine), plus a heap run for each irregular candidate.
-    pub(crate) fn new(table: &TokenTable, merges: &MergeTable, byte_ids: &[Option<TokenId>; 256]) -> Self {
+    pub(crate) fn new(table: &TokenTable, merges: &MergeTable, symbols: &InitialSymbols) -> Self {
         let mut this = Self { nodes: vec![UNREACHABLE; table.id_bound()], n_irregular: 0 };
-        for &id in byte_ids.iter().flatten() {
+        for id in symbols.all(table) {
             this.nodes[id as usize].kind = Kind::Regular;
         }
         // Parts are shorter than wholes: by length, parts are known before the tokens made of them.
@@ -77,7 +78,7 @@ impl Derivations {
             let made = if regular {
                 this.spines_agree(left, right, merges)
             } else {
-                this.by_heap(table.bytes(result).unwrap_or_default(), merges, byte_ids, &mut scratch)
+                by_heap(table, table.bytes(result).unwrap_or_default(), merges, symbols, &mut scratch)
                     == (Some((left, right)), 1)
             };
             if made {
@@ -129,18 +130,18 @@ impl Derivations {
             }
         }
     }
+}
 
-    /// The last merge and the number of tokens of the encoding of `bytes`.
-    pub(crate) fn by_heap(
-        &self,
-        bytes: &[u8],
-        merges: &MergeTable,
-        byte_ids: &[Option<TokenId>; 256],
-        scratch: &mut HeapScratch,
-    ) -> (Option<(TokenId, TokenId)>, usize) {
-        let mut n_tokens = 0;
-        let symbols = bytes.iter().filter_map(|&byte| byte_ids[byte as usize]);
-        let last = merge_all(merges, symbols, scratch, |_| n_tokens += 1);
-        (last, n_tokens)
-    }
+/// The last merge and the number of tokens of the encoding of `bytes`.
+fn by_heap(
+    table: &TokenTable,
+    bytes: &[u8],
+    merges: &MergeTable,
+    symbols: &InitialSymbols,
+    scratch: &mut HeapScratch,
+) -> (Option<(TokenId, TokenId)>, usize) {
+    let mut n_tokens = 0;
+    symbols.for_each(table, bytes, |id| scratch.push(id));
+    let last = merge_all(merges, scratch, |_| n_tokens += 1);
+    (last, n_tokens)
 }

@@ -17,7 +17,7 @@ use std::ops::{ControlFlow, Range};
 use generic::{GenericPattern, LongSearches};
 use scan::Scanner;
 
-use crate::spec::{Pretokenizer, SplitBehavior, SplitPattern};
+use crate::spec::{PrependScheme, Pretokenizer, SplitBehavior, SplitPattern};
 use crate::{BuildErrorKind, EncodeError};
 
 /// A scanner finds at most so many pieces at a time.
@@ -54,8 +54,8 @@ pub(crate) struct Pretokenizers {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Puts a space before a piece that does not start with one.
-    PrefixSpace,
+    /// Puts a space before a piece that does not start with one; with `only_first` only at the start of the input.
+    PrefixSpace { only_first: bool },
     /// Matches are pieces, and so is the text between them unless it is dropped.
     Cut { finder: Finder, keeps_rest: bool },
     /// Whatever else a match can do.
@@ -91,11 +91,20 @@ impl Pretokenizers {
                 }
                 Pretokenizer::ByteLevel { add_prefix_space, use_regex } => {
                     if *add_prefix_space {
-                        compiled.push(Step::PrefixSpace);
+                        compiled.push(Step::PrefixSpace { only_first: false });
                     }
                     if *use_regex {
                         compiled
                             .push(Step::Cut { finder: Finder::of(generic::GPT2, index)?, keeps_rest: true });
+                    }
+                }
+                Pretokenizer::Metaspace { prepend, split } => {
+                    if *prepend != PrependScheme::Never {
+                        compiled.push(Step::PrefixSpace { only_first: *prepend == PrependScheme::First });
+                    }
+                    if *split {
+                        let finder = Finder::Literal(" ".into());
+                        compiled.push(Step::split(finder, SplitBehavior::MergedWithNext, false));
                     }
                 }
             }
@@ -111,9 +120,15 @@ impl Pretokenizers {
         }
     }
 
-    /// Calls `emit` with the pieces of `text`, from left to right. None is empty.
-    pub(crate) fn for_each(&self, text: &str, mut emit: impl FnMut(Piece)) -> Result<(), EncodeError> {
-        let flow = self.try_for_each(text, |piece| {
+    /// Calls `emit` with the pieces of `text` from left to right. None is empty. Some pretokenizers treat the start of
+    /// the input as something else.
+    pub(crate) fn for_each(
+        &self,
+        text: &str,
+        at_start: bool,
+        mut emit: impl FnMut(Piece),
+    ) -> Result<(), EncodeError> {
+        let flow = self.try_for_each(text, at_start, |piece| {
             emit(piece);
             ControlFlow::Continue(())
         });
@@ -124,13 +139,14 @@ impl Pretokenizers {
     pub(crate) fn try_for_each(
         &self,
         text: &str,
+        at_start: bool,
         mut emit: impl FnMut(Piece) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, EncodeError> {
         // The common case of one scanner over the whole text, without the recursion.
         if let [Step::Cut { finder: Finder::Scanner(scanner), keeps_rest: true }] = &*self.steps {
             return Ok(cut_by_scanner(*scanner, text, emit));
         }
-        let whole = View { text, start: 0, prefix_space: false };
+        let whole = View { text, start: 0, at_start, prefix_space: false };
         run(&self.steps, whole, &LongSearches::for_text(text.len()), &mut emit)
     }
 }
@@ -160,6 +176,8 @@ struct View<'a> {
     text: &'a str,
     /// Where the piece starts in the whole text.
     start: usize,
+    /// Whether it starts the input.
+    at_start: bool,
     prefix_space: bool,
 }
 
@@ -169,6 +187,7 @@ impl<'a> View<'a> {
         Self {
             text: &self.text[span.clone()],
             start: self.start + span.start.saturating_sub(shift),
+            at_start: self.at_start && span.start == 0,
             prefix_space: self.prefix_space && span.start == 0,
         }
     }
@@ -191,10 +210,12 @@ fn run(
     }
     let Some((step, later)) = steps.split_first() else { return Ok(emit(view.piece())) };
     match step {
-        Step::PrefixSpace if view.text.starts_with(' ') => run(later, view, long, emit),
-        Step::PrefixSpace => {
+        Step::PrefixSpace { only_first } if view.text.starts_with(' ') || *only_first && !view.at_start => {
+            run(later, view, long, emit)
+        }
+        Step::PrefixSpace { .. } => {
             let text = format!(" {}", view.text);
-            run(later, View { text: &text, start: view.start, prefix_space: true }, long, emit)
+            run(later, View { text: &text, prefix_space: true, ..view }, long, emit)
         }
         Step::Cut { finder, keeps_rest } => {
             let mut done = 0;

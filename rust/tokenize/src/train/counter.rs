@@ -114,7 +114,7 @@ fn count(unit: &[u8], cuts: &[Pretokenizers], counts: &mut [WordCounts]) -> Resu
         for (cut, counts) in cuts.iter().zip(&mut *counts) {
             match run {
                 Run::Text(text) => {
-                    cut.for_each(text, |piece| {
+                    cut.for_each(text, true, |piece| {
                         counts.add(&text.as_bytes()[piece.start..piece.end], 1);
                     })?;
                 }

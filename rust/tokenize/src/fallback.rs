@@ -1,0 +1,152 @@
+//! How do ids become text where tokens are text and byte tokens fill the gaps?
+//!
+//! Tokens are text, so only a run of byte tokens can be anything but UTF-8, and a run is decoded by itself. In a file of
+//! Hugging Face `tokenizers` one bad byte turns the whole run into replacement characters; a stream that is to say the
+//! same has to wait for the end of a run, or for a byte that settles it. In `sentencepiece` the characters of a run stay, and at
+//! most three bytes wait. A space put before the text when it was encoded is dropped. O(bytes of the id) a step.
+
+use tokenloom_vocab::TokenId;
+
+use crate::spec::{Decoder, InvalidRun};
+use crate::{DecodeError, DecodeErrorKind, Tokenizer};
+
+/// Where decoding stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fallback {
+    /// Bytes of the run in progress that are not text yet.
+    run: Vec<u8>,
+    /// Some byte of the run was bad, so all of its bytes are.
+    broken: bool,
+    /// Something was handed out.
+    started: bool,
+}
+
+impl Fallback {
+    /// Adds one token and hands out what later ones cannot change.
+    pub(crate) fn push(&mut self, bytes: &[u8], is_byte: bool, decoder: Decoder, text: &mut Vec<u8>) {
+        let from = text.len();
+        if is_byte {
+            self.run.extend_from_slice(bytes);
+            self.settle(decoder, text);
+        } else {
+            self.end_run(decoder, text);
+            text.extend_from_slice(bytes);
+        }
+        self.strip(from, decoder, text);
+    }
+
+    /// Hands out what is left.
+    pub(crate) fn flush(&mut self, decoder: Decoder, text: &mut Vec<u8>) {
+        let from = text.len();
+        self.end_run(decoder, text);
+        self.strip(from, decoder, text);
+    }
+
+    /// The bytes that wait.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.run
+    }
+
+    fn settle(&mut self, decoder: Decoder, text: &mut Vec<u8>) {
+        let error = std::str::from_utf8(&self.run).err();
+        let is_bad = self.broken || error.is_some_and(|error| error.error_len().is_some());
+        match decoder {
+            Decoder::ByteFallback { invalid: InvalidRun::Whole, .. } if is_bad => {
+                self.broken = true;
+                replace(self.run.len(), text);
+                self.run.clear();
+            }
+            Decoder::ByteFallback { invalid: InvalidRun::Whole, .. } => {}
+            _ => {
+                let n_waiting = match self.run.utf8_chunks().last() {
+                    Some(last) if is_unfinished(last.invalid()) => last.invalid().len(),
+                    _ => 0,
+                };
+                let rest = self.run.split_off(self.run.len() - n_waiting);
+                each_byte(&self.run, text);
+                self.run = rest;
+            }
+        }
+    }
+
+    fn end_run(&mut self, decoder: Decoder, text: &mut Vec<u8>) {
+        match decoder {
+            Decoder::ByteFallback { invalid: InvalidRun::Whole, .. } => {
+                match std::str::from_utf8(&self.run) {
+                    Ok(run) => text.extend_from_slice(run.as_bytes()),
+                    Err(_) => replace(self.run.len(), text),
+                }
+            }
+            _ => each_byte(&self.run, text),
+        }
+        self.run.clear();
+        self.broken = false;
+    }
+
+    /// Drops one space from the start of the whole text; `text[from..]` is new.
+    fn strip(&mut self, from: usize, decoder: Decoder, text: &mut Vec<u8>) {
+        if self.started || text.len() == from {
+            return;
+        }
+        self.started = true;
+        if matches!(decoder, Decoder::ByteFallback { strip_space: true, .. }) && text[from] == b' ' {
+            text.remove(from);
+        }
+    }
+}
+
+impl Tokenizer {
+    /// The text of all ids but, on request, the special ones, by [`Decoder::ByteFallback`]; for another decoder their
+    /// bytes. Bytes that are no text were replaced.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::UnknownToken`].
+    pub fn decode_replaced(
+        &self,
+        ids: &[TokenId],
+        skip_special_tokens: bool,
+    ) -> Result<Vec<u8>, DecodeError> {
+        let decoder = self.spec().decoder;
+        if decoder == Decoder::Bytes {
+            return self.decode_filtered(ids, skip_special_tokens);
+        }
+        let mut text = Vec::with_capacity(ids.len() * 4);
+        let mut state = Fallback::default();
+        for (index, &id) in ids.iter().enumerate() {
+            let Some(bytes) = self.all_tokens.bytes(id) else {
+                return Err(DecodeErrorKind::UnknownToken { id, index }.into());
+            };
+            if !(skip_special_tokens && self.is_special(id)) {
+                state.push(bytes, self.is_byte_token(id, bytes), decoder, &mut text);
+            }
+        }
+        state.flush(decoder, &mut text);
+        Ok(text)
+    }
+
+    /// Whether `id`, which stands for `bytes`, is the token of a byte of an unknown character.
+    pub(crate) fn is_byte_token(&self, id: TokenId, bytes: &[u8]) -> bool {
+        matches!(bytes, [byte] if self.bpe().fallback_id(*byte) == Some(id))
+    }
+
+    /// Whether decoding drops a space from the start of the text.
+    pub(crate) fn strips_space(&self) -> bool {
+        matches!(self.spec().decoder, Decoder::ByteFallback { strip_space: true, .. })
+    }
+}
+
+fn replace(n_bytes: usize, text: &mut Vec<u8>) {
+    (0..n_bytes).for_each(|_| text.extend_from_slice("\u{FFFD}".as_bytes()));
+}
+
+fn each_byte(run: &[u8], text: &mut Vec<u8>) {
+    for chunk in run.utf8_chunks() {
+        text.extend_from_slice(chunk.valid().as_bytes());
+        replace(chunk.invalid().len(), text);
+    }
+}
+
+/// Whether later bytes can make a character of these.
+pub(crate) fn is_unfinished(invalid: &[u8]) -> bool {
+    std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none())
+}
