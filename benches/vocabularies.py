@@ -14,9 +14,7 @@ the cache beside them. No file enters the repository.
 
 from __future__ import annotations
 
-import base64
 import importlib.util
-import json
 import lzma
 import sys
 from collections.abc import Callable
@@ -39,8 +37,6 @@ _O200K = (
     + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _QWEN = _CL100K.replace(r"\p{N}{1,3}", r"\p{N}")
-# Stage 2 of PythonNut/superbpe, scripts/extend_tokenizer.sh.
-_SUPERBPE = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
 
 
 def load(name: str) -> Vocabulary | None:
@@ -60,13 +56,12 @@ def names() -> list[str]:
 
 def made_folder() -> Path:
     """Where converted files lie."""
-    folder: Path = _fetch_assets().cache_folder() / "bench"
+    folder: Path = _script("fetch_assets").cache_folder() / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _fetch_assets() -> Any:
-    name = "fetch_assets"
+def _script(name: str) -> Any:
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
         assert spec is not None
@@ -78,7 +73,7 @@ def _fetch_assets() -> Any:
 
 
 def _asset(name: str) -> Path:
-    folder: Path = _fetch_assets().fetch(name)
+    folder: Path = _script("fetch_assets").fetch(name)
     return folder
 
 
@@ -147,45 +142,13 @@ def _superbpe() -> Vocabulary | None:
     folder = _SHARED / "superbpe" / "olmo2_p99_truncate_10G_180K_extend_200K_mw4_colon"
     if not folder.is_dir():
         return None
-
-    def write(path: Path) -> None:
-        vocab = json.loads(lzma.decompress((folder / "vocab.json.xz").read_bytes()))
-        lines = lzma.decompress((folder / "merges.txt.xz").read_bytes()).decode().splitlines()
-        merges = [line.split(" ") for line in lines if not line.startswith("#version")]
-        path.write_text(_byte_level_json(vocab, merges, _SUPERBPE), encoding="utf-8")
-
-    path = _made("superbpe_200k.tokenizer.json", write)
-    return {"path": path, "json": path, "pattern": _SUPERBPE}
+    path = _composed("superbpe_200k", lambda compose: compose.superbpe(folder))
+    return {"path": path, "json": path}
 
 
-def _byte_level_json(vocab: dict[str, int], merges: list[list[str]], pattern: str) -> str:
-    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    return json.dumps(
-        {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": [],
-            "normalizer": None,
-            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
-            "post_processor": None,
-            "decoder": {**byte_level, "add_prefix_space": True, "use_regex": True},
-            "model": {
-                "type": "BPE",
-                "dropout": None,
-                "unk_token": None,
-                "continuing_subword_prefix": None,
-                "end_of_word_suffix": None,
-                "fuse_unk": False,
-                "byte_fallback": False,
-                "ignore_merges": False,
-                "vocab": vocab,
-                "merges": merges,
-            },
-        },
-        ensure_ascii=False,
-    )
+def _composed(name: str, write: Callable[[Any], str]) -> str:
+    compose = _script("compose_tokenizers")
+    return _made(f"{name}.tokenizer.json", lambda path: _write_bytes(path, write(compose).encode()))
 
 
 def _toy_superwords() -> Vocabulary:
@@ -202,123 +165,21 @@ def _toy_superwords() -> Vocabulary:
         trained.save(path)
 
     path = _made("superwords_10k.tokenizer.json", write)
-    return {"path": path, "json": path, "pattern": _SUPERBPE}
+    return {"path": path, "json": path}
 
 
 def _mistral_v1() -> Vocabulary:
     """The .model of Mistral 7B v0.1 with the pipeline that Llama 2 published (32,000 tokens)."""
     model = _asset("mistral") / "tokenizer.model.v1"
-
-    def write(path: Path) -> None:
-        import sentencepiece
-
-        pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
-        tokens = [pieces.id_to_piece(i) for i in range(pieces.vocab_size())]
-        scores = [pieces.get_score(i) for i in range(pieces.vocab_size())]
-        usable = [
-            not (pieces.is_control(i) or pieces.is_unknown(i) or pieces.is_byte(i)) for i in range(pieces.vocab_size())
-        ]
-        merges = _merges_by_score(tokens, scores, usable)
-        added = [(i, token) for i, token in enumerate(tokens) if pieces.is_control(i) or pieces.is_unknown(i)]
-        normalizer = {
-            "type": "Sequence",
-            "normalizers": [{"type": "Prepend", "prepend": "▁"}, _REPLACE],
-        }
-        decoders = [
-            _REPLACE_BACK,
-            {"type": "ByteFallback"},
-            {"type": "Fuse"},
-            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
-        ]
-        path.write_text(_sentencepiece_json(tokens, merges, added, normalizer, None, decoders), encoding="utf-8")
-
-    path = _made("mistral_v1.tokenizer.json", write)
+    path = _composed("mistral_v1", lambda compose: compose.sentencepiece(model))
     return {"path": path, "json": path, "sentencepiece": str(model)}
 
 
 def _gemma() -> Vocabulary:
     """Gemma's 262,144 tokens and 514,906 merges as llama.cpp keeps them (Gemma 4), with the pipeline of Gemma 3."""
     source = _asset("gguf-vocabs") / "ggml-vocab-gemma-4.gguf"
-
-    def write(path: Path) -> None:
-        import gguf
-
-        fields = gguf.GGUFReader(source).fields
-        tokens = fields["tokenizer.ggml.tokens"].contents()
-        merges = [_cut(merge) for merge in fields["tokenizer.ggml.merges"].contents()]
-        kinds = fields["tokenizer.ggml.token_type"].contents()
-        added = [(i, token) for i, (token, kind) in enumerate(zip(tokens, kinds, strict=True)) if kind == 3]
-        split = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
-        decoders = [_REPLACE_BACK, {"type": "ByteFallback"}, {"type": "Fuse"}]
-        path.write_text(_sentencepiece_json(tokens, merges, added, _REPLACE, split, decoders), encoding="utf-8")
-
-    path = _made("gemma.tokenizer.json", write)
+    path = _composed("gemma", lambda compose: compose.gemma(source))
     return {"path": path, "json": path}
-
-
-def _cut(merge: str) -> list[str]:
-    left, right = merge.split(" ")
-    return [left, right]
-
-
-_REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
-_REPLACE_BACK = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
-
-
-def _merges_by_score(tokens: list[str], scores: list[float], usable: list[bool]) -> list[list[str]]:
-    """Every way to cut a token in two tokens, best score first: what published files of SentencePiece models hold."""
-    ids = {token: i for i, token in enumerate(tokens)}
-    merges = []
-    for i, token in enumerate(tokens):
-        if usable[i]:
-            local = [(token[:at], token[at:]) for at in range(1, len(token))]
-            local = [(a, b) for a, b in local if a in ids and b in ids and usable[ids[a]] and usable[ids[b]]]
-            local.sort(key=lambda pair: (ids[pair[0]], ids[pair[1]]))
-            merges += [(scores[i], a, b) for a, b in local]
-    merges.sort(key=lambda merge: -merge[0])
-    return [[a, b] for _, a, b in merges]
-
-
-def _sentencepiece_json(
-    tokens: list[str],
-    merges: list[list[str]],
-    added: list[tuple[int, str]],
-    normalizer: dict[str, Any],
-    pre_tokenizer: dict[str, Any] | None,
-    decoders: list[dict[str, Any]],
-) -> str:
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    return json.dumps(
-        {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": [{"id": i, "content": token, **flags} for i, token in added],
-            "normalizer": normalizer,
-            "pre_tokenizer": pre_tokenizer,
-            "post_processor": None,
-            "decoder": {"type": "Sequence", "decoders": decoders},
-            "model": {
-                "type": "BPE",
-                "dropout": None,
-                "unk_token": "<unk>",
-                "continuing_subword_prefix": None,
-                "end_of_word_suffix": None,
-                "fuse_unk": True,
-                "byte_fallback": True,
-                "ignore_merges": False,
-                "vocab": {token: i for i, token in enumerate(tokens)},
-                "merges": merges,
-            },
-        },
-        ensure_ascii=False,
-    )
-
-
-def read_ranks(tokenizer: Vocabulary) -> dict[bytes, int]:
-    """The ranks of a tiktoken file, read without tiktoken."""
-    lines = Path(tokenizer["ranks"]).read_bytes().splitlines()
-    return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines if line)}
 
 
 _MAKERS: dict[str, Callable[[], Vocabulary | None]] = {
