@@ -3,8 +3,8 @@
 Every tokenizer is a dictionary of plain strings that goes to the engines as it is:
 
 - ``name``, and ``path``, the file that tokenloom loads;
-- ``json``, a tokenizer.json for those that read nothing else. One is made by transformers out of a rank file, by hand
-  out of a GGUF or SentencePiece model, never by tokenloom;
+- ``json``, a tokenizer.json for those that read nothing else: made by transformers out of a rank file, or by
+  ``scripts/compose_tokenizers.py`` out of a GGUF or a SentencePiece model;
 - ``ranks`` and ``pattern``, a tiktoken rank file with its split pattern, where the ids of a rank are the same;
 - ``sentencepiece``, a ``.model`` file.
 

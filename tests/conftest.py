@@ -33,6 +33,12 @@ def asset() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
+def compose() -> ModuleType:
+    """Published vocabularies as the content of a tokenizer.json."""
+    return _load_script("compose_tokenizers")
+
+
+@pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of small files that are part of the repository."""
     return ROOT / "tests" / "data"

@@ -130,3 +130,27 @@ def points_in_context(points: list[int], n_per_text: int = 200) -> Iterator[str]
     for start in range(0, len(points), n_per_text):
         chunk = [chr(point) for point in points[start : start + n_per_text]]
         yield "".join(f"a{c}b {c}d 1{c}2'{c}S  {c}{c}\n{c}\r\n!{c}." for c in chunk)
+
+
+def all_points_in_context(n_per_text: int = 500) -> Iterator[str]:
+    """Every assigned code point in the contexts above, and every code point there is after a letter and a space.
+
+    Unassigned and private ones are alike but for their bytes: 900,000 of them in every context would be an hour of
+    the slowest peer.
+    """
+    points = all_points()
+    assigned = [point for point in points if unicodedata.category(chr(point)) not in ("Cn", "Co")]
+    yield from points_in_context(assigned)
+    for start in range(0, len(points), n_per_text):
+        yield "".join(f"a{chr(point)} " for point in points[start : start + n_per_text])
+
+
+def source_texts(root: Path) -> list[str]:
+    """Program text of three languages: this repository's."""
+    paths = [
+        *root.glob("python/**/*.py"),
+        *root.glob("rust/**/*.rs"),
+        *root.glob("cuda/*.c*"),
+        *root.glob("docs/**/*.md"),
+    ]
+    return [path.read_text(encoding="utf-8") for path in sorted(paths)]

@@ -174,7 +174,7 @@ def test_reads_and_writes_alike(key: str) -> None:
 )
 def test_refuses_alike(key: str, value: Any) -> None:
     text = json.dumps({**BASE, key: value})
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(Exception, match=r"."):
         tokenizers.Tokenizer.from_str(text)
     with pytest.raises(FormatError) as caught:
         Definition.from_json(text.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,13 +13,14 @@ import tiktoken.load
 import tokenloom as tl
 from oracle_texts import (
     EDGE_TEXTS,
-    all_points,
+    all_points_in_context,
     file_texts,
     points_in_context,
     random_texts,
     sampled_points,
     udhr_texts,
 )
+from published import RANKS, params
 from tiktoken_ext import openai_public
 
 NAMES = ("r50k_base", "p50k_base", "cl100k_base", "o200k_base")
@@ -31,26 +33,36 @@ def published(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> tiktoke
     return tiktoken.Encoding(**openai_public.ENCODING_CONSTRUCTORS[name]())
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=params([*NAMES, *RANKS]))
 def pair(request: pytest.FixtureRequest, asset: Callable[[str], Path]) -> tuple[tl.Tokenizer, tiktoken.Encoding]:
-    path = asset("tiktoken") / f"{request.param}.tiktoken"
+    name = request.param
+    if name in RANKS:
+        package, file, pattern = RANKS[name]
+        ranks = tiktoken.load.load_tiktoken_bpe(str(asset(package) / file))
+        special = {"<|begin_of_text|>": len(ranks), "<|im_start|>": len(ranks) + 1, "<|eot_id|>": len(ranks) + 7}
+        theirs = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
+        return tl.Tokenizer.from_file(asset(package) / file, pattern=pattern, special_tokens=special), theirs
+    path = asset("tiktoken") / f"{name}.tiktoken"
     with pytest.MonkeyPatch.context() as monkeypatch:
-        return tl.Tokenizer.from_file(path), published(request.param, path, monkeypatch)
+        return tl.Tokenizer.from_file(path), published(name, path, monkeypatch)
 
 
 def check(pair: tuple[tl.Tokenizer, tiktoken.Encoding], texts: Iterable[str]) -> None:
     ours, theirs = pair
-    for text in texts:
-        want = theirs.encode(text, allowed_special="all")
-        got = ours.encode_with_offsets(text)
-        assert got.ids.tolist() == want, repr(text)
-        assert ours.encode(text).tolist() == want, repr(text)
-        assert ours.encode(text, allowed_special=()).tolist() == theirs.encode_ordinary(text), repr(text)
-        assert ours.decode(want) == theirs.decode(want) == text, repr(text)
-        assert ours.decode_bytes(want) == theirs.decode_bytes(want), repr(text)
-        starts = theirs.decode_with_offsets(want)[1]
-        # tiktoken reports where each token starts, in characters; nothing is trimmed in its files.
-        assert got.char_offsets[:, 0].tolist() == starts, repr(text)
+    texts = iter(texts)
+    while batch := list(itertools.islice(texts, 256)):
+        rows = ours.encode_batch(batch)
+        expected = theirs.encode_batch(batch, allowed_special="all", num_threads=2)
+        ordinary = theirs.encode_ordinary_batch(batch, num_threads=2)
+        for text, row, want, plain in zip(batch, rows, expected, ordinary, strict=True):
+            assert row.tolist() == want, repr(text)
+            got = ours.encode_with_offsets(text)
+            assert got.ids.tolist() == want, repr(text)
+            assert ours.encode_list(text, allowed_special=()) == plain, repr(text)
+            assert ours.decode(want) == theirs.decode(want) == text, repr(text)
+            assert ours.decode_bytes(want) == theirs.decode_bytes(want), repr(text)
+            # tiktoken reports where each token starts, in characters; nothing is trimmed in its files.
+            assert got.char_offsets[:, 0].tolist() == theirs.decode_with_offsets(want)[1], repr(text)
 
 
 def test_edge_and_file_texts(
@@ -70,7 +82,7 @@ def test_random_texts(pair: tuple[tl.Tokenizer, tiktoken.Encoding], seed: int) -
 
 @pytest.mark.heavy
 def test_all_code_points_in_context(pair: tuple[tl.Tokenizer, tiktoken.Encoding]) -> None:
-    check(pair, points_in_context(all_points()))
+    check(pair, all_points_in_context())
 
 
 @pytest.mark.heavy

@@ -89,7 +89,9 @@ def test_save_is_a_fixed_point(test_data: Path, tmp_path: Path) -> None:
 
 def test_truncation_can_be_ignored(test_data: Path) -> None:
     data = (test_data / "tiny.tokenizer.json").read_bytes()
-    cut = data.replace(b'"truncation": null', b'"truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0}', 1)
+    cut = data.replace(
+        b'"truncation": null', b'"truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0}', 1
+    )
     with pytest.raises(UnsupportedFeatureError, match="truncation"):
         tl.Tokenizer.from_bytes(cut)
     tok = tl.Tokenizer.from_bytes(cut, ignore_truncation_and_padding=True)
