@@ -1,4 +1,4 @@
-from tokenloom._core import bytelevel, control, draft, formats, gpu, sample, tokenizer, train, verify
+from tokenloom._core import bytelevel, control, draft, formats, gpu, pipeline, sample, tokenizer, train, verify
 
 __all__ = [
     "VERSION",
@@ -7,6 +7,7 @@ __all__ = [
     "draft",
     "formats",
     "gpu",
+    "pipeline",
     "sample",
     "tokenizer",
     "train",

@@ -210,3 +210,28 @@ impl Raise for tokenloom_tokenize::train::TrainError {
         TrainError::new_err(self.to_string())
     }
 }
+
+impl Raise for tokenloom_tokenize::pipeline::truncation::TruncationError {
+    fn into_py_err(self) -> PyErr {
+        ParamsError::new_err(self.to_string())
+    }
+}
+
+impl Raise for tokenloom_tokenize::pipeline::post_processors::ProcessError {
+    fn into_py_err(self) -> PyErr {
+        ParamsError::new_err(self.to_string())
+    }
+}
+
+impl Raise for tokenloom_tokenize::pipeline::assembly::AssemblyError {
+    fn into_py_err(self) -> PyErr {
+        match self {
+            Self::Build(error) => error.into_py_err(),
+            Self::Encode(error) => error.into_py_err(),
+            Self::Decode(error) => error.into_py_err(),
+            Self::Truncation(error) => error.into_py_err(),
+            Self::Process(error) => error.into_py_err(),
+            _ => TokenloomError::new_err(self.to_string()),
+        }
+    }
+}

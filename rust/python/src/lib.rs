@@ -5,10 +5,12 @@ mod array;
 mod bytelevel;
 mod control;
 mod draft;
+mod encoding;
 mod error;
 mod formats;
 mod gpu;
 mod grammar;
+mod pipeline;
 mod sample;
 mod tokenizer;
 mod train;
@@ -29,6 +31,8 @@ mod _core {
     use crate::formats::formats;
     #[pymodule_export]
     use crate::gpu::gpu;
+    #[pymodule_export]
+    use crate::pipeline::pipeline;
     #[pymodule_export]
     use crate::sample::sample;
     #[pymodule_export]

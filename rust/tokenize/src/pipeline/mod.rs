@@ -6,6 +6,8 @@
 //! `formats`.
 
 mod added_tokens;
+pub mod assembly;
+pub mod batch;
 pub mod decoders;
 pub mod definition;
 pub mod encoding;

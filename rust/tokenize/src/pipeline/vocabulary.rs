@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use tokenloom_vocab::{AddedToken, TokenId};
 
-use super::definition::Model;
+use super::definition::{BpeModel, Model};
 
 /// A model with its tokens indexed.
 #[derive(Debug)]
@@ -80,6 +80,62 @@ impl ModelVocabulary {
 }
 
 impl Model {
+    /// The fields without the lists.
+    #[must_use]
+    pub fn without_lists(&self) -> Self {
+        match self {
+            Self::Bpe(model) => {
+                let BpeModel { dropout, fuse_unk, byte_fallback, ignore_merges, .. } = *model;
+                let unk_token = model.unk_token.clone();
+                let continuing_subword_prefix = model.continuing_subword_prefix.clone();
+                let end_of_word_suffix = model.end_of_word_suffix.clone();
+                let (vocab, merges) = Default::default();
+                Self::Bpe(BpeModel {
+                    vocab,
+                    merges,
+                    dropout,
+                    unk_token,
+                    continuing_subword_prefix,
+                    end_of_word_suffix,
+                    fuse_unk,
+                    byte_fallback,
+                    ignore_merges,
+                })
+            }
+            Self::WordPiece { unk_token, continuing_subword_prefix, max_input_chars_per_word, .. } => {
+                Self::WordPiece {
+                    vocab: Vec::new(),
+                    unk_token: unk_token.clone(),
+                    continuing_subword_prefix: continuing_subword_prefix.clone(),
+                    max_input_chars_per_word: *max_input_chars_per_word,
+                }
+            }
+            Self::WordLevel { unk_token, .. } => {
+                Self::WordLevel { vocab: Vec::new(), unk_token: unk_token.clone() }
+            }
+            Self::Unigram { byte_fallback, .. } => {
+                Self::Unigram { vocab: Vec::new(), unk_id: None, byte_fallback: *byte_fallback }
+            }
+        }
+    }
+
+    /// The lists of this model under the fields of another; none if it is of another kind.
+    pub fn with_fields_of(&self, other: &Self) -> Option<Self> {
+        let mut changed = other.clone();
+        match (&mut changed, self) {
+            (Self::Bpe(changed), Self::Bpe(lists)) => {
+                changed.vocab.clone_from(&lists.vocab);
+                changed.merges.clone_from(&lists.merges);
+            }
+            (Self::WordPiece { vocab, .. }, Self::WordPiece { vocab: lists, .. })
+            | (Self::WordLevel { vocab, .. }, Self::WordLevel { vocab: lists, .. }) => {
+                vocab.clone_from(lists)
+            }
+            _ => return None,
+        }
+        Some(changed)
+    }
+
     fn n_entries(&self) -> usize {
         match self {
             Self::Bpe(model) => model.vocab.len(),

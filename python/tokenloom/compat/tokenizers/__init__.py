@@ -1,0 +1,51 @@
+"""Hugging Face ``tokenizers`` 0.23 with another engine: change the import, keep the code.
+
+``Tokenizer``, ``Encoding``, ``AddedToken``, ``Regex`` and the parts in ``models``, ``normalizers``, ``pre_tokenizers``,
+``decoders``, ``processors`` and ``trainers`` have the names, arguments, attributes and results of that library. What is
+not there (parts written in Python, ``NormalizedString``, trainers but ``BpeTrainer``) is an error that says so. See
+``docs/concepts/compat.md``.
+
+Example:
+    >>> from tokenloom.compat.tokenizers import Tokenizer, models, pre_tokenizers
+    >>> tok = Tokenizer(models.WordLevel({"hello": 0, "world": 1, "?": 2}, unk_token="?"))
+    >>> tok.pre_tokenizer = pre_tokenizers.Whitespace()
+    >>> encoding = tok.encode("hello world")
+    >>> encoding.ids, encoding.offsets
+    ([0, 1], [(0, 5), (6, 11)])
+"""
+
+from __future__ import annotations
+
+from tokenloom._core.pipeline import Encoding
+from tokenloom.compat.tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenloom.compat.tokenizers._added import AddedToken
+from tokenloom.compat.tokenizers._component import Regex
+from tokenloom.compat.tokenizers._tokenizer import Tokenizer
+from tokenloom.compat.tokenizers.models import Token
+
+__all__ = [
+    "AddedToken",
+    "Encoding",
+    "Regex",
+    "Token",
+    "Tokenizer",
+    "decoders",
+    "models",
+    "normalizers",
+    "pre_tokenizers",
+    "processors",
+    "trainers",
+]
+
+__version__ = "0.23.3"
+"""The version of ``tokenizers`` whose behaviour this is."""
+
+_ABSENT = {
+    "NormalizedString": "texts are processed by compiled code alone",
+    "PreTokenizedString": "texts are processed by compiled code alone",
+}
+
+
+def __getattr__(name: str) -> object:
+    reason = f": {_ABSENT[name]}" if name in _ABSENT else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{reason}")
