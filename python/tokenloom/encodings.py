@@ -40,6 +40,27 @@ _LLAMA3_NAMES = (
     *(f"reserved_special_token_{index}" for index in range(2, 246)),
 )
 
+# Two names for 200018, as published.
+_HARMONY = {
+    "<|endoftext|>": 199999,
+    "<|endofprompt|>": 200018,
+    "<|startoftext|>": 199998,
+    "<|reserved_200000|>": 200000,
+    "<|reserved_200001|>": 200001,
+    "<|return|>": 200002,
+    "<|constrain|>": 200003,
+    "<|reserved_200004|>": 200004,
+    "<|channel|>": 200005,
+    "<|start|>": 200006,
+    "<|end|>": 200007,
+    "<|message|>": 200008,
+    "<|reserved_200009|>": 200009,
+    "<|reserved_200010|>": 200010,
+    "<|reserved_200011|>": 200011,
+    "<|call|>": 200012,
+    **{f"<|reserved_{index}|>": index for index in range(200013, 201088)},
+}
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -49,6 +70,8 @@ class Encoding:
     sha256: str
     pattern: str
     special_tokens: dict[str, int]
+    n_vocab: int | None = None
+    """How many tokens the publisher says there are, where it does."""
 
 
 ENCODINGS: dict[str, Encoding] = {
@@ -59,12 +82,14 @@ ENCODINGS: dict[str, Encoding] = {
             "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930",
             _R50K,
             {"<|endoftext|>": 50256},
+            50257,
         ),
         Encoding(
             "p50k_base",
             "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069",
             _R50K,
             {"<|endoftext|>": 50256},
+            50281,
         ),
         Encoding(
             "cl100k_base",
@@ -89,6 +114,26 @@ ENCODINGS: dict[str, Encoding] = {
             "82e9d31979e92ab929cd544440f129d9ecd797b69e327f80f17e1c50d5551b55",
             _LLAMA3,
             {f"<|{name}|>": 128_000 + index for index, name in enumerate(_LLAMA3_NAMES)},
+        ),
+        # Encodings that share the rank file of one above, which is what the file alone stands for.
+        Encoding(
+            "gpt2",
+            "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930",
+            _R50K,
+            {"<|endoftext|>": 50256},
+            50257,
+        ),
+        Encoding(
+            "p50k_edit",
+            "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069",
+            _R50K,
+            {"<|endoftext|>": 50256, "<|fim_prefix|>": 50281, "<|fim_middle|>": 50282, "<|fim_suffix|>": 50283},
+        ),
+        Encoding(
+            "o200k_harmony",
+            "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
+            _O200K,
+            _HARMONY,
         ),
     )
 }

@@ -1,10 +1,23 @@
-from tokenloom._core import bytelevel, control, draft, formats, gpu, pipeline, sample, tokenizer, train, verify
+from tokenloom._core import (
+    bytelevel,
+    control,
+    draft,
+    exactness,
+    formats,
+    gpu,
+    pipeline,
+    sample,
+    tokenizer,
+    train,
+    verify,
+)
 
 __all__ = [
     "VERSION",
     "bytelevel",
     "control",
     "draft",
+    "exactness",
     "formats",
     "gpu",
     "pipeline",

@@ -7,6 +7,7 @@ mod control;
 mod draft;
 mod encoding;
 mod error;
+mod exactness;
 mod formats;
 mod gpu;
 mod grammar;
@@ -27,6 +28,8 @@ mod _core {
     use crate::control::control;
     #[pymodule_export]
     use crate::draft::draft;
+    #[pymodule_export]
+    use crate::exactness::exactness;
     #[pymodule_export]
     use crate::formats::formats;
     #[pymodule_export]

@@ -110,7 +110,11 @@ impl PyTokenizer {
         Self { inner: Arc::new(tokenizer), grammar_vocabulary: OnceLock::new() }
     }
 
-    fn options(&self, add_special_tokens: bool, allowed: &Bound<'_, PyAny>) -> PyResult<EncodeOptions> {
+    pub(crate) fn options(
+        &self,
+        add_special_tokens: bool,
+        allowed: &Bound<'_, PyAny>,
+    ) -> PyResult<EncodeOptions> {
         let allowed_special = match allowed.cast::<PyString>() {
             Ok(text) if text.to_str()? == "all" => AllowedSpecial::All,
             Ok(text) => {

@@ -35,6 +35,7 @@ mod state;
 mod stream;
 mod tokenizer;
 pub mod train;
+mod unstable;
 
 pub use batch::Ragged;
 pub use canonical::CanonicalError;
@@ -44,3 +45,4 @@ pub use offsets::Encoding;
 pub use state::StateError;
 pub use stream::DecodeStream;
 pub use tokenizer::Tokenizer;
+pub use unstable::Unstable;

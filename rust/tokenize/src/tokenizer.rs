@@ -1,10 +1,10 @@
 //! What is a tokenizer once it is built?
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashSet;
-use tokenloom_vocab::{TokenId, TokenTable};
+use tokenloom_vocab::{ByteTrie, TokenId, TokenTable};
 
 use crate::added::AddedMatcher;
 use crate::bpe::Bpe;
@@ -28,6 +28,8 @@ pub struct Tokenizer {
     pub(crate) added_normalized: AddedMatcher,
     special: FxHashSet<TokenId>,
     pub(crate) scratches: ScratchPool,
+    /// Made by the first question that needs it.
+    trie: OnceLock<Arc<ByteTrie>>,
 }
 
 impl Tokenizer {
@@ -64,6 +66,7 @@ impl Tokenizer {
             added_normalized,
             special,
             scratches,
+            trie: OnceLock::new(),
         })
     }
 
@@ -75,6 +78,15 @@ impl Tokenizer {
     /// The model's tokens, without added tokens that are not among them.
     pub fn table(&self) -> &TokenTable {
         self.bpe.table()
+    }
+
+    /// The model's tokens, without added ones, in the order of their bytes.
+    pub fn byte_trie(&self) -> &ByteTrie {
+        let make = || {
+            let added: FxHashSet<TokenId> = self.spec.added_tokens.iter().map(|token| token.id).collect();
+            Arc::new(ByteTrie::new(self.table().iter().filter(|(id, _)| !added.contains(id))))
+        };
+        self.trie.get_or_init(make)
     }
 
     /// The merges and what follows from them.

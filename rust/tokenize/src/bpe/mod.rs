@@ -180,7 +180,8 @@ impl Bpe {
         }
     }
 
-    fn merge_piece(&self, piece: &[u8], out: &mut Vec<TokenId>, scratch: &mut BpeScratch) {
+    /// What merging alone makes of bytes that all have a token, without the look-up of the whole.
+    pub(crate) fn merge_piece(&self, piece: &[u8], out: &mut Vec<TokenId>, scratch: &mut BpeScratch) {
         // Positions in the heap are 32 bits.
         if self.engine == Engine::Linear || piece.len() >= u32::MAX as usize {
             linear::encode(self, piece, &mut scratch.dead, out);
