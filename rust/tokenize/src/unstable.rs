@@ -15,7 +15,8 @@ use rustc_hash::FxHashSet;
 use tokenloom_vocab::TokenId;
 
 use crate::encode::Part;
-use crate::{AllowedSpecial, EncodeError, EncodeOptions, Scratch, Tokenizer};
+use crate::scratch::Scratch;
+use crate::{AllowedSpecial, EncodeError, EncodeOptions, Tokenizer};
 
 /// Settled ids and the ways to go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +53,19 @@ impl Tokenizer {
         if let Some(node) = trie.find(&rest) {
             completions.extend(trie.ids()[node.range()].iter().map(|&id| vec![id]));
         }
-        let (mut scratch, mut joined) = (Scratch::default(), Vec::new());
+        self.scratches.with(|scratch| self.straddle(&rest, &mut completions, scratch))?;
+        Ok(Unstable { stable, completions })
+    }
+
+    /// Lays every token over every place at the end of `rest` but the first.
+    fn straddle(
+        &self,
+        rest: &[u8],
+        completions: &mut BTreeSet<Vec<TokenId>>,
+        scratch: &mut Scratch,
+    ) -> Result<(), EncodeError> {
+        let trie = self.byte_trie();
+        let mut joined = Vec::new();
         let first = rest.len().saturating_sub(self.table().max_token_bytes()).max(1);
         for at in first..rest.len() {
             let (head, tail) = rest.split_at(at);
@@ -61,12 +74,12 @@ impl Tokenizer {
                 joined.clear();
                 joined.extend_from_slice(head);
                 joined.extend_from_slice(trie.bytes(position));
-                let ids = self.encode_or_merge(&joined, &mut scratch)?;
+                let ids = self.encode_or_merge(&joined, scratch)?;
                 completions.insert(self.until(ids, rest.len()));
             }
         }
-        completions.extend(self.split_before_last_space(&rest, &mut scratch));
-        Ok(Unstable { stable, completions })
+        completions.extend(self.split_before_last_space(rest, scratch));
+        Ok(())
     }
 
     /// The ids of bytes that may end, or break off, inside a character: what is not UTF-8 is merged together with the
@@ -87,27 +100,31 @@ impl Tokenizer {
         if !broken.is_empty() {
             let mut rest = self.take_unsettled(&mut ids, n_last);
             rest.extend_from_slice(broken);
-            self.bpe().encode_piece(&rest, &mut ids, &mut Scratch::default().bpe);
+            self.scratches.with(|scratch| self.encode_piece(&rest, scratch, &mut ids));
         }
         Ok(ids)
     }
 
     fn encode_last_piece(&self, text: &str, allowed: &AllowedSpecial) -> Result<LastPiece, EncodeError> {
-        let (mut ids, mut n_last, mut scratch) = (Vec::new(), 0, Scratch::default());
-        let _never_broken = self.walk::<false>(text.as_bytes(), allowed, |part| {
-            let before = ids.len();
-            match part {
+        let (mut ids, mut n_last, mut prefixed) = (Vec::new(), 0, Vec::new());
+        let _never_broken = self.scratches.with(|scratch| {
+            self.walk::<false>(text.into(), allowed, |part| match part {
                 Part::Added { id, .. } => {
                     ids.push(id);
                     n_last = 0;
+                    Ok(ControlFlow::Continue(()))
                 }
-                Part::Piece { bytes, .. } | Part::Raw { bytes } => {
-                    self.bpe().encode_piece(bytes, &mut ids, &mut scratch.bpe);
-                    n_last = ids.len() - before;
+                Part::Inside { text, at_start, .. } => {
+                    self.pretokenizers.try_for_each(text, at_start, |piece| {
+                        let n_before = ids.len();
+                        self.encode_piece(piece.bytes(text, &mut prefixed), scratch, &mut ids);
+                        n_last = ids.len() - n_before;
+                        ControlFlow::Continue(())
+                    })
                 }
-                Part::Run { .. } => {}
-            }
-            ControlFlow::Continue(())
+                // `str` has no bytes that belong to no character.
+                Part::Run { .. } | Part::Raw { .. } => Ok(ControlFlow::Continue(())),
+            })
         })?;
         Ok(LastPiece { ids, n_last })
     }
@@ -132,7 +149,7 @@ impl Tokenizer {
         if std::str::from_utf8(bytes).is_ok() {
             let allowed_special = AllowedSpecial::Only(FxHashSet::default());
             let options = EncodeOptions { add_special_tokens: false, allowed_special };
-            self.encode_into(bytes, &options, scratch, &mut ids)?;
+            self.encode_into(bytes.into(), &options, scratch, &mut ids)?;
         } else {
             self.bpe().merge_piece(bytes, &mut ids, &mut scratch.bpe);
         }
