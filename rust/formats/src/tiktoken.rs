@@ -12,14 +12,14 @@ use std::hash::BuildHasher;
 use base64::Engine;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
-use tokenloom_tokenize::spec::{Merge, Pretokenizer, SplitBehavior, SplitPattern, TokenizerSpec};
+use tokenloom_tokenize::spec::{Merge, Pretokenizer, Ranks, SplitBehavior, SplitPattern, TokenizerSpec};
 use tokenloom_vocab::{AddedToken, TokenId};
 
 use crate::error::{FormatError, FormatErrorKind};
 use crate::{Kind, limits};
 
 /// Tokens with their ranks, in file order.
-pub type Ranks = Vec<(Box<[u8]>, TokenId)>;
+pub type RankedTokens = Vec<(Box<[u8]>, TokenId)>;
 
 fn error(path: impl Into<Box<str>>, kind: FormatErrorKind) -> FormatError {
     FormatError::new(Kind::Tiktoken, path, kind)
@@ -29,13 +29,13 @@ fn error(path: impl Into<Box<str>>, kind: FormatErrorKind) -> FormatError {
 ///
 /// # Errors
 /// [`FormatError`] of [`Kind::Tiktoken`]: malformed lines, and the limits on file, tokens and ranks.
-pub fn parse_ranks(data: &[u8]) -> Result<Ranks, FormatError> {
+pub fn parse_ranks(data: &[u8]) -> Result<RankedTokens, FormatError> {
     let found = data.len() as u64;
     if found > limits::RANK_FILE_BYTES {
         let kind = FormatErrorKind::TooLarge { what: "bytes", found, limit: limits::RANK_FILE_BYTES };
         return Err(error("", kind));
     }
-    let mut ranks = Ranks::new();
+    let mut ranks = RankedTokens::new();
     let mut byte_offset = 0;
     for (index, line) in data.split(|&byte| byte == b'\n').enumerate() {
         let content = line.strip_suffix(b"\r").unwrap_or(line);
@@ -67,7 +67,7 @@ fn parse_line(line: &[u8]) -> Option<(Box<[u8]>, TokenId)> {
 /// [`FormatError`] of [`Kind::Tiktoken`]: a token or an id given twice, an empty token, a byte that is no token, a
 /// limit.
 pub fn spec(
-    ranks: Ranks,
+    ranks: RankedTokens,
     pattern: &str,
     special_tokens: Vec<(String, TokenId)>,
 ) -> Result<TokenizerSpec, FormatError> {
@@ -115,7 +115,7 @@ pub fn spec(
     Ok(TokenizerSpec {
         tokens,
         merges,
-        rank_by_result: true,
+        ranks: Ranks::ByResult,
         // A piece that is a token is looked up first, whether or not merges reach it.
         ignore_merges: true,
         added_tokens,
@@ -134,7 +134,7 @@ pub fn spec(
 
 /// Every split of every token into two tokens, by the rank of the token; equal ranks by the ranks of the parts, which
 /// is the order that published conversions to `tokenizer.json` list them in.
-fn splits(ranks: &Ranks) -> Result<Vec<Merge>, FormatError> {
+fn splits(ranks: &RankedTokens) -> Result<Vec<Merge>, FormatError> {
     if ranks.len() as u64 > limits::TOKENS {
         let kind =
             FormatErrorKind::TooLarge { what: "tokens", found: ranks.len() as u64, limit: limits::TOKENS };

@@ -50,6 +50,12 @@ pub enum BuildErrorKind {
         /// The byte token.
         id: TokenId,
     },
+    /// The rank of a merge is missing or below that of the merge before it.
+    #[error("expected a rank of merge {index} that is not below the one before it")]
+    Ranks {
+        /// Place in the list of merges, from 0.
+        index: usize,
+    },
     /// More merges than 32-bit ranks can count.
     #[error("{n_merges} merges, above the limit of {limit}")]
     TooManyMerges {

@@ -15,9 +15,8 @@ pub struct TokenizerSpec {
     pub decode_only: Vec<(TokenId, Box<[u8]>)>,
     /// The merges in rank order.
     pub merges: Vec<Merge>,
-    /// Merges with one result share one rank, so that the leftmost applies where two of them compete. This is the
-    /// reading of tiktoken files, whose ranks belong to tokens; in `tokenizer.json` each merge has its own rank.
-    pub rank_by_result: bool,
+    /// Which merges share a rank.
+    pub ranks: Ranks,
     /// A pretoken that is a token as a whole becomes that token, whatever the merges say.
     pub ignore_merges: bool,
     /// What merging starts from.
@@ -37,6 +36,19 @@ pub struct TokenizerSpec {
     /// With `trim_offsets`: a single leading space of a token that starts the text is kept (the post-processor's
     /// `add_prefix_space`, which is not always that of the pretokenizer).
     pub trim_keeps_first_space: bool,
+}
+
+/// Which merges share a rank, so that the leftmost applies where two of them compete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ranks {
+    /// None: the place in the list is the rank (`tokenizer.json`).
+    #[default]
+    ByPlace,
+    /// Those with one result (tiktoken files, whose ranks belong to tokens).
+    ByResult,
+    /// Those with one number here, which stands for the merge at its place and never falls along the list
+    /// (SentencePiece, where equal scores are equal ranks).
+    Given(Vec<u32>),
 }
 
 /// What merging starts from.

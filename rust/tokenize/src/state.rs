@@ -7,12 +7,12 @@
 use tokenloom_vocab::AddedToken;
 
 use crate::spec::{
-    Decoder, InvalidRun, Merge, Normalizer, PrependScheme, Pretokenizer, SplitBehavior, SplitPattern,
+    Decoder, InvalidRun, Merge, Normalizer, PrependScheme, Pretokenizer, Ranks, SplitBehavior, SplitPattern,
     Symbols, Template, TokenizerSpec,
 };
 
 /// First bytes of an image: a name and the number of this layout.
-const MAGIC: [u8; 8] = *b"tkloom\0\x02";
+const MAGIC: [u8; 8] = *b"tkloom\0\x03";
 
 /// An image that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -176,7 +176,7 @@ record!(TokenizerSpec {
     tokens,
     decode_only,
     merges,
-    rank_by_result,
+    ranks,
     ignore_merges,
     symbols,
     added_tokens,
@@ -190,6 +190,7 @@ record!(TokenizerSpec {
 record!(Merge { left, right, result });
 record!(AddedToken { id, content, special, normalized, lstrip, rstrip, single_word });
 record!(Template { prefix, suffix });
+choice!(Ranks { 0 = ByPlace, 1 = ByResult, 2 = Given(ranks) });
 choice!(Symbols { 0 = Bytes, 1 = Characters { byte_tokens } });
 choice!(Decoder { 0 = Bytes, 1 = ByteFallback { strip_space, invalid } });
 choice!(InvalidRun { 0 = Whole, 1 = Bytes });
@@ -226,6 +227,7 @@ mod tests {
         TokenizerSpec {
             tokens: vec![(0, Box::from(*b"a")), (7, Box::from(*b"\xff"))],
             merges: vec![Merge { left: 1, right: 2, result: 3 }],
+            ranks: Ranks::Given(vec![0]),
             added_tokens: vec![added],
             symbols: Symbols::Characters { byte_tokens: vec![4, 5] },
             decoder: Decoder::ByteFallback { strip_space: true, invalid: InvalidRun::Bytes },

@@ -50,7 +50,7 @@ impl Tokenizer {
                 return Err(BuildErrorKind::UnknownTemplateToken { id }.into());
             }
         }
-        let bpe = Bpe::new(table, &spec.symbols, &spec.merges, spec.rank_by_result, spec.ignore_merges)?;
+        let bpe = Bpe::new(table, &spec.symbols, &spec.merges, &spec.ranks, spec.ignore_merges)?;
         let pretokenizers = Pretokenizers::new(&spec.pretokenizers)?;
         let added_raw = AddedMatcher::new(&spec.added_tokens, false, &normalizers)?;
         let added_normalized = AddedMatcher::new(&spec.added_tokens, true, &normalizers)?;

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use tokenloom_tokenize::bpe::{Bpe, BpeScratch, Engine};
-use tokenloom_tokenize::spec::{Merge, Symbols};
+use tokenloom_tokenize::spec::{Merge, Ranks, Symbols};
 use tokenloom_vocab::{TokenId, TokenTable};
 
 /// The symbols that words are made of: bytes, or characters of one to three bytes.
@@ -19,7 +19,8 @@ type Word = Vec<usize>;
 #[derive(Clone, Debug)]
 struct Design {
     cuts: Vec<(Word, usize)>,
-    rank_by_result: bool,
+    /// 0: by place, 1: by result, otherwise so many neighbours share a rank.
+    n_tied: usize,
     characters: bool,
 }
 
@@ -56,7 +57,12 @@ impl Design {
         } else {
             (TokenTable::new(tokens).unwrap(), Symbols::Bytes)
         };
-        (Bpe::new(table, &symbols, &merges, self.rank_by_result, false).unwrap(), merges)
+        let ranks = match self.n_tied {
+            0 => Ranks::ByPlace,
+            1 => Ranks::ByResult,
+            n => Ranks::Given((0..merges.len()).map(|at| (at / n) as u32).collect()),
+        };
+        (Bpe::new(table, &symbols, &merges, &ranks, false).unwrap(), merges)
     }
 
     /// The definition, one merge at a time.
@@ -99,9 +105,9 @@ fn words(length: std::ops::Range<usize>) -> impl Strategy<Value = Word> {
 
 fn designs(length: std::ops::Range<usize>, n_cuts: std::ops::Range<usize>) -> impl Strategy<Value = Design> {
     let cuts = prop::collection::vec((words(length), 0usize..6), n_cuts);
-    (cuts, any::<bool>(), any::<bool>()).prop_map(|(cuts, rank_by_result, characters)| Design {
+    (cuts, 0usize..5, any::<bool>()).prop_map(|(cuts, n_tied, characters)| Design {
         cuts,
-        rank_by_result,
+        n_tied,
         characters,
     })
 }

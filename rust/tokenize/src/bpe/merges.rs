@@ -9,7 +9,7 @@ use rustc_hash::FxBuildHasher;
 use tokenloom_vocab::{Rank, TokenId, TokenTable};
 
 use crate::BuildErrorKind;
-use crate::spec::Merge;
+use crate::spec::{Merge, Ranks};
 
 /// The merges of a model, looked up by their two parts.
 #[derive(Clone, Debug, Default)]
@@ -25,17 +25,18 @@ impl MergeTable {
     /// The largest number of merges: ranks and one more than a rank fit 32 bits.
     pub const MAX_MERGES: usize = (1 << 31) - 1;
 
-    /// Builds the table and checks every merge against the token bytes. With `rank_by_result` merges with one
-    /// result share the rank of the first of them.
+    /// Builds the table and checks every merge against the token bytes. Merges that share a rank have that
+    /// of the first of them.
     ///
     /// # Errors
-    /// [`BuildErrorKind::UnknownMergeToken`], [`BuildErrorKind::MergeBytes`], [`BuildErrorKind::TooManyMerges`].
-    pub fn new(merges: &[Merge], rank_by_result: bool, table: &TokenTable) -> Result<Self, BuildErrorKind> {
+    /// [`BuildErrorKind::UnknownMergeToken`], [`BuildErrorKind::MergeBytes`], [`BuildErrorKind::Ranks`], [`BuildErrorKind::TooManyMerges`].
+    pub fn new(merges: &[Merge], ranks: &Ranks, table: &TokenTable) -> Result<Self, BuildErrorKind> {
         if merges.len() > Self::MAX_MERGES {
             return Err(BuildErrorKind::TooManyMerges { n_merges: merges.len(), limit: Self::MAX_MERGES });
         }
         let mut by_pair = HashMap::with_capacity_and_hasher(merges.len(), FxBuildHasher);
         let mut rank_of_result: HashMap<TokenId, Rank, FxBuildHasher> = HashMap::default();
+        let mut last_group: Option<(u32, Rank)> = None;
         for (index, &Merge { left, right, result }) in merges.iter().enumerate() {
             let bytes = |id| table.bytes(id).ok_or(BuildErrorKind::UnknownMergeToken { index, id });
             let (a, b, joined) = (bytes(left)?, bytes(right)?, bytes(result)?);
@@ -43,10 +44,22 @@ impl MergeTable {
             if a.is_empty() || b.is_empty() || head != a || tail != b {
                 return Err(BuildErrorKind::MergeBytes { index, left, right, result });
             }
-            let mut rank = Rank(index as u32);
-            if rank_by_result {
-                rank = *rank_of_result.entry(result).or_insert(rank);
-            }
+            let rank = Rank(index as u32);
+            let rank = match ranks {
+                Ranks::ByPlace => rank,
+                Ranks::ByResult => *rank_of_result.entry(result).or_insert(rank),
+                Ranks::Given(given) => {
+                    let group = *given.get(index).ok_or(BuildErrorKind::Ranks { index })?;
+                    match last_group {
+                        Some((last, _)) if last > group => return Err(BuildErrorKind::Ranks { index }),
+                        Some((last, first)) if last == group => first,
+                        _ => {
+                            last_group = Some((group, rank));
+                            rank
+                        }
+                    }
+                }
+            };
             by_pair.insert(key(left, right), (rank, result));
         }
         Ok(Self { by_pair })

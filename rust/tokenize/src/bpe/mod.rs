@@ -22,7 +22,7 @@ use tokenloom_vocab::{TokenId, TokenTable};
 use whole::WholePieces;
 
 use crate::BuildErrorKind;
-use crate::spec::{Merge, Symbols};
+use crate::spec::{Merge, Ranks, Symbols};
 
 /// How pretokens become ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +67,11 @@ impl Bpe {
         table: TokenTable,
         symbols: &Symbols,
         merges: &[Merge],
-        rank_by_result: bool,
+        ranks: &Ranks,
         ignore_merges: bool,
     ) -> Result<Self, BuildErrorKind> {
         let symbols = InitialSymbols::new(symbols, &table, merges)?;
-        let merges = MergeTable::new(merges, rank_by_result, &table)?;
+        let merges = MergeTable::new(merges, ranks, &table)?;
         let derivations = Derivations::new(&table, &merges, &symbols);
         let prefixes = Prefixes::new(&table, |id| derivations.is_reachable(id));
         let whole = WholePieces::new(&table, |id| ignore_merges || derivations.is_reachable(id));
