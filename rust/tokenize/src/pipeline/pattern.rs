@@ -55,7 +55,8 @@ impl Matcher {
         }
         match &self.0 {
             Kind::Everywhere => {
-                Ok(text.char_indices().map(|(at, _)| at..at).chain([text.len()..text.len()]).collect())
+                let places = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+                Ok(places.map(|at| at..at).collect())
             }
             Kind::Literal(finder) => Ok(finder
                 .find_iter(text.as_bytes())
