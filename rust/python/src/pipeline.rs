@@ -41,6 +41,9 @@ fn added_token((content, single_word, lstrip, rstrip, normalized, special): Adde
     AddedToken { id: 0, content, special, normalized, lstrip, rstrip, single_word }
 }
 
+/// `(id, string, (start, end))`.
+type FoundToken = (u32, String, (usize, usize));
+
 /// A model and its tokens.
 #[pyclass(frozen, name = "Model", module = "tokenloom._core.pipeline")]
 pub(crate) struct PyModel {
@@ -81,7 +84,7 @@ impl PyModel {
     }
 
     /// The tokens of a word as `(id, string, (start, end))`, offsets in bytes.
-    fn tokenize(&self, py: Python<'_>, word: &str) -> PyResult<Vec<(u32, String, (usize, usize))>> {
+    fn tokenize(&self, py: Python<'_>, word: &str) -> PyResult<Vec<FoundToken>> {
         let model = py.detach(|| Model::new(self.inner.model())).map_err(raise)?;
         let tokens = model.tokenize(word, &mut Draws::new(0)).map_err(raise)?;
         let token = |token: ModelToken| (token.id, model.token_text(&token, word).to_owned(), token.span);

@@ -41,7 +41,7 @@ pub use batch::Ragged;
 pub use canonical::CanonicalError;
 pub use encode::{AllowedSpecial, EncodeOptions, Text};
 pub use error::{BuildError, BuildErrorKind, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
-pub use offsets::Encoding;
+pub use offsets::{Encoding, WordEncoding};
 pub use state::StateError;
 pub use stream::DecodeStream;
 pub use tokenizer::Tokenizer;

@@ -25,7 +25,33 @@ pub struct Encoding {
     pub char_offsets: Vec<[i64; 2]>,
 }
 
+/// Ids, what they stand for, and the words that they are parts of. A word is an added token or a pretoken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WordEncoding {
+    /// The ids with their offsets.
+    pub encoding: Encoding,
+    /// By id: the number of its word, from 0. Words without ids count too.
+    pub words: Vec<u32>,
+    /// Places of the ids of added tokens, and the text that each matched.
+    pub added: Vec<(usize, String)>,
+}
+
 impl Tokenizer {
+    /// The ids of a text with their offsets and words; the template is left out.
+    ///
+    /// # Errors
+    /// [`crate::EncodeErrorKind::Pattern`] if a split pattern gives up.
+    pub fn encode_with_words(
+        &self,
+        text: &str,
+        options: &EncodeOptions,
+    ) -> Result<WordEncoding, EncodeError> {
+        let mut writer = Writer::new(self, text.as_bytes());
+        self.scratches.with(|scratch| self.write_parts(text.into(), options, scratch, &mut writer))?;
+        let Writer { encoding, words, added, .. } = writer;
+        Ok(WordEncoding { encoding, words, added })
+    }
+
     /// The ids of any text with their offsets. Template ids stand for nothing: `(0, 0)` in characters.
     ///
     /// # Errors
@@ -60,9 +86,11 @@ impl Tokenizer {
             match part {
                 Part::Run { at, is_text } => writer.begin_run(at, is_text),
                 Part::Added { id, text, span, stretch: None } => {
+                    writer.begin_added(text);
                     writer.push(id, span.clone(), (span.start, span.end - 1), Edges::of_text(text));
                 }
                 Part::Added { id, text, span, stretch: Some(stretch) } => {
+                    writer.begin_added(text);
                     writer.push(
                         id,
                         stretch.source_span(span.clone()),
@@ -76,6 +104,7 @@ impl Tokenizer {
                         ids.clear();
                         self.encode_piece(bytes, scratch, &mut ids);
                         let span = start + piece.start..start + piece.end;
+                        writer.n_words += 1;
                         writer.push_piece(&ids, span, usize::from(piece.prefix_space), stretch);
                     })?;
                 }
@@ -139,12 +168,22 @@ struct Writer<'a> {
     /// A byte of the run and the characters of the run that start before it.
     cursor: (usize, i64),
     n_template: usize,
+    n_words: u32,
+    words: Vec<u32>,
+    added: Vec<(usize, String)>,
 }
 
 impl<'a> Writer<'a> {
     fn new(tokenizer: &'a Tokenizer, input: &'a [u8]) -> Self {
         let encoding = Encoding::default();
-        Self { tokenizer, input, encoding, run: (0, 0, true), cursor: (0, 0), n_template: 0 }
+        let (words, added) = Default::default();
+        let run = (0, 0, true);
+        Self { tokenizer, input, encoding, run, cursor: (0, 0), n_template: 0, n_words: 0, words, added }
+    }
+
+    fn begin_added(&mut self, text: &str) {
+        self.n_words += 1;
+        self.added.push((self.encoding.ids.len(), text.to_owned()));
     }
 
     fn push_template(&mut self, ids: &[TokenId], at: usize) {
@@ -226,5 +265,6 @@ impl<'a> Writer<'a> {
         self.encoding.ids.push(id);
         self.encoding.byte_offsets.push([(self.run.0 + bytes.start) as i64, (self.run.0 + bytes.end) as i64]);
         self.encoding.char_offsets.push(span);
+        self.words.push(self.n_words.saturating_sub(1));
     }
 }

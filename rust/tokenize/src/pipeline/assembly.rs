@@ -22,7 +22,9 @@ use super::truncation::{self, TruncationError};
 use super::vocabulary::{AddedVocabulary, ModelVocabulary};
 use super::{normalizers, pretokenizers};
 use crate::spec::TokenizerSpec;
-use crate::{AllowedSpecial, BuildError, DecodeError, EncodeError, EncodeOptions, Text, Tokenizer};
+use crate::{
+    AllowedSpecial, BuildError, DecodeError, EncodeError, EncodeOptions, Text, Tokenizer, WordEncoding,
+};
 
 /// Gives the specification of the compiled machine that gives the ids of a definition, if there is one.
 pub type Lower = fn(&Definition) -> Option<TokenizerSpec>;
@@ -310,8 +312,8 @@ impl Assembly {
         Ok(Some(sequences.collect()))
     }
 
-    /// Encodings of the sequences of one input by the machine that interprets the parts. Of a plain encoding the ids
-    /// are made alone. `seed` decides what a model with dropout leaves out.
+    /// Encodings of the sequences of one input. Of a plain encoding the ids are made alone. `seed` decides what a model
+    /// with dropout leaves out.
     ///
     /// # Errors
     /// [`AssemblyError::Build`] and [`AssemblyError::Encode`].
@@ -322,27 +324,80 @@ impl Assembly {
         seed: u64,
         is_plain: bool,
     ) -> Result<Sequences, AssemblyError> {
-        let pipeline = self.pipeline()?;
-        let encode = |words: &[&str], type_id: u32| -> Result<Encoding, AssemblyError> {
-            let sequence = match words {
-                [text] if !input.is_split => Sequence::Text(text),
-                words => Sequence::Words(words),
-            };
-            let options = SequenceOptions {
-                type_id,
-                offsets: if is_plain { OffsetUnit::None } else { OffsetUnit::Chars },
-                allowed_special: match encode_special_tokens {
-                    true => AllowedSpecial::Only(FxHashSet::default()),
-                    false => AllowedSpecial::All,
-                },
-                dropout_seed: seed ^ u64::from(type_id).rotate_right(1),
-                limit: None,
-            };
-            let encoding = pipeline.encode_sequence(sequence, &options)?;
-            Ok(if is_plain { Encoding::plain(encoding.ids, type_id) } else { encoding })
+        let encode = |words: &[&str], type_id: u32| {
+            let seed = seed ^ u64::from(type_id).rotate_right(1);
+            match self.compiled() {
+                Some(compiled) if !encode_special_tokens && !is_plain => {
+                    self.compiled_sequence(compiled, words, input.is_split, type_id)
+                }
+                _ => self.interpreted_sequence(
+                    words,
+                    input.is_split,
+                    type_id,
+                    encode_special_tokens,
+                    seed,
+                    is_plain,
+                ),
+            }
         };
         let first = encode(&input.first, 0)?;
         Ok((first, input.second.as_ref().map(|second| encode(second, 1)).transpose()?))
+    }
+
+    fn interpreted_sequence(
+        &self,
+        words: &[&str],
+        is_split: bool,
+        type_id: u32,
+        encode_special_tokens: bool,
+        dropout_seed: u64,
+        is_plain: bool,
+    ) -> Result<Encoding, AssemblyError> {
+        let sequence = match words {
+            [text] if !is_split => Sequence::Text(text),
+            words => Sequence::Words(words),
+        };
+        let options = SequenceOptions {
+            type_id,
+            offsets: if is_plain { OffsetUnit::None } else { OffsetUnit::Chars },
+            allowed_special: match encode_special_tokens {
+                true => AllowedSpecial::Only(FxHashSet::default()),
+                false => AllowedSpecial::All,
+            },
+            dropout_seed,
+            limit: None,
+        };
+        let encoding = self.pipeline()?.encode_sequence(sequence, &options)?;
+        Ok(if is_plain { Encoding::plain(encoding.ids, type_id) } else { encoding })
+    }
+
+    /// The compiled machine knows words and offsets too; token strings are those of the vocabulary, or what an added
+    /// token matched.
+    fn compiled_sequence(
+        &self,
+        compiled: &Tokenizer,
+        words: &[&str],
+        is_split: bool,
+        type_id: u32,
+    ) -> Result<Encoding, AssemblyError> {
+        let mut whole = Encoding::default();
+        for (text, word) in words.iter().zip(0..) {
+            let WordEncoding { encoding, words, added } =
+                compiled.encode_with_words(text, &EncodeOptions::default())?;
+            let n_before = whole.tokens.len();
+            whole
+                .tokens
+                .extend(encoding.ids.iter().map(|&id| self.model.token(id).unwrap_or_default().to_owned()));
+            for (place, text) in added {
+                whole.tokens[n_before + place] = text;
+            }
+            whole.words.extend(words.iter().map(|&number| Some(if is_split { word } else { number })));
+            let offsets = encoding.char_offsets.iter().map(|&[start, end]| (start as usize, end as usize));
+            whole.offsets.extend(offsets);
+            whole.ids.extend(encoding.ids);
+        }
+        let Encoding { ids, tokens, words, offsets, .. } = whole;
+        Ok(Encoding { tokens, words, offsets, ..Encoding::plain(ids, type_id) })
     }
 
     /// The words that the model is given of each text, as it is given them. Added tokens are not looked for.
