@@ -19,7 +19,7 @@ from tokenloom import formats
 from tokenloom._core import tokenizer as compiled
 from tokenloom.errors import ArrayError
 
-__all__ = ["DecodeStream", "Encoding", "Ragged", "Tokenizer"]
+__all__ = ["DecodeStream", "Encoding", "Ragged", "Stage", "Tokenizer"]
 
 Text: TypeAlias = str | bytes
 Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
@@ -41,6 +41,20 @@ class Encoding(NamedTuple):
     ids: NDArray[np.uint32]
     byte_offsets: NDArray[np.int64]
     char_offsets: NDArray[np.int64]
+
+
+class Stage(NamedTuple):
+    """One step of the way from text to ids, for people: the wording may change.
+
+    Attributes:
+        part: ``added tokens``, ``normalizer``, ``pretokenizer``, ``model``, ``template`` or ``decoder``.
+        action: What it does.
+        engine: What does it: a scanner, a regular expression engine, a merge engine; may be empty.
+    """
+
+    part: str
+    action: str
+    engine: str
 
 
 class Ragged(Sequence[NDArray[np.uint32]]):
@@ -386,6 +400,10 @@ class Tokenizer:
     def special_tokens(self) -> dict[str, int]:
         """The special tokens and their ids (a copy)."""
         return dict(self._special)
+
+    def stages(self) -> list[Stage]:
+        """The steps from text to ids, the decoder last, and the engine that was chosen for each."""
+        return [Stage(*stage) for stage in self._core.stages()]
 
     def is_canonical(self, ids: Ids) -> bool:
         """Whether ``ids`` are what encoding the bytes they stand for gives.

@@ -16,10 +16,11 @@ __all__ = ["COMMANDS", "program"]
 
 # name of the command: "module:function"
 COMMANDS: dict[str, str] = {
-    "decode": "tokenloom.cli.encode:decode",
+    "decode": "tokenloom.cli.decode:decode",
     "demo": "tokenloom.cli.demo:demo",
     "encode": "tokenloom.cli.encode:encode",
     "generate": "tokenloom.cli.generate:generate",
+    "inspect": "tokenloom.cli.inspect:inspect",
     "train": "tokenloom.cli.train:train",
 }
 

@@ -272,6 +272,11 @@ impl PyTokenizer {
         self.inner.id_bound()
     }
 
+    /// Part, action and engine of every step, for people.
+    fn stages(&self) -> Vec<(&'static str, String, String)> {
+        self.inner.stages().into_iter().map(|stage| (stage.part, stage.action, stage.engine)).collect()
+    }
+
     #[getter]
     fn n_tokens(&self) -> usize {
         self.inner.n_tokens()

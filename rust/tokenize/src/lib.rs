@@ -22,6 +22,7 @@ pub mod byte_chars;
 mod cache;
 mod canonical;
 mod decode;
+mod describe;
 mod encode;
 mod error;
 mod fallback;
@@ -39,6 +40,7 @@ mod unstable;
 
 pub use batch::Ragged;
 pub use canonical::CanonicalError;
+pub use describe::Stage;
 pub use encode::{AllowedSpecial, EncodeOptions, Text};
 pub use error::{BuildError, BuildErrorKind, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use offsets::{Encoding, WordEncoding};

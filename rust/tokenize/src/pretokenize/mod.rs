@@ -23,6 +23,11 @@ use crate::{BuildErrorKind, EncodeError};
 /// A scanner finds at most so many pieces at a time.
 pub(crate) const MAX_BATCH: usize = 256;
 
+/// What the scanner of a published pattern is called; `None` if it has none.
+pub(crate) fn scanner_name(pattern: &str) -> Option<&'static str> {
+    Scanner::of(pattern).map(Scanner::name)
+}
+
 /// One piece of text for the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {

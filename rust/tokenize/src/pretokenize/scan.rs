@@ -109,6 +109,18 @@ impl Scanner {
         published.or_else(numbers)
     }
 
+    /// For people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Words(_) => "scanner words",
+            Self::O200k(_) => "scanner words by case",
+            Self::Deepseek => "scanner deepseek",
+            Self::HanOrKana => "scanner han or kana",
+            Self::Numbers(_) => "scanner numbers",
+            Self::Superword => "scanner superwords",
+        }
+    }
+
     /// Whether every position starts a match, so that the matches cover the text.
     pub(crate) fn covers(self) -> bool {
         matches!(self, Self::Words(_) | Self::O200k(_))
