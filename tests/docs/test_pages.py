@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOMAINS = (
     "awrs",
     "bytelevel",
+    "compat",
     "control",
     "draft",
     "formats",
