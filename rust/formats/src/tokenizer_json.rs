@@ -45,6 +45,14 @@ pub fn parse_definition(data: &[u8]) -> Result<Definition, FormatError> {
     Ok(Document::read(reader::read(data)?)?.into_definition())
 }
 
+/// What a definition is for the compiled machine.
+///
+/// # Errors
+/// [`FormatError`] of [`Kind::TokenizerJson`](crate::Kind::TokenizerJson): see [`parse`].
+pub fn lower_definition(definition: &Definition, options: Options) -> Result<TokenizerSpec, FormatError> {
+    lower::lower(&Document::of(definition)?, options)
+}
+
 /// Reads the JSON of one `model`.
 ///
 /// # Errors

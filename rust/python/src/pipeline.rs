@@ -128,14 +128,11 @@ impl PySettings {
     }
 }
 
-/// The compiled machine reads files; a definition becomes one on the way to it.
+/// Ids do not depend on the decoder, but the compiled machine decodes too.
 fn lower(definition: &Definition) -> Option<TokenizerSpec> {
+    let spec =
+        |definition: &Definition| tokenizer_json::lower_definition(definition, Options::default()).ok();
     let decoder = Decoder::ByteLevel { add_prefix_space: true, trim_offsets: true, use_regex: true };
-    // Ids do not depend on the decoder, but the machine decodes too.
-    let spec = |definition: &Definition| {
-        let file = write::write_definition(definition, false);
-        tokenizer_json::parse(file.as_bytes(), Options::default()).ok()
-    };
     spec(definition).or_else(|| spec(&Definition { decoder: Some(decoder), ..definition.clone() }))
 }
 

@@ -72,6 +72,24 @@ impl Document {
         })
     }
 
+    /// The document that says what a definition says. Its tokens and ids must be different, as in a file.
+    pub(crate) fn of(definition: &Definition) -> Result<Self, FormatError> {
+        let model = match &definition.model {
+            Model::Bpe(model) => FlatModel::Bpe(FlatBpe::of(model)?),
+            other => FlatModel::Other(other.clone()),
+        };
+        Ok(Self {
+            truncation: definition.truncation.clone(),
+            padding: definition.padding.clone(),
+            added_tokens: definition.added_tokens.clone(),
+            normalizer: definition.normalizer.clone(),
+            pre_tokenizer: definition.pre_tokenizer.clone(),
+            post_processor: definition.post_processor.clone(),
+            decoder: definition.decoder.clone(),
+            model,
+        })
+    }
+
     pub(crate) fn into_definition(self) -> Definition {
         Definition {
             truncation: self.truncation,
@@ -83,6 +101,28 @@ impl Document {
             decoder: self.decoder,
             model: self.model.into_model(),
         }
+    }
+}
+
+impl FlatBpe {
+    fn of(model: &BpeModel) -> Result<Self, FormatError> {
+        let error = |path: &str, kind| FormatError::new(Kind::TokenizerJson, path, kind);
+        let tokens = model.vocab.iter().map(|(text, id)| (text.as_str(), *id));
+        let vocab = Vocab::of(tokens).map_err(|kind| error("model.vocab", kind))?;
+        let n_prefix = model.continuing_subword_prefix.as_ref().map_or(0, String::len);
+        let merges = vocab.merges(&model.merges, n_prefix).map_err(|kind| error("model.merges", kind))?;
+        let BpeModel { dropout, fuse_unk, byte_fallback, ignore_merges, .. } = *model;
+        let options = BpeModel {
+            dropout,
+            unk_token: model.unk_token.clone(),
+            continuing_subword_prefix: model.continuing_subword_prefix.clone(),
+            end_of_word_suffix: model.end_of_word_suffix.clone(),
+            fuse_unk,
+            byte_fallback,
+            ignore_merges,
+            ..BpeModel::default()
+        };
+        Ok(Self { vocab, merges, options })
     }
 }
 

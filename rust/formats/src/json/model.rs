@@ -8,7 +8,7 @@
 use std::fmt;
 use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use rustc_hash::FxBuildHasher;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use tokenloom_tokenize::spec::Merge;
@@ -45,6 +45,36 @@ impl Vocab {
 
     pub(crate) fn is_taken(&self, id: u32) -> bool {
         self.seen.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
+    }
+
+    /// The vocabulary of tokens that are in memory.
+    pub(crate) fn of<'a>(tokens: impl Iterator<Item = (&'a str, u32)>) -> Result<Self, FormatErrorKind> {
+        let mut vocab = Self::default();
+        tokens.into_iter().try_for_each(|(text, id)| vocab.insert(text, u64::from(id)))?;
+        Ok(vocab)
+    }
+
+    /// Merges given by the ids of their parts, with what they make.
+    pub(crate) fn merges(
+        &self,
+        parts: &[(u32, u32)],
+        n_prefix: usize,
+    ) -> Result<Vec<Merge>, FormatErrorKind> {
+        let text_of: HashMap<u32, &str, FxBuildHasher> = self.iter().map(|(text, id)| (id, text)).collect();
+        let mut both = String::new();
+        let merge = |&(left, right): &(u32, u32)| {
+            both.clear();
+            both.push_str(text_of.get(&left)?);
+            both.push_str(text_of.get(&right)?.get(n_prefix..)?);
+            Some(Merge { left, right, result: self.id(&both)? })
+        };
+        let n_merges = parts.len();
+        let merges: Option<Vec<Merge>> = parts.iter().map(merge).collect();
+        let expected = "merges of tokens into a token";
+        merges.ok_or_else(|| FormatErrorKind::WrongType {
+            expected,
+            found: format!("{n_merges} merges").into(),
+        })
     }
 
     fn text(&self, (start, length, _): (u32, u32, u32)) -> &str {
