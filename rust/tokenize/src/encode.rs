@@ -290,9 +290,34 @@ impl Tokenizer {
         if let Some(ids) = scratch.cache.long(piece) {
             return out.extend_from_slice(ids);
         }
+        if piece.len() > MAX_KEY_BYTES
+            && let Some(cut) = self.bpe().first_cut(piece)
+        {
+            return self.encode_parts(piece, cut, scratch, out);
+        }
         let n_before = out.len();
         self.bpe().encode_piece(piece, out, &mut scratch.bpe);
         scratch.cache.insert(piece, &out[n_before..]);
+    }
+
+    /// Appends the ids of a pretoken that may be cut, at `end` first: those of its parts.
+    fn encode_parts(&self, piece: &[u8], mut end: usize, scratch: &mut Scratch, out: &mut Vec<TokenId>) {
+        let mut start = 0;
+        while start < piece.len() {
+            if end - start <= MAX_KEY_BYTES
+                && let Some((ids, n_ids)) = scratch.cache.short(key_at(piece, start, end - start))
+            {
+                out.extend_from_slice(&ids[..n_ids]);
+            } else if let Some(ids) = scratch.cache.long(&piece[start..end]) {
+                out.extend_from_slice(ids);
+            } else {
+                let n_before = out.len();
+                self.bpe().encode_piece(&piece[start..end], out, &mut scratch.bpe);
+                scratch.cache.insert(&piece[start..end], &out[n_before..]);
+            }
+            start = end;
+            end = self.bpe().first_cut(&piece[start..]).map_or(piece.len(), |cut| start + cut);
+        }
     }
 
     /// Walks over `text`. With `ALIGNED` stretches know their source.

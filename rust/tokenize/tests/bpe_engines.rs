@@ -130,7 +130,8 @@ proptest! {
         texts in prop::collection::vec((texts(), 0usize..9), 4),
     ) {
         let (bpe, _) = design.model();
-        let (linear, heap) = (bpe.clone().with_engine(Engine::Linear), bpe.with_engine(Engine::Heap));
+        let (linear, scan) = (bpe.clone().with_engine(Engine::Linear), bpe.clone().with_engine(Engine::Scan));
+        let heap = bpe.clone().with_engine(Engine::Heap);
         for (text, n_cut) in &texts {
             // Without its first bytes, a text may start inside a character.
             let text = design.spell(text);
@@ -138,6 +139,8 @@ proptest! {
             let expected = design.by_definition(&heap, text);
             prop_assert_eq!(&encode(&heap, text), &expected);
             prop_assert_eq!(&encode(&linear, text), &expected);
+            prop_assert_eq!(&encode(&scan, text), &expected);
+            prop_assert_eq!(&encode(&bpe, text), &expected);
         }
     }
 

@@ -8,21 +8,31 @@
 
 use tokenloom_vocab::TokenId;
 
-use super::Bpe;
-use super::prefixes::NONE;
+use super::prefixes::{NONE, Prefixes};
 
-/// Appends the encoding of `bytes`, all of which have a token, to `out`.
-pub(crate) fn encode(bpe: &Bpe, bytes: &[u8], dead: &mut Vec<u64>, out: &mut Vec<TokenId>) {
+/// Positions from which no encoding leads to the end. Empty until the first step back.
+pub(crate) type Dead = Vec<u64>;
+
+/// Appends the encoding of `bytes` to `out`, by tokens that `is_valid` lets stand side by side. A byte at which no token
+/// starts becomes the token that `fallback` gives for it, which stands beside any other.
+#[inline]
+pub(crate) fn encode(
+    prefixes: &Prefixes,
+    bytes: &[u8],
+    dead: &mut Dead,
+    out: &mut Vec<TokenId>,
+    mut is_valid: impl FnMut(TokenId, TokenId) -> bool,
+    fallback: impl Fn(u8) -> Option<TokenId>,
+) {
     let mut base = out.len();
-    let prefixes = &bpe.prefixes;
     dead.clear();
     let mut at = 0;
     let mut candidate = prefixes.longest_match(bytes);
     loop {
         if candidate == NONE {
-            // No token starts here: the end, or a character that is no token. Its bytes have a token each, which
-            // merges with nothing, so what was found so far stays and the rest is encoded by itself.
-            let Some(id) = bytes.get(at).and_then(|&byte| bpe.symbols.fallback(byte)) else { return };
+            // The end, or a character that is no token. Its bytes have a token each, which merges with nothing, so what
+            // was found so far stays and the rest is encoded by itself.
+            let Some(id) = bytes.get(at).and_then(|&byte| fallback(byte)) else { return };
             out.push(id);
             base = out.len();
             at += 1;
@@ -30,8 +40,7 @@ pub(crate) fn encode(bpe: &Bpe, bytes: &[u8], dead: &mut Vec<u64>, out: &mut Vec
             continue;
         }
         let end = at + prefixes.n_bytes(candidate);
-        let fits =
-            !is_dead(dead, end) && (out.len() == base || bpe.is_valid_pair(out[out.len() - 1], candidate));
+        let fits = !is_dead(dead, end) && (out.len() == base || is_valid(out[out.len() - 1], candidate));
         if fits {
             out.push(candidate);
             at = end;
@@ -52,6 +61,6 @@ pub(crate) fn encode(bpe: &Bpe, bytes: &[u8], dead: &mut Vec<u64>, out: &mut Vec
 }
 
 #[inline]
-fn is_dead(dead: &[u64], at: usize) -> bool {
+fn is_dead(dead: &Dead, at: usize) -> bool {
     dead.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
 }

@@ -1,22 +1,31 @@
 //! Which tokens does byte pair encoding cut a pretoken into?
 //!
-//! [`Bpe`] picks its engine by what it measures of the merge table when it is built, never by a model's name: the
-//! linear engine unless the vocabulary could make it slow (very many tokens that are prefixes of one another, or many
-//! irregular derivations), the heap otherwise. Both give the same ids for every table.
+//! A short pretoken is merged by looking through it again and again (`scan`). For longer ones [`Bpe`] picks its engine by
+//! what it measures of the vocabulary, never by a model's name: the linear engine unless very many tokens are prefixes of
+//! one another, the heap otherwise. All give the same ids for every table. What only long pretokens need is made when the
+//! first of them comes.
 
+mod cuts;
+mod double_array;
 mod heap;
 mod linear;
 mod merges;
 mod pairs;
 mod prefixes;
+mod scan;
 mod symbols;
 mod whole;
 
 pub use merges::MergeTable;
 
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use cuts::Cuts;
 use heap::HeapScratch;
-use pairs::Derivations;
+use pairs::{Derivations, Verdict};
 use prefixes::Prefixes;
+use scan::Row;
 use symbols::InitialSymbols;
 use tokenloom_vocab::{TokenId, TokenTable};
 use whole::WholePieces;
@@ -32,6 +41,8 @@ pub enum Engine {
     Linear,
     /// The definition: a heap of merges.
     Heap,
+    /// The definition: the smallest rank is looked for again and again. Short pretokens only; longer ones go to the heap.
+    Scan,
 }
 
 /// A byte pair encoding model.
@@ -39,11 +50,22 @@ pub enum Engine {
 pub struct Bpe {
     table: TokenTable,
     merges: MergeTable,
-    derivations: Derivations,
-    prefixes: Prefixes,
     whole: WholePieces,
     symbols: InitialSymbols,
     ignore_merges: bool,
+    /// By id: whether the token is the encoding of its own bytes, once somebody asked.
+    produced: Arc<[AtomicU8]>,
+    cuts: OnceLock<Cuts>,
+    long: OnceLock<Arc<Long>>,
+    /// Instead of what measuring says.
+    engine: Option<Engine>,
+}
+
+/// What long pretokens need.
+#[derive(Debug)]
+struct Long {
+    derivations: Derivations,
+    prefixes: Prefixes,
     engine: Engine,
 }
 
@@ -51,7 +73,7 @@ pub struct Bpe {
 #[derive(Clone, Debug, Default)]
 pub struct BpeScratch {
     heap: HeapScratch,
-    dead: Vec<u64>,
+    dead: linear::Dead,
     filtered: Vec<u8>,
 }
 
@@ -72,28 +94,40 @@ impl Bpe {
     ) -> Result<Self, BuildErrorKind> {
         let symbols = InitialSymbols::new(symbols, &table, merges)?;
         let merges = MergeTable::new(merges, ranks, &table)?;
-        let derivations = Derivations::new(&table, &merges, &symbols);
-        let prefixes = Prefixes::new(&table, |id| derivations.is_reachable(id));
-        let whole = WholePieces::new(&table, |id| ignore_merges || derivations.is_reachable(id));
-        let regular = derivations.n_irregular * 64 <= table.n_tokens();
-        let engine = if regular && prefixes.max_candidates() <= Self::MAX_CANDIDATES {
-            Engine::Linear
-        } else {
-            Engine::Heap
-        };
-        Ok(Self { table, merges, derivations, prefixes, whole, symbols, ignore_merges, engine })
+        let whole = WholePieces::new(&table, |_| true);
+        let produced = (0..table.id_bound()).map(|_| AtomicU8::new(UNKNOWN)).collect();
+        let (cuts, long) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { table, merges, whole, symbols, ignore_merges, produced, cuts, long, engine: None })
+    }
+
+    fn long(&self) -> &Long {
+        self.long.get_or_init(|| {
+            let derivations = Derivations::new(
+                &self.table,
+                &self.merges,
+                self.symbols.all(&self.table),
+                |bytes| match self.by_definition(&[bytes]) {
+                    (ids, last) if ids.len() == 1 => last,
+                    _ => None,
+                },
+            );
+            let prefixes = Prefixes::new(&self.table, |id| derivations.is_reachable(id));
+            let fits = prefixes.max_candidates() <= Self::MAX_CANDIDATES;
+            let engine = if fits { Engine::Linear } else { Engine::Heap };
+            Arc::new(Long { derivations, prefixes, engine })
+        })
     }
 
     /// The same model with another engine: same ids, other speed.
     #[must_use]
     pub fn with_engine(mut self, engine: Engine) -> Self {
-        self.engine = engine;
+        self.engine = Some(engine);
         self
     }
 
-    /// The engine that was chosen.
+    /// The engine of long pretokens.
     pub fn engine(&self) -> Engine {
-        self.engine
+        self.engine.unwrap_or_else(|| self.long().engine)
     }
 
     /// The tokens of the model.
@@ -123,38 +157,64 @@ impl Bpe {
 
     /// Whether merging ever produces `id`: its own bytes encode to it.
     pub fn is_reachable(&self, id: TokenId) -> bool {
-        self.derivations.is_reachable(id)
+        self.long().derivations.is_reachable(id)
     }
 
     /// The two tokens that encoding the bytes of `id` merges last; `None` for a single byte and for a token that
     /// merging never produces.
     pub fn split_of(&self, id: TokenId) -> Option<(TokenId, TokenId)> {
-        self.derivations.split_of(id)
+        self.long().derivations.split_of(id)
     }
 
     /// Whether merging leaves `left` and `right` as they are where they are adjacent in one pretoken. `false` if
-    /// either is unreachable. O(spine); pairs with an irregular token cost a heap run over their bytes.
+    /// either is unreachable. O(spine); the few pairs that the spines leave open cost a run over their bytes.
     #[inline]
     pub fn is_valid_pair(&self, left: TokenId, right: TokenId) -> bool {
-        if self.derivations.is_regular(left) && self.derivations.is_regular(right) {
-            return self.merges.get(left, right).is_none()
-                && self.derivations.spines_agree(left, right, &self.merges);
-        }
-        self.is_valid_irregular_pair(left, right)
+        let derivations = &self.long().derivations;
+        derivations.is_reachable(left)
+            && derivations.is_reachable(right)
+            && self.are_neighbours(derivations, left, right)
+    }
+
+    /// The same for reachable tokens.
+    #[inline]
+    fn are_neighbours(&self, derivations: &Derivations, left: TokenId, right: TokenId) -> bool {
+        self.merges.get(left, right).is_none()
+            && match derivations.spines_agree(left, right, &self.merges) {
+                Verdict::Valid => true,
+                Verdict::Invalid => false,
+                Verdict::Open => self.are_neighbours_by_definition(left, right),
+            }
     }
 
     #[cold]
-    fn is_valid_irregular_pair(&self, left: TokenId, right: TokenId) -> bool {
-        if !self.is_reachable(left) || !self.is_reachable(right) {
-            return false;
+    fn are_neighbours_by_definition(&self, left: TokenId, right: TokenId) -> bool {
+        let bytes = |id| self.table.bytes(id).unwrap_or_default();
+        self.by_definition(&[bytes(left), bytes(right)]).0 == [left, right]
+    }
+
+    /// The encoding of the joined parts, which are whole symbols each, and its last merge.
+    fn by_definition(&self, parts: &[&[u8]]) -> (Vec<TokenId>, Option<(TokenId, TokenId)>) {
+        if parts.iter().map(|part| part.len()).sum::<usize>() <= scan::MAX_SYMBOLS {
+            let mut row = Row::new();
+            parts.iter().for_each(|part| self.symbols.for_each(&self.table, part, |id| row.push(id)));
+            let (ids, last) = row.merge_all(&self.merges);
+            return (ids.to_vec(), last);
         }
-        let (Some(a), Some(b)) = (self.table.bytes(left), self.table.bytes(right)) else { return false };
-        let mut encoded = Vec::new();
-        let mut scratch = HeapScratch::default();
-        self.symbols.for_each(&self.table, a, |id| scratch.push(id));
-        self.symbols.for_each(&self.table, b, |id| scratch.push(id));
-        heap::merge_all(&self.merges, &mut scratch, |id| encoded.push(id));
-        encoded == [left, right]
+        let (mut ids, mut heap) = (Vec::new(), HeapScratch::default());
+        parts.iter().for_each(|part| self.symbols.for_each(&self.table, part, |id| heap.push(id)));
+        let last = heap::merge_all(&self.merges, &mut heap, |id| ids.push(id));
+        (ids, last)
+    }
+
+    /// The first place inside `piece` where it may be cut so that its parts become what they become together. None
+    /// with `ignore_merges`, as a part may be a token that merging does not make.
+    #[inline]
+    pub(crate) fn first_cut(&self, piece: &[u8]) -> Option<usize> {
+        if self.ignore_merges {
+            return None;
+        }
+        self.cuts.get_or_init(|| Cuts::new(&self.table, &self.merges, &self.symbols)).first(piece)
     }
 
     /// Appends the ids of one pretoken to `out`. Bytes without a token are left out.
@@ -162,10 +222,10 @@ impl Bpe {
         if piece.is_empty() {
             return;
         }
-        let whole = self.whole.get(piece).unwrap_or_else(|_| {
-            self.table.id(piece).filter(|&id| self.ignore_merges || self.is_reachable(id))
-        });
-        if let Some(id) = whole {
+        let whole = self.whole.get(piece).unwrap_or_else(|_| self.table.id(piece));
+        if let Some(id) = whole
+            && (self.ignore_merges || self.is_produced(id))
+        {
             out.push(id);
             return;
         }
@@ -180,14 +240,51 @@ impl Bpe {
         }
     }
 
+    /// Whether the token is the encoding of its own bytes. Asked once, remembered for ever.
+    #[inline]
+    fn is_produced(&self, id: TokenId) -> bool {
+        match self.produced[id as usize].load(Ordering::Relaxed) {
+            UNKNOWN => self.find_out_produced(id),
+            known => known == YES,
+        }
+    }
+
+    #[cold]
+    fn find_out_produced(&self, id: TokenId) -> bool {
+        let is_produced = match self.long.get() {
+            Some(long) => long.derivations.is_reachable(id),
+            None => self.by_definition(&[self.table.bytes(id).unwrap_or_default()]).0 == [id],
+        };
+        // Whoever asks at the same time finds the same.
+        self.produced[id as usize].store(if is_produced { YES } else { NO }, Ordering::Relaxed);
+        is_produced
+    }
+
     /// What merging alone makes of bytes that all have a token, without the look-up of the whole.
     pub(crate) fn merge_piece(&self, piece: &[u8], out: &mut Vec<TokenId>, scratch: &mut BpeScratch) {
+        if piece.len() <= scan::MAX_SYMBOLS && self.engine.is_none_or(|engine| engine == Engine::Scan) {
+            let mut row = Row::new();
+            self.symbols.for_each(&self.table, piece, |id| row.push(id));
+            out.extend_from_slice(row.merge_all(&self.merges).0);
         // Positions in the heap are 32 bits.
-        if self.engine == Engine::Linear || piece.len() >= u32::MAX as usize {
-            linear::encode(self, piece, &mut scratch.dead, out);
+        } else if self.engine() == Engine::Linear || piece.len() >= u32::MAX as usize {
+            let Long { derivations, prefixes, .. } = self.long();
+            linear::encode(
+                prefixes,
+                piece,
+                &mut scratch.dead,
+                out,
+                |left, right| self.are_neighbours(derivations, left, right),
+                |byte| self.symbols.fallback(byte),
+            );
         } else {
             self.symbols.for_each(&self.table, piece, |id| scratch.heap.push(id));
             heap::merge_all(&self.merges, &mut scratch.heap, |id| out.push(id));
         }
     }
 }
+
+/// Whether a token is the encoding of its own bytes.
+const UNKNOWN: u8 = 0;
+const YES: u8 = 1;
+const NO: u8 = 2;

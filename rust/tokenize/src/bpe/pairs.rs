@@ -12,136 +12,119 @@
 //! the finished tokens, undo the later of the two newest merges; at every state the merge across the boundary must
 //! come after the event that ended the state. Cost: one lookup a spine node, about log of the token length.
 //!
-//! That walk takes a token's rank for the time it was made, which is right while ranks grow from parts to wholes. A
-//! token with a part of larger rank (`irregular`) appears at once when that part does; pairs that involve one are
-//! decided by encoding their bytes with the heap.
+//! The time of a token is the largest rank of its derivation: a merge whose rank is below that of a part is applied as
+//! soon as the part is there, before anything of larger rank. Where two states share a time, because one follows from
+//! the other in this way, and a merge of no larger rank crosses in between, times do not say which comes first; such
+//! pairs are decided by encoding their bytes.
 
-use tokenloom_vocab::{Rank, TokenId, TokenTable};
+use std::cmp::Ordering;
+
+use tokenloom_vocab::{TokenId, TokenTable};
 
 use super::MergeTable;
-use super::heap::{HeapScratch, merge_all};
-use super::symbols::InitialSymbols;
 
 /// The derivation of every token, by id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Derivations {
     nodes: Vec<Node>,
-    /// Tokens whose derivation has a part of larger rank than its whole.
-    pub(crate) n_irregular: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
     left: TokenId,
     right: TokenId,
-    /// 0 for a first symbol, otherwise one more than the rank of the split.
+    /// 0 for a first symbol, otherwise one more than the largest rank of the derivation.
     time: u32,
-    kind: Kind,
 }
 
+/// The time of a token that is never produced.
+const NEVER: u32 = u32::MAX;
+
+/// What the spines say of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Unreachable,
-    Regular,
-    Irregular,
+pub(crate) enum Verdict {
+    Valid,
+    Invalid,
+    /// The bytes of the two have to be encoded.
+    Open,
 }
-
-const UNREACHABLE: Node = Node { left: 0, right: 0, time: 0, kind: Kind::Unreachable };
 
 impl Derivations {
-    /// Finds the derivation of every token. O(merges · spine), plus a heap run for each irregular candidate.
-    pub(crate) fn new(table: &TokenTable, merges: &MergeTable, symbols: &InitialSymbols) -> Self {
-        let mut this = Self { nodes: vec![UNREACHABLE; table.id_bound()], n_irregular: 0 };
-        for id in symbols.all(table) {
-            this.nodes[id as usize].kind = Kind::Regular;
+    /// Finds the derivation of every token, given the first symbols and a way to encode bytes: the last merge, if all
+    /// of them become one token. O(merges · spine), plus an encoding for each pair that is open.
+    pub(crate) fn new(
+        table: &TokenTable,
+        merges: &MergeTable,
+        symbols: impl Iterator<Item = TokenId>,
+        encode: impl Fn(&[u8]) -> Option<(TokenId, TokenId)>,
+    ) -> Self {
+        let never = Node { left: 0, right: 0, time: NEVER };
+        let mut this = Self { nodes: vec![never; table.id_bound()] };
+        for id in symbols {
+            this.nodes[id as usize].time = 0;
         }
         // Parts are shorter than wholes: by length, parts are known before the tokens made of them.
-        let mut candidates: Vec<(u32, Rank, TokenId, TokenId, TokenId)> = merges
+        let mut candidates: Vec<(u64, TokenId, TokenId, TokenId)> = merges
             .iter()
             .map(|((left, right), (rank, result))| {
-                let n_bytes = table.bytes(result).map_or(0, <[u8]>::len) as u32;
-                (n_bytes, rank, result, left, right)
+                let n_bytes = table.bytes(result).map_or(0, <[u8]>::len) as u64;
+                (n_bytes << 32 | u64::from(rank.0), result, left, right)
             })
             .collect();
-        candidates.sort_unstable();
-        let mut scratch = HeapScratch::default();
-        for (_, rank, result, left, right) in candidates {
-            let (a, b) = (this.nodes[left as usize], this.nodes[right as usize]);
-            let known = this.nodes[result as usize].kind != Kind::Unreachable;
-            if known || a.kind == Kind::Unreachable || b.kind == Kind::Unreachable {
+        candidates.sort_unstable_by_key(|candidate| candidate.0);
+        for (order, result, left, right) in candidates {
+            let (a, b) = (this.nodes[left as usize].time, this.nodes[right as usize].time);
+            if this.nodes[result as usize].time != NEVER || a == NEVER || b == NEVER {
                 continue;
             }
-            let time = rank.0 + 1;
-            let regular =
-                a.kind == Kind::Regular && b.kind == Kind::Regular && time > a.time && time > b.time;
-            let kind = if regular { Kind::Regular } else { Kind::Irregular };
-            let made = if regular {
-                this.spines_agree(left, right, merges)
-            } else {
-                by_heap(table, table.bytes(result).unwrap_or_default(), merges, symbols, &mut scratch)
-                    == (Some((left, right)), 1)
+            let made = match this.spines_agree(left, right, merges) {
+                Verdict::Valid => true,
+                Verdict::Invalid => false,
+                Verdict::Open => encode(table.bytes(result).unwrap_or_default()) == Some((left, right)),
             };
             if made {
-                this.nodes[result as usize] = Node { left, right, time, kind };
-                this.n_irregular += usize::from(!regular);
+                let time = (order as u32 + 1).max(a).max(b);
+                this.nodes[result as usize] = Node { left, right, time };
             }
         }
         this
     }
 
     pub(crate) fn is_reachable(&self, id: TokenId) -> bool {
-        self.nodes.get(id as usize).is_some_and(|node| node.kind != Kind::Unreachable)
+        self.nodes.get(id as usize).is_some_and(|node| node.time != NEVER)
     }
 
     pub(crate) fn split_of(&self, id: TokenId) -> Option<(TokenId, TokenId)> {
         let node = self.nodes.get(id as usize)?;
-        (node.time > 0).then_some((node.left, node.right))
+        (node.time != 0 && node.time != NEVER).then_some((node.left, node.right))
     }
 
-    /// Whether the spines alone decide pairs with `id`.
+    /// Whether no merge crosses between `left` and `right`, both reachable, before both are whole.
     #[inline]
-    pub(crate) fn is_regular(&self, id: TokenId) -> bool {
-        self.nodes.get(id as usize).is_some_and(|node| node.kind == Kind::Regular)
-    }
-
-    /// Whether no merge crosses between `left` and `right` before both are whole.
-    #[inline]
-    pub(crate) fn spines_agree(&self, left: TokenId, right: TokenId, merges: &MergeTable) -> bool {
+    pub(crate) fn spines_agree(&self, left: TokenId, right: TokenId, merges: &MergeTable) -> Verdict {
         let (mut left, mut right) = (left, right);
         let (mut a, mut b) = (self.nodes[left as usize], self.nodes[right as usize]);
         loop {
-            // The event that ended the state before: the later of the two newest merges. On equal ranks the left
-            // one is applied first, so the right one is later; a crossing merge of the same rank lies left of it.
-            let limit = if a.time > b.time {
-                let limit = a.time;
+            // The event that ended the state before: the later of the two newest merges. On equal times all of the left
+            // one's comes first; a crossing merge of the same rank lies left of the right one's.
+            let (limit, time, part) = if a.time > b.time {
+                let ended = a.time;
                 left = a.right;
                 a = self.nodes[left as usize];
-                limit
+                (ended, ended, a.time)
             } else if b.time > 0 {
-                let limit = b.time + 1;
+                let ended = b.time;
                 right = b.left;
                 b = self.nodes[right as usize];
-                limit
+                (ended + 1, ended, b.time)
             } else {
-                return true;
+                return Verdict::Valid;
             };
-            if merges.get(left, right).is_some_and(|(rank, _)| rank.0 + 1 < limit) {
-                return false;
+            if let Some((rank, _)) = merges.get(left, right)
+                && rank.0 + 1 < limit
+            {
+                return if part.cmp(&time) == Ordering::Equal { Verdict::Open } else { Verdict::Invalid };
             }
         }
     }
-}
-
-/// The last merge and the number of tokens of the encoding of `bytes`.
-fn by_heap(
-    table: &TokenTable,
-    bytes: &[u8],
-    merges: &MergeTable,
-    symbols: &InitialSymbols,
-    scratch: &mut HeapScratch,
-) -> (Option<(TokenId, TokenId)>, usize) {
-    let mut n_tokens = 0;
-    symbols.for_each(table, bytes, |id| scratch.push(id));
-    let last = merge_all(merges, scratch, |_| n_tokens += 1);
-    (last, n_tokens)
 }

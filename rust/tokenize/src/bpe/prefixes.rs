@@ -1,67 +1,112 @@
 //! Which token is the longest one that starts here?
 //!
-//! A byte trie over the tokens that encoding can produce. Nodes of the first byte are an array; deeper edges are one
-//! hash table from `(node, byte)` to node. Each token also knows the longest token that is a proper prefix of it, so
-//! all candidates at a position are one walk and then a chain of array reads. O(longest match) a walk.
+//! A byte trie over the tokens that encoding can produce. Two bytes lead from an array straight to the second level,
+//! further ones through a double array, one read a byte. Each token also knows the longest token that is a proper prefix
+//! of it, so all candidates at a position are one walk and then a chain of array reads. O(longest match) a walk.
 
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
 use tokenloom_vocab::{TokenId, TokenTable};
+
+use super::double_array::{Builder, DoubleArray};
 
 /// No token.
 pub(crate) const NONE: TokenId = TokenId::MAX;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Prefixes {
-    edges: HashMap<u64, u32, FxBuildHasher>,
+    array: DoubleArray,
+    /// By the first two bytes: their node, 0 where no token starts with them.
+    second: Vec<u32>,
+    /// By byte: the token that it is.
+    single: [TokenId; 256],
     /// By node: the token that ends there, and otherwise the longest one on the way.
     longest: Vec<TokenId>,
     /// By id: `(length in bytes, longest token that is a proper prefix)`.
     tokens: Vec<(u32, TokenId)>,
 }
 
+/// Tokens in the order of their bytes, the first eight of which are compared first.
+type Sorted<'a> = Vec<(u64, &'a [u8], TokenId)>;
+
 impl Prefixes {
     /// A trie of the tokens for which `keep` holds.
     pub(crate) fn new(table: &TokenTable, keep: impl Fn(TokenId) -> bool) -> Self {
-        let mut kept: Vec<(&[u8], TokenId)> = table
+        let mut kept: Sorted<'_> = table
             .iter()
             .filter(|&(id, bytes)| !bytes.is_empty() && keep(id))
-            .map(|(id, bytes)| (bytes, id))
+            .map(|(id, bytes)| (head(bytes), bytes, id))
             .collect();
         kept.sort_unstable();
-        kept.dedup_by_key(|entry| entry.0);
+        kept.dedup_by_key(|entry| entry.1);
         let mut this = Self {
-            edges: HashMap::with_capacity_and_hasher(2 * kept.len(), FxBuildHasher),
-            longest: vec![NONE; 257],
+            array: DoubleArray::default(),
+            second: vec![0; 1 << 16],
+            single: [NONE; 256],
+            longest: Vec::new(),
             tokens: vec![(0, NONE); table.id_bound()],
         };
-        // In sorted order a proper prefix comes before the tokens that extend it.
-        for (bytes, id) in kept {
-            let mut node = u32::from(bytes[0]) + 1;
-            for &byte in &bytes[1..] {
-                let passed = this.longest[node as usize];
-                let fresh = this.longest.len() as u32;
-                let next = *this.edges.entry(edge(node, byte)).or_insert(fresh);
-                if next == fresh {
-                    this.longest.push(passed);
+        let mut builder = Builder::new();
+        // Nodes to do: their tokens, how many bytes those share, and the longest token among these.
+        let mut ranges = vec![(0, kept.len(), 0, 0, NONE)];
+        let mut bytes = Vec::new();
+        while let Some((mut start, end, depth, node, mut longest)) = ranges.pop() {
+            if let Some(&(_, token, id)) = kept[..end].get(start)
+                && token.len() == depth
+            {
+                this.tokens[id as usize] = (depth as u32, longest);
+                longest = id;
+                start += 1;
+                if depth == 1 {
+                    this.single[usize::from(token[0])] = id;
                 }
-                node = next;
             }
-            let shorter = if bytes.len() == 1 { NONE } else { this.longest[node as usize] };
-            this.tokens[id as usize] = (bytes.len() as u32, shorter);
-            this.longest[node as usize] = id;
+            this.note(node, longest);
+            if depth == 2
+                && let Some((_, token, _)) = kept[..end].last()
+            {
+                this.second[usize::from(u16::from_be_bytes([token[0], token[1]]))] = node;
+            }
+            if start == end {
+                continue;
+            }
+            bytes.clear();
+            let first_range = ranges.len();
+            while start < end {
+                let byte = kept[start].1[depth];
+                let n_same = kept[start..end].partition_point(|entry| entry.1[depth] == byte);
+                bytes.push(byte);
+                ranges.push((start, start + n_same, depth + 1, 0, longest));
+                start += n_same;
+            }
+            let base = builder.add_children(node, &bytes);
+            for (range, &byte) in ranges[first_range..].iter_mut().zip(&bytes) {
+                range.3 = base ^ u32::from(byte);
+            }
         }
+        this.array = builder.finish();
+        this.longest.resize(this.array.n_places(), NONE);
         this
+    }
+
+    fn note(&mut self, node: u32, longest: TokenId) {
+        if self.longest.len() <= node as usize {
+            self.longest.resize(node as usize + 1, NONE);
+        }
+        self.longest[node as usize] = longest;
     }
 
     /// The longest token that `bytes` starts with, `NONE` if there is none.
     #[inline]
     pub(crate) fn longest_match(&self, bytes: &[u8]) -> TokenId {
-        let Some((&first, rest)) = bytes.split_first() else { return NONE };
-        let mut node = u32::from(first) + 1;
+        let [first, second, rest @ ..] = bytes else {
+            return bytes.first().map_or(NONE, |&byte| self.single[usize::from(byte)]);
+        };
+        let mut node = self.second[usize::from(u16::from_be_bytes([*first, *second]))];
+        if node == 0 {
+            return self.single[usize::from(*first)];
+        }
         for &byte in rest {
-            match self.edges.get(&edge(node, byte)) {
-                Some(&next) => node = next,
+            match self.array.child(node, byte) {
+                Some(next) => node = next,
                 None => break,
             }
         }
@@ -94,6 +139,10 @@ impl Prefixes {
     }
 }
 
-fn edge(node: u32, byte: u8) -> u64 {
-    u64::from(node) << 8 | u64::from(byte)
+/// The first eight bytes as a number that is ordered as they are.
+fn head(bytes: &[u8]) -> u64 {
+    let mut head = [0; 8];
+    let n_bytes = bytes.len().min(8);
+    head[..n_bytes].copy_from_slice(&bytes[..n_bytes]);
+    u64::from_be_bytes(head)
 }

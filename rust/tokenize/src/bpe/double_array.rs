@@ -1,0 +1,186 @@
+//! Where does a byte lead from here?
+//!
+//! The children of a node lie in one block of 256 places, each at the node's base with its byte's bits flipped in, and
+//! say whose children they are: a step is one read of eight bytes. Blocks are shared by many nodes; a bitmap of the free
+//! places of a block, permuted once for each child, shows every base at which all children fit. Building is
+//! O(children) a node; one place in twenty stays free.
+
+/// The nodes of a trie. Node 0 is the root.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DoubleArray {
+    places: Vec<Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The children of the node here are at `base ^ byte`.
+    base: u32,
+    /// Whose child the node here is; `FREE` where there is none.
+    parent: u32,
+}
+
+const FREE: u32 = u32::MAX;
+const BLOCK: usize = 256;
+
+impl DoubleArray {
+    /// The child of `node` by `byte`.
+    #[inline]
+    pub(crate) fn child(&self, node: u32, byte: u8) -> Option<u32> {
+        let at = self.places[node as usize].base ^ u32::from(byte);
+        (self.places[at as usize].parent == node).then_some(at)
+    }
+
+    /// How many places there are; nodes are smaller.
+    pub(crate) fn n_places(&self) -> usize {
+        self.places.len()
+    }
+}
+
+/// Gives nodes their places.
+pub(crate) struct Builder {
+    array: DoubleArray,
+    /// Free places of the blocks that are not given up: block number and bitmap.
+    open: Vec<(usize, [u64; 4])>,
+    /// The same, of blocks in which several children fit no more.
+    nearly_full: Vec<(usize, [u64; 4])>,
+}
+
+impl Builder {
+    const MAX_OPEN: usize = 6;
+
+    pub(crate) fn new() -> Self {
+        let mut this =
+            Self { array: DoubleArray { places: Vec::new() }, open: Vec::new(), nearly_full: Vec::new() };
+        this.add_block();
+        this.open[0].1[0] &= !1;
+        this
+    }
+
+    fn add_block(&mut self) {
+        let block = self.array.places.len() / BLOCK;
+        // A node without children points to bytes of a block that has no children of its own.
+        self.array.places.extend([Place { base: 0, parent: FREE }; BLOCK]);
+        self.open.push((block, [u64::MAX; 4]));
+    }
+
+    /// Gives `node` children by `bytes`, none of them twice and at least one; child `i` is `base ^ bytes[i]`.
+    pub(crate) fn add_children(&mut self, node: u32, bytes: &[u8]) -> u32 {
+        let base = self.find_base(bytes);
+        self.array.places[node as usize].base = base;
+        for &byte in bytes {
+            self.array.places[(base ^ u32::from(byte)) as usize].parent = node;
+        }
+        base
+    }
+
+    pub(crate) fn finish(mut self) -> DoubleArray {
+        self.array.places.shrink_to_fit();
+        self.array
+    }
+
+    fn find_base(&mut self, bytes: &[u8]) -> u32 {
+        if let [byte] = bytes
+            && let Some((block, free)) = self.nearly_full.last_mut()
+        {
+            let low = first(free).unwrap_or_default() ^ byte;
+            let base = (*block * BLOCK) as u32 | u32::from(low);
+            if take(free, low, bytes) {
+                self.nearly_full.pop();
+            }
+            return base;
+        }
+        loop {
+            for at in 0..self.open.len() {
+                let (block, free) = &mut self.open[at];
+                let Some(low) = fitting(free, bytes) else { continue };
+                let base = (*block * BLOCK) as u32 | u32::from(low);
+                if take(free, low, bytes) {
+                    self.open.remove(at);
+                }
+                return base;
+            }
+            if self.open.len() == Self::MAX_OPEN {
+                let oldest = self.open.remove(0);
+                self.nearly_full.push(oldest);
+            }
+            self.add_block();
+        }
+    }
+}
+
+/// Marks the places of the children as taken; whether none is left.
+fn take(free: &mut [u64; 4], base: u8, bytes: &[u8]) -> bool {
+    for &byte in bytes {
+        let at = base ^ byte;
+        free[usize::from(at / 64)] &= !(1 << (at % 64));
+    }
+    *free == [0; 4]
+}
+
+fn first(free: &[u64; 4]) -> Option<u8> {
+    let word = free.iter().position(|&word| word != 0)?;
+    Some((64 * word as u32 + free[word].trailing_zeros()) as u8)
+}
+
+/// The first base for which the places of all children are free.
+fn fitting(free: &[u64; 4], bytes: &[u8]) -> Option<u8> {
+    let mut bases = [u64::MAX; 4];
+    for &byte in bytes {
+        let fits = flipped(free, byte);
+        bases.iter_mut().zip(fits).for_each(|(base, fit)| *base &= fit);
+    }
+    first(&bases)
+}
+
+/// Bit `i` of the result is bit `i ^ byte` of `bits`.
+fn flipped(bits: &[u64; 4], byte: u8) -> [u64; 4] {
+    const MASKS: [u64; 6] = [
+        0x5555_5555_5555_5555,
+        0x3333_3333_3333_3333,
+        0x0F0F_0F0F_0F0F_0F0F,
+        0x00FF_00FF_00FF_00FF,
+        0x0000_FFFF_0000_FFFF,
+        0x0000_0000_FFFF_FFFF,
+    ];
+    std::array::from_fn(|word| {
+        let mut word = bits[word ^ usize::from(byte >> 6)];
+        for (bit, mask) in MASKS.into_iter().enumerate().filter(|(bit, _)| byte >> bit & 1 == 1) {
+            word = (word & mask) << (1 << bit) | word >> (1 << bit) & mask;
+        }
+        word
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flipping_moves_every_bit() {
+        let bits = [0x0123_4567_89AB_CDEF, 1, u64::MAX << 7, 0xFEDC_BA98];
+        let get = |bits: &[u64; 4], at: u8| bits[usize::from(at / 64)] >> (at % 64) & 1;
+        for byte in 0..=255 {
+            let flipped = flipped(&bits, byte);
+            assert!((0..=255).all(|at| get(&flipped, at) == get(&bits, at ^ byte)), "{byte}");
+        }
+    }
+
+    #[test]
+    fn children_are_found_and_nothing_else() {
+        let mut builder = Builder::new();
+        let (mut nodes, mut expected) = (vec![0], Vec::new());
+        for n in 0..2000_usize {
+            let has = |byte: &u8| (usize::from(*byte) * 31 + n * 17) % (1 + n * n % 250) == 0;
+            let bytes: Vec<u8> = (0..=255).filter(has).collect();
+            let base = builder.add_children(nodes[n], &bytes);
+            nodes.extend(bytes.iter().map(|&byte| base ^ u32::from(byte)));
+            expected.push((nodes[n], bytes));
+        }
+        let array = builder.finish();
+        for (node, bytes) in expected {
+            for byte in 0..=255 {
+                assert_eq!(array.child(node, byte).is_some(), bytes.contains(&byte), "{node} {byte}");
+            }
+        }
+    }
+}
