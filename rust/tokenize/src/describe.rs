@@ -51,6 +51,7 @@ impl Tokenizer {
             match self.bpe().engine() {
                 Engine::Linear => "linear: backtracking over longest matches",
                 Engine::Heap => "heap of merges",
+                Engine::Scan => "scan",
             },
         );
         let template = &spec.template;
