@@ -19,7 +19,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid var(--line); }
-td { overflow-wrap: anywhere; } td:first-child { white-space: nowrap; } td.n { text-align: right; font-variant-numeric: tabular-nums; width: 6rem; }
+td { overflow-wrap: anywhere; } td:first-child { white-space: nowrap; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; width: 6rem; }
 code, .cut { font-family: ui-monospace, monospace; font-size: .9rem; }
 .bar { background: var(--bar); height: .8rem; border-radius: 2px; min-width: 1px; }
 .cut { line-height: 2; white-space: pre-wrap; overflow-wrap: anywhere; }
