@@ -1,4 +1,4 @@
-"""Published files through ``tokenloom.compat.tokenizers``: each part of an encoding equals Hugging Face ``tokenizers``."""
+"""Published files through ``tokenloom.compat.tokenizers``: every part of an encoding equals ``tokenizers``."""
 
 from __future__ import annotations
 
