@@ -360,6 +360,30 @@ def test_training_gives_the_merges_of_the_peer(options, cut):
     assert files[1] == files[0]
 
 
+def test_training_gives_the_words_of_the_peer():
+    files = []
+    for library in (peer, ours):
+        tokenizer = library.Tokenizer(library.models.WordLevel(unk_token="[UNK]"))
+        tokenizer.normalizer = library.normalizers.Lowercase()
+        tokenizer.pre_tokenizer = library.pre_tokenizers.Whitespace()
+        trainer = library.trainers.WordLevelTrainer(vocab_size=25, special_tokens=["[UNK]", "x"], show_progress=False)
+        tokenizer.train_from_iterator(iter(CORPUS), trainer)
+        files.append(json.loads(tokenizer.to_str()))
+    assert files[1] == files[0]
+
+
+def test_training_on_files_reads_lines(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_bytes("\r\n".join(CORPUS).encode())
+    files = []
+    for library in (peer, ours):
+        tokenizer = library.Tokenizer(library.models.BPE())
+        tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.train([str(path)], library.trainers.BpeTrainer(vocab_size=300, show_progress=False))
+        files.append(json.loads(tokenizer.to_str()))
+    assert files[1] == files[0]
+
+
 def test_what_is_not_supported_says_so():
     with pytest.raises(errors.UnsupportedFeatureError, match="custom"):
         ours.normalizers.Normalizer.custom(object())

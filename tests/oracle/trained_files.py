@@ -1,6 +1,7 @@
 """Small tokenizers of every model and post-processor, trained by `tokenizers` itself."""
 
 import functools
+import json
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -40,9 +41,31 @@ def _bpe(**options):
     return trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, show_progress=False, **options)
 
 
+def _with_byte_tokens(text, pre_tokenizer=None, normalizer=None):
+    """A SentencePiece-style file whose unknown characters become their bytes, as in Llama 2 and Gemma."""
+    file = json.loads(text)
+    vocab = file["model"]["vocab"]
+    for byte in range(256):
+        vocab[f"<0x{byte:02X}>"] = len(vocab)
+    file["model"]["byte_fallback"] = True
+    file["pre_tokenizer"] = pre_tokenizer
+    file["normalizer"] = normalizer or file["normalizer"]
+    file["decoder"]["decoders"].insert(1, {"type": "ByteFallback"})
+    return json.dumps(file)
+
+
 @functools.cache
 def trained() -> dict[str, str]:
     """The text of a tokenizer.json by the kind of its model and post-processor."""
+    files = _trained()
+    spaces = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    split = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
+    files["llama2"] = _with_byte_tokens(files["sentencepiece"])
+    files["gemma"] = _with_byte_tokens(files["sentencepiece"], split, spaces)
+    return files
+
+
+def _trained() -> dict[str, str]:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     plain = {"special_tokens": SPECIAL, "show_progress": False}
     split = pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}{1,3}|\s+|[^\s\p{L}\p{N}]+"), "isolated")

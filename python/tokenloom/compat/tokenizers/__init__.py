@@ -2,7 +2,7 @@
 
 ``Tokenizer``, ``Encoding``, ``AddedToken``, ``Regex`` and the parts in ``models``, ``normalizers``, ``pre_tokenizers``,
 ``decoders``, ``processors`` and ``trainers`` have the names, arguments, attributes and results of that library. What is
-not there (parts written in Python, ``NormalizedString``, trainers but ``BpeTrainer``) is an error that says so. See
+not there (parts written in Python, ``NormalizedString``, some trainers) is an error that says so. See
 ``docs/concepts/compat.md``.
 
 Example:
@@ -16,6 +16,8 @@ Example:
 
 from __future__ import annotations
 
+from enum import Enum
+
 from tokenloom._core.pipeline import Encoding
 from tokenloom.compat.tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from tokenloom.compat.tokenizers._added import AddedToken
@@ -25,8 +27,16 @@ from tokenloom.compat.tokenizers.models import Token
 
 __all__ = [
     "AddedToken",
+    "EncodeInput",
     "Encoding",
+    "InputSequence",
+    "Offsets",
+    "PreTokenizedEncodeInput",
+    "PreTokenizedInputSequence",
     "Regex",
+    "SplitDelimiterBehavior",
+    "TextEncodeInput",
+    "TextInputSequence",
     "Token",
     "Tokenizer",
     "decoders",
@@ -40,9 +50,38 @@ __all__ = [
 __version__ = "0.23.3"
 """The version of ``tokenizers`` whose behaviour this is."""
 
+Offsets = tuple[int, int]
+"""Start and end in characters."""
+TextInputSequence = str
+PreTokenizedInputSequence = list[str] | tuple[str, ...]
+TextEncodeInput = TextInputSequence | tuple[TextInputSequence, TextInputSequence] | list[TextInputSequence]
+PreTokenizedEncodeInput = (
+    PreTokenizedInputSequence
+    | tuple[PreTokenizedInputSequence, PreTokenizedInputSequence]
+    | list[PreTokenizedInputSequence]
+)
+InputSequence = TextInputSequence | PreTokenizedInputSequence
+EncodeInput = TextEncodeInput | PreTokenizedEncodeInput
+
+
+class SplitDelimiterBehavior(Enum):
+    """What a split does with its delimiter."""
+
+    REMOVED = "removed"
+    ISOLATED = "isolated"
+    MERGED_WITH_PREVIOUS = "merged_with_previous"
+    MERGED_WITH_NEXT = "merged_with_next"
+    CONTIGUOUS = "contiguous"
+
+
 _ABSENT = {
     "NormalizedString": "texts are processed by compiled code alone",
     "PreTokenizedString": "texts are processed by compiled code alone",
+    "BertWordPieceTokenizer": "put a Tokenizer together from its parts",
+    "ByteLevelBPETokenizer": "put a Tokenizer together from its parts",
+    "CharBPETokenizer": "put a Tokenizer together from its parts",
+    "SentencePieceBPETokenizer": "put a Tokenizer together from its parts",
+    "SentencePieceUnigramTokenizer": "put a Tokenizer together from its parts",
 }
 
 

@@ -1,14 +1,15 @@
-"""Which trainers are there? ``BpeTrainer`` of ``tokenizers.trainers``; the others are not supported.
+"""Which trainers are there? ``BpeTrainer`` and ``WordLevelTrainer`` of ``tokenizers.trainers``.
 
-Merges and ids are those of ``tokenizers``. What :mod:`tokenloom.train` cannot do exactly is refused by name: trainers
-of other models, subword prefixes and suffixes, a limited alphabet, and corpora of more than 128 different characters
-that are not cut by ``ByteLevel``.
+Tokens, merges and ids are those of ``tokenizers``. What cannot be done exactly is refused by name: trainers of other
+models, subword prefixes and suffixes, a limited alphabet, and BPE over more than 128 different characters that are not
+cut by ``ByteLevel``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as _Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ class Trainer:
     """Makes the model of a tokenizer from a corpus."""
 
     def _train(self, tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[models.Model, list[AddedToken]]:
-        raise UnsupportedFeatureError(f"training with {type(self).__name__} is not supported; BpeTrainer is")
+        raise UnsupportedFeatureError(f"training with {type(self).__name__} is not supported")
 
 
 class BpeTrainer(Trainer):
@@ -88,10 +89,7 @@ class BpeTrainer(Trainer):
         for name in ("continuing_subword_prefix", "end_of_word_suffix", "limit_alphabet"):
             if getattr(self, name) is not None:
                 raise UnsupportedFeatureError(f"training with {name} is not supported")
-        words = _Words(set(self.initial_alphabet))
-        for batch in _batches(texts, 512):
-            for found in tokenizer._words(batch):
-                words.add(found)
+        words = _Words(_count(tokenizer, texts), set(self.initial_alphabet))
         special = [token.content for token in self._special_tokens]
         vocab, merges = words.train(self, special)
         fields = model._fields | {"continuing_subword_prefix": None, "end_of_word_suffix": None}
@@ -101,14 +99,9 @@ class BpeTrainer(Trainer):
 class _Words:
     """Words and how often they occur, written in bytes whose order is that of their characters."""
 
-    def __init__(self, initial: set[str]) -> None:
-        self._counts: dict[str, int] = {}
+    def __init__(self, counts: Mapping[str, int], initial: set[str]) -> None:
+        self._counts = counts
         self._initial = initial
-
-    def add(self, words: Iterable[str]) -> None:
-        counts = self._counts
-        for word in words:
-            counts[word] = counts.get(word, 0) + 1
 
     def train(self, trainer: BpeTrainer, special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
         alphabet = sorted(self._initial.union(*self._counts))
@@ -167,16 +160,52 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
+def _count(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for batch in _batches(texts, 512):
+        for words in tokenizer._words(batch):
+            counts.update(words)
+    return counts
+
+
+class WordLevelTrainer(Trainer):
+    """The most frequent words; the arguments are those of ``tokenizers``."""
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int = 30000,
+        min_frequency: int = 0,
+        show_progress: bool = True,
+        special_tokens: _Sequence[str | AddedToken] = (),
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.min_frequency = min_frequency
+        self.show_progress = show_progress
+        self.special_tokens = [as_added(token, special=True) for token in special_tokens]
+
+    def __repr__(self) -> str:
+        return f"WordLevelTrainer(vocab_size={self.vocab_size}, min_frequency={self.min_frequency})"
+
+    def _train(self, tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[models.Model, list[AddedToken]]:
+        model = tokenizer.model
+        if not isinstance(model, models.WordLevel):
+            raise UnsupportedFeatureError(
+                f"expected a WordLevel model for WordLevelTrainer, found {type(model).__name__}"
+            )
+        counts = _count(tokenizer, texts)
+        frequent = sorted((-count, word) for word, count in counts.items() if count >= self.min_frequency)
+        tokens = [token.content for token in self.special_tokens] + [word for _, word in frequent]
+        vocab = {token: id for id, token in enumerate(tokens[: self.vocab_size])}
+        return models.WordLevel(vocab, model.unk_token), list(self.special_tokens)
+
+
 class _Refused(Trainer):
     def __init__(self, **options: Any) -> None:
-        raise UnsupportedFeatureError(f"{type(self).__name__} is not supported; BpeTrainer is")
+        raise UnsupportedFeatureError(f"{type(self).__name__} is not supported; BpeTrainer and WordLevelTrainer are")
 
 
 class UnigramTrainer(_Refused):
-    """Not supported."""
-
-
-class WordLevelTrainer(_Refused):
     """Not supported."""
 
 
@@ -186,6 +215,8 @@ class WordPieceTrainer(_Refused):
 
 def for_model(name: str) -> Trainer:
     """The trainer of a kind of model."""
+    if name == "WordLevel":
+        return WordLevelTrainer()
     if name != "BPE":
-        raise UnsupportedFeatureError(f"training a {name} model is not supported; BPE is")
+        raise UnsupportedFeatureError(f"training a {name} model is not supported; BPE and WordLevel are")
     return BpeTrainer()
