@@ -432,3 +432,14 @@ def test_what_is_not_supported_says_so():
 def test_errors_are_of_both_trees(call, error):
     with pytest.raises(error):
         call(both("tiny.tokenizer.json")[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streams_give_the_pieces_of_the_peer(kind):
+    pair = fresh(kind)
+    for text in [*TEXTS, "naïve 日本語 👩‍👩‍👧"]:
+        ids = pair[0].encode(text).ids
+        for skip in (True, False):
+            streams = [library.decoders.DecodeStream(skip_special_tokens=skip) for library in (peer, ours)]
+            pieces = [[stream.step(one, id) for id in ids] for stream, one in zip(streams, pair, strict=True)]
+            assert pieces[1] == pieces[0], text

@@ -17,11 +17,12 @@ Example:
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any, TypeVar
 
 from tokenloom._core import pipeline as _core
-from tokenloom.compat.tokenizers import Tokenizer
+from tokenloom.compat.tokenizers import Tokenizer, models
 from tokenloom.errors import MissingDependencyError, UnsupportedFeatureError
 
 __all__ = ["attach", "detach"]
@@ -89,6 +90,9 @@ def attach(tokenizer: T) -> T:
         raise UnsupportedFeatureError(f"the tokenizer cannot be written as JSON: {error}") from None
     ours: Backend = Backend._load(state.encode())
     ours.encode_special_tokens = backend.encode_special_tokens
+    if type(backend.model).__name__ == "Unigram":
+        # A score that went through a file may have been rounded; the peer's object has it as it is.
+        ours.model = models.wrap(models.with_exact_scores(ours._assembly.model, json.loads(state)["model"]))
     ours._assembly.check()
     found._tokenizer = ours
     return tokenizer

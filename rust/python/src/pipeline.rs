@@ -75,6 +75,14 @@ impl PyModel {
         Ok(Self { inner: Arc::new(ModelVocabulary::new(model.ok_or_else(other_kind)?)) })
     }
 
+    /// The same tokens with these scores, bit for bit: reading JSON may round them.
+    fn with_scores(&self, scores: Vec<f64>) -> PyResult<Self> {
+        let model = self.inner.model().with_scores(&scores);
+        let no_match =
+            || PyValueError::new_err("expected a Unigram model and a score for each of its tokens");
+        Ok(Self { inner: Arc::new(ModelVocabulary::new(model.ok_or_else(no_match)?)) })
+    }
+
     fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.id(token)
     }

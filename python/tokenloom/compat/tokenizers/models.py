@@ -121,7 +121,13 @@ def as_model(found: Any) -> Model:
     for name in ("alpha", "nbest_size"):
         if getattr(found, name, None) is not None:
             raise UnsupportedFeatureError(f"sampling from a Unigram model ({name}) is not supported")
-    return wrap(_core.Model.from_json(found.__getstate__()))
+    state = found.__getstate__()
+    return wrap(with_exact_scores(_core.Model.from_json(state), json.loads(state)))
+
+
+def with_exact_scores(core: _core.Model, found: Mapping[str, Any]) -> _core.Model:
+    """The model with the scores of its JSON as Python reads them: exactly."""
+    return core.with_scores([score for _, score in found["vocab"]]) if found["type"] == "Unigram" else core
 
 
 def _given(options: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,11 +312,9 @@ class Unigram(Model):
         if alpha is not None or nbest_size is not None:
             raise UnsupportedFeatureError("sampling from a Unigram model (alpha, nbest_size) is not supported")
         pairs = [("<unk>", 0.0)] if vocab is None else vocab
-        self._make(
-            [[text, score] for text, score in pairs],
-            unk_id=0 if vocab is None else unk_id,
-            byte_fallback=bool(byte_fallback),
-        )
+        fields = {"unk_id": 0 if vocab is None else unk_id, "byte_fallback": bool(byte_fallback)}
+        self._make([[text, float(score)] for text, score in pairs], **fields)
+        self._hold(self._held.with_scores([float(score) for _, score in pairs]))
 
     alpha = None
     nbest_size = None

@@ -136,6 +136,18 @@ impl Model {
         Some(changed)
     }
 
+    /// A Unigram model with other scores; none for another model, or another number of scores.
+    pub fn with_scores(&self, scores: &[f64]) -> Option<Self> {
+        let mut changed = self.clone();
+        match &mut changed {
+            Self::Unigram { vocab, .. } if vocab.len() == scores.len() => {
+                vocab.iter_mut().zip(scores).for_each(|(entry, score)| entry.1 = *score);
+                Some(changed)
+            }
+            _ => None,
+        }
+    }
+
     fn n_entries(&self) -> usize {
         match self {
             Self::Bpe(model) => model.vocab.len(),
