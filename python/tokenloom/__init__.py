@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from tokenloom import bytelevel, control, draft, errors, gpu, patterns, sample, tokenizer, train, verify
+from tokenloom import bytelevel, control, draft, errors, exactness, gpu, patterns, sample, tokenizer, train, verify
 from tokenloom._core import VERSION as __version__
 from tokenloom.sample import Rng
 from tokenloom.tokenizer import Ragged, Tokenizer
@@ -22,6 +22,7 @@ __all__ = [
     "control",
     "draft",
     "errors",
+    "exactness",
     "gpu",
     "patterns",
     "sample",

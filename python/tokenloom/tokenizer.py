@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tokenloom import formats
+from tokenloom import exactness, formats
 from tokenloom._core import tokenizer as compiled
 from tokenloom.errors import ArrayError
 
@@ -416,6 +416,34 @@ class Tokenizer:
     def canonicalize(self, ids: Ids) -> NDArray[np.uint32]:
         """The ids that encoding the bytes of ``ids`` gives; raises what :meth:`is_canonical` raises."""
         return self._core.canonicalize(ids)
+
+    def canonical_stream(self) -> exactness.CanonicalStream:
+        """Whether ids that arrive one at a time are canonical; see :class:`tokenloom.exactness.CanonicalStream`."""
+        return exactness.CanonicalStream(self)
+
+    def segmentations(self, text: Text) -> exactness.Segmentations:
+        """Every way to spell ``text`` in tokens; see :class:`tokenloom.exactness.Segmentations`."""
+        return exactness.Segmentations(self, text)
+
+    def settled(self, text: str, allowed_special: AllowedSpecial = "all") -> exactness.Settled:
+        """The first tokens of ``text`` that stay whatever is appended; see :func:`tokenloom.exactness.settled`."""
+        return exactness.settled(self, text, allowed_special)
+
+    def encode_with_unstable(self, text: str, allowed_special: AllowedSpecial = "all") -> exactness.Unstable:
+        """Settled ids and completions by tiktoken's rules; see :func:`tokenloom.exactness.encode_with_unstable`."""
+        return exactness.encode_with_unstable(self, text, allowed_special)
+
+    def byte_map(self, text: Text) -> exactness.ByteMap:
+        """Which bytes of ``text`` belong to which token, both ways; see :func:`tokenloom.exactness.byte_map`."""
+        return exactness.byte_map(self, text)
+
+    def align(self, other: Tokenizer, text: Text) -> NDArray[np.int64]:
+        """Which tokens of both tokenizers cover the same bytes; see :func:`tokenloom.exactness.align`."""
+        return exactness.align(self, other, text)
+
+    def vocabulary(self) -> exactness.Vocabulary:
+        """Every token as bytes, by id; see :class:`tokenloom.exactness.Vocabulary`."""
+        return exactness.vocabulary(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_from_state, (self._core.to_state(),))

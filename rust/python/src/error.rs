@@ -199,6 +199,27 @@ impl Raise for tokenloom_tokenize::CanonicalError {
     }
 }
 
+impl Raise for tokenloom_tokenize::SegmentationError {
+    fn into_py_err(self) -> PyErr {
+        use tokenloom_tokenize::SegmentationError as Kind;
+        let message = self.to_string();
+        match self {
+            Kind::TooLarge { .. } => LimitError::new_err(message),
+            Kind::None => VocabError::new_err(message),
+            _ => ArrayError::new_err(message),
+        }
+    }
+}
+
+impl Raise for tokenloom_tokenize::StabilityError {
+    fn into_py_err(self) -> PyErr {
+        match self {
+            Self::Encode(error) => error.into_py_err(),
+            _ => UnsupportedFeatureError::new_err(self.to_string()),
+        }
+    }
+}
+
 impl Raise for tokenloom_tokenize::StateError {
     fn into_py_err(self) -> PyErr {
         VocabError::new_err(self.to_string())

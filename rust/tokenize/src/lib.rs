@@ -16,6 +16,7 @@
 #![deny(unsafe_code)]
 
 mod added;
+mod alignment;
 mod batch;
 pub mod bpe;
 pub mod byte_chars;
@@ -31,20 +32,27 @@ mod offsets;
 pub mod pipeline;
 pub mod pretokenize;
 mod scratch;
+mod segmentations;
 pub mod spec;
+mod stability;
 mod state;
 mod stream;
 mod tokenizer;
 pub mod train;
 mod unstable;
+mod vocabulary;
 
+pub use alignment::{AlignedSpan, align};
 pub use batch::Ragged;
-pub use canonical::CanonicalError;
+pub use canonical::{CanonicalError, CanonicalStream};
 pub use describe::Stage;
 pub use encode::{AllowedSpecial, EncodeOptions, Text};
 pub use error::{BuildError, BuildErrorKind, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use offsets::{Encoding, WordEncoding};
+pub use segmentations::{Segmentation, SegmentationError, Segmentations};
+pub use stability::{Settled, StabilityError};
 pub use state::StateError;
 pub use stream::DecodeStream;
 pub use tokenizer::Tokenizer;
 pub use unstable::Unstable;
+pub use vocabulary::{TokenKind, Vocabulary};

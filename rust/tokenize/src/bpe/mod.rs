@@ -155,6 +155,11 @@ impl Bpe {
         self.symbols.fallback(byte)
     }
 
+    /// Whether some byte has no token and is left out of texts.
+    pub fn leaves_out_bytes(&self) -> bool {
+        self.symbols.leaves_out_bytes()
+    }
+
     /// Whether merging ever produces `id`: its own bytes encode to it.
     pub fn is_reachable(&self, id: TokenId) -> bool {
         self.long().derivations.is_reachable(id)

@@ -9,6 +9,7 @@ mod deepseek;
 pub(crate) mod generic;
 mod o200k;
 mod scan;
+pub(crate) mod settled;
 mod superword;
 mod words;
 
