@@ -1,8 +1,8 @@
 """What exactly do tokens and bytes have to do with each other?
 
-Every way to spell bytes in tokens, whether given ids are the tokenizer's own, which of them further text can change, which
-byte belongs to which token, which tokens of two tokenizers cover the same text, and every token as bytes. Most of it is
-reached through methods of :class:`tokenloom.Tokenizer`. See ``docs/concepts/exactness.md``.
+Every way to spell bytes in tokens, whether given ids are the tokenizer's own, which of them further text can change,
+which byte belongs to which token, which tokens of two tokenizers cover the same text, and every token as bytes. Methods
+of :class:`tokenloom.Tokenizer` lead here. See ``docs/concepts/exactness.md``.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Segmentations:
 
 
 class CanonicalStream:
-    """Whether ids that arrive one at a time are what encoding their bytes gives. Made by :meth:`Tokenizer.canonical_stream`.
+    """Whether ids that arrive one at a time are canonical. Made by :meth:`Tokenizer.canonical_stream`.
 
     Raises:
         UnsupportedFeatureError: It is not known how far back text changes this tokenizer's tokens, see :func:`settled`.
@@ -143,9 +143,9 @@ class CanonicalStream:
         self._core = core.CanonicalStream(_compiled(tokenizer))
 
     def push(self, id: int) -> bool:
-        """Whether all ids so far, this one included, are canonical.
+        """Whether all ids so far, this one included, are what encoding their bytes gives.
 
-        A later id can make them canonical again, as in ``"\\n", "\\n", "x"``; see :attr:`is_broken`.
+        A later id can make them canonical again: two line breaks are one token until a word follows.
 
         Raises:
             UnknownTokenError: ``id`` is no token; the stream is as before.
@@ -253,14 +253,14 @@ def settled(tokenizer: Tokenizer, text: str, allowed_special: Literal["all"] | C
     answer is a lower bound. The beginning of an added token at the end of the text is not settled.
 
     Raises:
-        UnsupportedFeatureError: A part of the tokenizer has no such bound: a pattern of its own, superwords, a space put
-            before texts, symbols that are not bytes; the message names it.
+        UnsupportedFeatureError: A part of the tokenizer has no such bound: a pattern of its own, superwords, a space
+            put before texts, symbols that are not bytes; the message names it.
 
     >>> from tokenloom import Tokenizer, patterns
     >>> ranks = {bytes([b]): b for b in range(256)} | {b" the": 256}
     >>> tok = Tokenizer.from_tiktoken("tiny", pat_str=patterns.CL100K, mergeable_ranks=ranks, special_tokens={})
     >>> settled(tok, "to be or not to be").n_bytes
-    9
+    8
     """
     return Settled(*core.settled(_compiled(tokenizer), _without_surrogates(text), allowed_special))
 
@@ -268,9 +268,9 @@ def settled(tokenizer: Tokenizer, text: str, allowed_special: Literal["all"] | C
 def encode_with_unstable(
     tokenizer: Tokenizer, text: str, allowed_special: Literal["all"] | Collection[str] = "all"
 ) -> Unstable:
-    """Tiktoken's method of this name, for any compiled tokenizer: the ids before the last pretoken, and its completions.
+    """The ids before the last pretoken and its completions, by tiktoken's rules, for any compiled tokenizer.
 
-    Its rules are heuristics: they take boundaries of pretokens as settled unless white space is about. For what is certain
+    The rules are heuristics: boundaries of pretokens count as settled unless white space is about. For what is certain
     see :func:`settled`.
     """
     return Unstable(*core.encode_with_unstable(_compiled(tokenizer), _without_surrogates(text), allowed_special))

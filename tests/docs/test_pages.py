@@ -15,6 +15,7 @@ DOMAINS = (
     "compat",
     "control",
     "draft",
+    "exactness",
     "formats",
     "generate",
     "sample",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 from collections import Counter
@@ -17,6 +18,7 @@ from tokenloom.errors import ArrayError, LimitError, UnsupportedFeatureError, Vo
 from tokenloom.exactness import TokenKind, align, settled
 from tokenloom.reference import exactness as twin
 
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 LETTERS = [b"a", b"b", b"c"]
 words = st.lists(st.sampled_from("abc"), min_size=2, max_size=4).map(lambda parts: "".join(parts).encode())
 vocabularies = st.lists(words, unique=True, max_size=10)
@@ -24,12 +26,10 @@ vocabularies = st.lists(words, unique=True, max_size=10)
 
 def whole(tokens: list[bytes]) -> tl.Tokenizer:
     """A tokenizer that cuts nothing: one pretoken whatever the text. Merges in the order of the list."""
-    return build(tokens, pretokenizer=None)
+    return build(tokens)
 
 
-def build(tokens: list[bytes], pretokenizer: dict[str, object] | None, ignore_merges: bool = False) -> tl.Tokenizer:
-    import json
-
+def build(tokens: list[bytes]) -> tl.Tokenizer:
     chars = byte_chars()
     names = ["".join(chars[byte] for byte in token) for token in [*map(bytes, zip(range(256), strict=True)), *tokens]]
     have, merges = {bytes([byte]) for byte in range(256)}, []
@@ -39,22 +39,15 @@ def build(tokens: list[bytes], pretokenizer: dict[str, object] | None, ignore_me
                 merges.append(["".join(chars[b] for b in token[:at]), "".join(chars[b] for b in token[at:])])
                 break
         have.add(token)
-    byte_level = {
-        "type": "ByteLevel",
-        "add_prefix_space": False,
-        "trim_offsets": True,
-        "use_regex": pretokenizer is not None,
-    }
     file = {
         "version": "1.0",
         "added_tokens": [],
-        "pre_tokenizer": byte_level,
-        "decoder": {"type": "ByteLevel"},
+        "pre_tokenizer": BYTE_LEVEL,
+        "decoder": BYTE_LEVEL,
         "model": {
             "type": "BPE",
             "vocab": {name: id for id, name in enumerate(names)},
             "merges": merges,
-            "ignore_merges": ignore_merges,
         },
     }
     return tl.Tokenizer.from_bytes(json.dumps(file).encode(), "tokenizer.json")
@@ -265,7 +258,7 @@ def test_vocabulary_view() -> None:
     assert view[301] == b"<s>"
     assert 257 not in view
     assert all(view[id] == tok.token_bytes(id) for id in view)
-    unreachable = build([b"ab", b"zzz"], None).vocabulary()
+    unreachable = build([b"ab", b"zzz"]).vocabulary()
     assert TokenKind(unreachable.kinds[257]) == TokenKind.UNREACHABLE
 
 
@@ -287,12 +280,10 @@ def test_encode_with_unstable_completes_the_text(real: list[tl.Tokenizer]) -> No
 
 
 def test_there_may_be_no_segmentation() -> None:
-    import json
-
     file = {
         "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
-        "decoder": {"type": "ByteLevel"},
+        "pre_tokenizer": BYTE_LEVEL,
+        "decoder": BYTE_LEVEL,
         "added_tokens": [],
     }
     tok = tl.Tokenizer.from_bytes(json.dumps(file).encode(), "tokenizer.json")
