@@ -8,6 +8,7 @@
 
 use tokenloom_vocab::TokenId;
 
+use super::pairs::Derivations;
 use super::prefixes::{NONE, Prefixes};
 
 /// Positions from which no encoding leads to the end. Empty until the first step back.
@@ -17,7 +18,7 @@ pub(crate) type Dead = Vec<u64>;
 /// starts becomes the token that `fallback` gives for it, which stands beside any other.
 #[inline]
 pub(crate) fn encode(
-    prefixes: &Prefixes,
+    (prefixes, derivations): (&Prefixes, &Derivations),
     bytes: &[u8],
     dead: &mut Dead,
     out: &mut Vec<TokenId>,
@@ -39,7 +40,7 @@ pub(crate) fn encode(
             candidate = prefixes.longest_match(&bytes[at..]);
             continue;
         }
-        let end = at + prefixes.n_bytes(candidate);
+        let end = at + derivations.n_bytes(candidate);
         let fits = !is_dead(dead, end) && (out.len() == base || is_valid(out[out.len() - 1], candidate));
         if fits {
             out.push(candidate);
@@ -54,7 +55,7 @@ pub(crate) fn encode(
             }
             dead[at / 64] |= 1 << (at % 64);
             let Some(last) = out.pop() else { return };
-            at -= prefixes.n_bytes(last);
+            at -= derivations.n_bytes(last);
             candidate = prefixes.shorter(last);
         }
     }

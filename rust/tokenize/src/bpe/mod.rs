@@ -80,6 +80,8 @@ pub struct BpeScratch {
 impl Bpe {
     /// With more tokens than this starting at one position, the linear engine's bound is worse than the heap's.
     const MAX_CANDIDATES: usize = 256;
+    /// Longer pieces are quicker in the engine of long ones, once that is made.
+    const MAX_SCANNED_BYTES: usize = 12;
 
     /// Builds the model over the tokens of `table`.
     ///
@@ -267,7 +269,12 @@ impl Bpe {
 
     /// What merging alone makes of bytes that all have a token, without the look-up of the whole.
     pub(crate) fn merge_piece(&self, piece: &[u8], out: &mut Vec<TokenId>, scratch: &mut BpeScratch) {
-        if piece.len() <= scan::MAX_SYMBOLS && self.engine.is_none_or(|engine| engine == Engine::Scan) {
+        let scans = match self.engine {
+            None if self.long.get().is_some() => piece.len() <= Self::MAX_SCANNED_BYTES,
+            None | Some(Engine::Scan) => piece.len() <= scan::MAX_SYMBOLS,
+            Some(_) => false,
+        };
+        if scans {
             let mut row = Row::new();
             self.symbols.for_each(&self.table, piece, |id| row.push(id));
             out.extend_from_slice(row.merge_all(&self.merges).0);
@@ -275,7 +282,7 @@ impl Bpe {
         } else if self.engine() == Engine::Linear || piece.len() >= u32::MAX as usize {
             let Long { derivations, prefixes, .. } = self.long();
             linear::encode(
-                prefixes,
+                (prefixes, derivations),
                 piece,
                 &mut scratch.dead,
                 out,

@@ -17,8 +17,6 @@
 //! the other in this way, and a merge of no larger rank crosses in between, times do not say which comes first; such
 //! pairs are decided by encoding their bytes.
 
-use std::cmp::Ordering;
-
 use tokenloom_vocab::{TokenId, TokenTable};
 
 use super::MergeTable;
@@ -35,6 +33,7 @@ struct Node {
     right: TokenId,
     /// 0 for a first symbol, otherwise one more than the largest rank of the derivation.
     time: u32,
+    n_bytes: u32,
 }
 
 /// The time of a token that is never produced.
@@ -58,8 +57,9 @@ impl Derivations {
         symbols: impl Iterator<Item = TokenId>,
         encode: impl Fn(&[u8]) -> Option<(TokenId, TokenId)>,
     ) -> Self {
-        let never = Node { left: 0, right: 0, time: NEVER };
-        let mut this = Self { nodes: vec![never; table.id_bound()] };
+        let n_bytes = |id| table.bytes(id).map_or(0, <[u8]>::len) as u32;
+        let never = |id| Node { left: 0, right: 0, time: NEVER, n_bytes: n_bytes(id) };
+        let mut this = Self { nodes: (0..table.id_bound() as TokenId).map(never).collect() };
         for id in symbols {
             this.nodes[id as usize].time = 0;
         }
@@ -67,8 +67,7 @@ impl Derivations {
         let mut candidates: Vec<(u64, TokenId, TokenId, TokenId)> = merges
             .iter()
             .map(|((left, right), (rank, result))| {
-                let n_bytes = table.bytes(result).map_or(0, <[u8]>::len) as u64;
-                (n_bytes << 32 | u64::from(rank.0), result, left, right)
+                (u64::from(n_bytes(result)) << 32 | u64::from(rank.0), result, left, right)
             })
             .collect();
         candidates.sort_unstable_by_key(|candidate| candidate.0);
@@ -84,10 +83,16 @@ impl Derivations {
             };
             if made {
                 let time = (order as u32 + 1).max(a).max(b);
-                this.nodes[result as usize] = Node { left, right, time };
+                this.nodes[result as usize] = Node { left, right, time, n_bytes: n_bytes(result) };
             }
         }
         this
+    }
+
+    /// Length of `id` in bytes, where the spines of its pairs are read next.
+    #[inline]
+    pub(crate) fn n_bytes(&self, id: TokenId) -> usize {
+        self.nodes[id as usize].n_bytes as usize
     }
 
     pub(crate) fn is_reachable(&self, id: TokenId) -> bool {
@@ -123,7 +128,7 @@ impl Derivations {
             if let Some((rank, _)) = merges.get(left, right)
                 && rank.0 + 1 < limit
             {
-                return if part.cmp(&time) == Ordering::Equal { Verdict::Open } else { Verdict::Invalid };
+                return if part == time { Verdict::Open } else { Verdict::Invalid };
             }
         }
     }

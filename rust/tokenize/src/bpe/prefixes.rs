@@ -20,8 +20,9 @@ pub(crate) struct Prefixes {
     single: [TokenId; 256],
     /// By node: the token that ends there, and otherwise the longest one on the way.
     longest: Vec<TokenId>,
-    /// By id: `(length in bytes, longest token that is a proper prefix)`.
-    tokens: Vec<(u32, TokenId)>,
+    /// By id: the longest token that is a proper prefix.
+    shorter: Vec<TokenId>,
+    max_candidates: usize,
 }
 
 /// Tokens in the order of their bytes, the first eight of which are compared first.
@@ -42,18 +43,21 @@ impl Prefixes {
             second: vec![0; 1 << 16],
             single: [NONE; 256],
             longest: Vec::new(),
-            tokens: vec![(0, NONE); table.id_bound()],
+            shorter: vec![NONE; table.id_bound()],
+            max_candidates: 0,
         };
         let mut builder = Builder::new();
-        // Nodes to do: their tokens, how many bytes those share, and the longest token among these.
-        let mut ranges = vec![(0, kept.len(), 0, 0, NONE)];
+        // Nodes to do: their tokens, how many bytes those share, the longest token among these and how many there are.
+        let mut ranges = vec![(0, kept.len(), 0, 0, NONE, 0)];
         let mut bytes = Vec::new();
-        while let Some((mut start, end, depth, node, mut longest)) = ranges.pop() {
+        while let Some((mut start, end, depth, node, mut longest, mut n_candidates)) = ranges.pop() {
             if let Some(&(_, token, id)) = kept[..end].get(start)
                 && token.len() == depth
             {
-                this.tokens[id as usize] = (depth as u32, longest);
+                this.shorter[id as usize] = longest;
                 longest = id;
+                n_candidates += 1;
+                this.max_candidates = this.max_candidates.max(n_candidates);
                 start += 1;
                 if depth == 1 {
                     this.single[usize::from(token[0])] = id;
@@ -74,7 +78,7 @@ impl Prefixes {
                 let byte = kept[start].1[depth];
                 let n_same = kept[start..end].partition_point(|entry| entry.1[depth] == byte);
                 bytes.push(byte);
-                ranges.push((start, start + n_same, depth + 1, 0, longest));
+                ranges.push((start, start + n_same, depth + 1, 0, longest, n_candidates));
                 start += n_same;
             }
             let base = builder.add_children(node, &bytes);
@@ -116,26 +120,12 @@ impl Prefixes {
     /// The longest token that is a proper prefix of `id`, `NONE` if there is none.
     #[inline]
     pub(crate) fn shorter(&self, id: TokenId) -> TokenId {
-        self.tokens[id as usize].1
-    }
-
-    /// Length of `id` in bytes.
-    #[inline]
-    pub(crate) fn n_bytes(&self, id: TokenId) -> usize {
-        self.tokens[id as usize].0 as usize
+        self.shorter[id as usize]
     }
 
     /// The largest number of tokens that start at one position of any text.
     pub(crate) fn max_candidates(&self) -> usize {
-        let mut depth = vec![0u32; self.tokens.len()];
-        let mut by_length: Vec<TokenId> =
-            (0..self.tokens.len() as TokenId).filter(|&id| self.n_bytes(id) > 0).collect();
-        by_length.sort_unstable_by_key(|&id| self.n_bytes(id));
-        for &id in &by_length {
-            let shorter = self.shorter(id);
-            depth[id as usize] = 1 + if shorter == NONE { 0 } else { depth[shorter as usize] };
-        }
-        depth.into_iter().max().unwrap_or(0) as usize
+        self.max_candidates
     }
 }
 
