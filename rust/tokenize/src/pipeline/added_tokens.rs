@@ -118,7 +118,8 @@ impl AddedTokens {
         out: &mut Vec<Piece<'a>>,
     ) -> Result<(), EncodeError> {
         let Some(automaton) = &matcher.automaton else {
-            out.push(Piece { text, added: None });
+            // A part again, even if it is the whole: what it stands for is then what its characters stand for.
+            out.push(Piece { text: text.slice(0..text.len()), added: None });
             return Ok(());
         };
         let whole = text.as_str();

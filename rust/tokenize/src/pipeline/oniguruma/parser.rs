@@ -28,6 +28,35 @@ struct Flags {
     ignores_case: bool,
     dot_matches_all: bool,
     is_extended: bool,
+    /// Inside a look-behind, where the two engines go different ways to try what has no fixed length.
+    is_behind: bool,
+}
+
+/// A part of the translation.
+struct Atom {
+    text: String,
+    can_be_empty: bool,
+}
+
+/// How often something is repeated.
+struct Quantifier {
+    text: String,
+    low: u32,
+    high: u32,
+}
+
+impl Atom {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), can_be_empty: false }
+    }
+
+    fn empty(text: impl Into<String>) -> Self {
+        Self { text: text.into(), can_be_empty: true }
+    }
+
+    fn wrapped(self, head: &str) -> Self {
+        Self { text: format!("{head}{})", self.text), ..self }
+    }
 }
 
 /// A character in the syntax of `regex-syntax`.
@@ -51,7 +80,7 @@ impl<'p> Parser<'p> {
     /// The whole pattern.
     pub(super) fn whole(mut self) -> Result<String, Untranslatable> {
         let translated = self.alternatives(Flags::default(), 0)?;
-        if self.rest.is_empty() { Ok(translated) } else { Err(Untranslatable("an unmatched parenthesis")) }
+        if self.rest.is_empty() { Ok(translated.text) } else { Err(Untranslatable("an unmatched parenthesis")) }
     }
 
     pub(super) fn next(&mut self) -> Option<char> {
@@ -77,30 +106,35 @@ impl<'p> Parser<'p> {
     }
 
     /// Alternatives up to a closing parenthesis or the end.
-    fn alternatives(&mut self, mut flags: Flags, depth: usize) -> Result<String, Untranslatable> {
+    fn alternatives(&mut self, mut flags: Flags, depth: usize) -> Result<Atom, Untranslatable> {
         if depth > MAX_DEPTH {
             return Err(Untranslatable("groups that are nested too deep"));
         }
-        let mut out = String::new();
+        let mut out = Atom { text: String::new(), can_be_empty: false };
+        // Of the current alternative.
+        let mut can_be_empty = true;
         loop {
             self.skip_ignored(&mut flags);
             if self.rest.is_empty() || self.peek_is(")") {
+                out.can_be_empty |= can_be_empty;
                 return Ok(out);
             }
             if self.take("|") {
                 self.run.clear();
-                out.push('|');
+                out.text.push('|');
+                out.can_be_empty |= std::mem::replace(&mut can_be_empty, true);
                 continue;
             }
-            if let Some(inner) = self.flags_alone(flags)? {
+            let atom = match self.flags_alone(flags)? {
                 // They hold up to the end of the group, alternatives included.
-                let inside = self.alternatives(inner, depth + 1)?;
-                out.push_str(&format!("(?:{inside})"));
-                return Ok(out);
-            }
-            let atom = self.atom(flags, depth)?;
-            let quantified = self.quantified(atom, &mut flags)?;
-            out.push_str(&quantified);
+                Some(inner) => self.alternatives(inner, depth + 1)?.wrapped("(?:"),
+                None => {
+                    let atom = self.atom(flags, depth)?;
+                    self.quantified(atom, &mut flags)?
+                }
+            };
+            out.text.push_str(&atom.text);
+            can_be_empty &= atom.can_be_empty;
         }
     }
 
@@ -152,7 +186,7 @@ impl<'p> Parser<'p> {
         })
     }
 
-    fn atom(&mut self, flags: Flags, depth: usize) -> Result<String, Untranslatable> {
+    fn atom(&mut self, flags: Flags, depth: usize) -> Result<Atom, Untranslatable> {
         if let Some((inner, _, n_bytes)) = self.flags(flags)? {
             self.rest = &self.rest[n_bytes..];
             return self.group("(?:", inner, depth);
@@ -165,15 +199,15 @@ impl<'p> Parser<'p> {
             '(' => self.group_by_head(flags, depth),
             '[' => {
                 let class = self.class(flags.ignores_case)?;
-                Ok(if flags.ignores_case { format!("(?i:{class})") } else { class })
+                Ok(Atom::new(if flags.ignores_case { format!("(?i:{class})") } else { class }))
             }
-            '.' if flags.dot_matches_all => Ok("(?s:.)".to_owned()),
-            '.' => Ok(".".to_owned()),
-            '^' => Ok(r"(?:\A|(?m:^)(?!\z))".to_owned()),
-            '$' => Ok("(?m:$)".to_owned()),
+            '.' if flags.dot_matches_all => Ok(Atom::new("(?s:.)")),
+            '.' => Ok(Atom::new(".")),
+            '^' => Ok(Atom::empty(r"(?:\A|(?m:^)(?!\z))")),
+            '$' => Ok(Atom::empty("(?m:$)")),
             '\\' => self.escape(flags),
             '*' | '+' | '?' => Err(Untranslatable("a quantifier of nothing")),
-            c => self.literal(c, flags),
+            c => self.literal(c, flags).map(Atom::new),
         }
     }
 
@@ -190,7 +224,7 @@ impl<'p> Parser<'p> {
     }
 
     /// A group behind its parenthesis.
-    fn group_by_head(&mut self, flags: Flags, depth: usize) -> Result<String, Untranslatable> {
+    fn group_by_head(&mut self, flags: Flags, depth: usize) -> Result<Atom, Untranslatable> {
         if self.peek_is("*") {
             return Err(Untranslatable("a callout"));
         }
@@ -204,7 +238,12 @@ impl<'p> Parser<'p> {
         for head in ["=", "!", ">", "<=", "<!"] {
             if self.take(head) {
                 self.run.clear();
-                return self.group(&format!("(?{head}"), flags, depth);
+                if head == ">" && flags.is_behind {
+                    return Err(Untranslatable("an atomic group in a look-behind"));
+                }
+                let flags = Flags { is_behind: flags.is_behind || head.starts_with('<'), ..flags };
+                let group = self.group(&format!("(?{head}"), flags, depth)?;
+                return Ok(Atom { can_be_empty: head != ">" || group.can_be_empty, ..group });
             }
         }
         let name = if self.take("<") {
@@ -220,20 +259,21 @@ impl<'p> Parser<'p> {
         self.group(&format!("(?<{name}>"), flags, depth)
     }
 
-    fn group(&mut self, head: &str, flags: Flags, depth: usize) -> Result<String, Untranslatable> {
+    fn group(&mut self, head: &str, flags: Flags, depth: usize) -> Result<Atom, Untranslatable> {
         let inside = self.alternatives(flags, depth + 1)?;
         if !self.take(")") {
             return Err(Untranslatable("an unmatched parenthesis"));
         }
-        Ok(format!("{head}{inside})"))
+        Ok(inside.wrapped(head))
     }
 
     /// An escape outside brackets, behind its backslash.
-    fn escape(&mut self, flags: Flags) -> Result<String, Untranslatable> {
+    fn escape(&mut self, flags: Flags) -> Result<Atom, Untranslatable> {
         let kind = self.next().ok_or(Untranslatable("a backslash at its end"))?;
         let before = std::mem::take(&mut self.run);
         let word = format!("[{WORD}{ALSO_WORD}]");
-        Ok(match kind {
+        let can_be_empty = matches!(kind, 'A' | 'z' | 'Z' | 'b' | 'B' | 'k' | '1'..='9');
+        let text = match kind {
             'w' => word,
             'W' => format!("[^{WORD}{ALSO_WORD}]"),
             'd' | 'D' | 's' | 'S' => format!("\\{kind}"),
@@ -242,6 +282,7 @@ impl<'p> Parser<'p> {
             'p' | 'P' => self.property(kind == 'P')?,
             'N' => r"[^\n]".to_owned(),
             'O' => "(?s:.)".to_owned(),
+            'R' if flags.is_behind => return Err(Untranslatable("a line break in a look-behind")),
             'R' => r"(?>\r\n|[\n-\r\x{85}\x{2028}\x{2029}])".to_owned(),
             'A' => r"\A".to_owned(),
             'z' => r"\z".to_owned(),
@@ -271,7 +312,8 @@ impl<'p> Parser<'p> {
                 let c = self.escaped_char(kind)?;
                 self.literal(c, flags)?
             }
-        })
+        };
+        Ok(Atom { text, can_be_empty })
     }
 
     fn case_matters(&self, flags: Flags) -> Result<(), Untranslatable> {
@@ -319,30 +361,38 @@ impl<'p> Parser<'p> {
     }
 
     /// An atom with the quantifiers behind it.
-    fn quantified(&mut self, mut atom: String, flags: &mut Flags) -> Result<String, Untranslatable> {
+    fn quantified(&mut self, mut atom: Atom, flags: &mut Flags) -> Result<Atom, Untranslatable> {
         let mut is_lazy = false;
         for n_quantifiers in 0.. {
             self.skip_ignored(flags);
-            let Some(quantifier) = self.quantifier()? else { break };
+            let Some(Quantifier { text, low, high }) = self.quantifier()? else { break };
             if is_lazy {
                 return Err(Untranslatable("a quantifier of a lazy quantifier"));
             }
-            if n_quantifiers > 0 || !is_one_atom(&atom) {
-                atom = format!("(?:{atom})");
+            if flags.is_behind && text.len() == 2 && text.ends_with('+') {
+                return Err(Untranslatable("a possessive quantifier in a look-behind"));
             }
-            is_lazy = quantifier.ends_with("}?") || quantifier.len() == 2 && quantifier.ends_with('?');
+            if atom.can_be_empty && high > 1 {
+                // When such a loop ends is a matter of the engine.
+                return Err(Untranslatable("a repetition of what can be empty"));
+            }
+            if n_quantifiers > 0 || !is_one_atom(&atom.text) {
+                atom = atom.wrapped("(?:");
+            }
+            is_lazy = text.ends_with("}?") || text.len() == 2 && text.ends_with('?');
+            atom.can_be_empty |= low == 0 || is_lazy && low == high;
             // An interval of one number is never lazy: it is optional.
-            if let Some(interval) = quantifier.strip_suffix("}?").filter(|interval| !interval.contains(',')) {
+            if let Some(interval) = text.strip_suffix("}?").filter(|interval| !interval.contains(',')) {
                 is_lazy = false;
-                atom = format!("(?:{atom}{interval}}})?");
+                atom.text = format!("(?:{}{interval}}})?", atom.text);
             } else {
-                atom.push_str(&quantifier);
+                atom.text.push_str(&text);
             }
         }
         Ok(atom)
     }
 
-    fn quantifier(&mut self) -> Result<Option<String>, Untranslatable> {
+    fn quantifier(&mut self) -> Result<Option<Quantifier>, Untranslatable> {
         if let Some(c) = self.rest.chars().next().filter(|c| "*+?".contains(*c)) {
             self.next();
             let mode = if self.take("?") {
@@ -352,7 +402,8 @@ impl<'p> Parser<'p> {
             } else {
                 ""
             };
-            return Ok(Some(format!("{c}{mode}")));
+            let (low, high) = (u32::from(c == '+'), if c == '?' { 1 } else { u32::MAX });
+            return Ok(Some(Quantifier { text: format!("{c}{mode}"), low, high }));
         }
         let Some((inside, behind)) = self.rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
             return Ok(None);
@@ -382,7 +433,7 @@ impl<'p> Parser<'p> {
             (true, high) => format!("{{{low},{high}}}"),
         };
         let mode = if self.take("?") { "?" } else { "" };
-        Ok(Some(interval + mode))
+        Ok(Some(Quantifier { text: interval + mode, low, high }))
     }
 }
 
