@@ -10,8 +10,12 @@
 //! | `(?m)`, `(?s)`, `[[:alpha:]]` | another meaning or an error | |
 //!
 //! The first two are rewritten so that the other side reads the same, the third is refused. One pass over the pattern.
+//! A pattern with anything else that the two read differently, such as `\w`, is parsed and written anew by
+//! [`oniguruma`]; the others keep their text, by which the scanners of published patterns are found.
 
 use std::borrow::Cow;
+
+use tokenloom_tokenize::pipeline::oniguruma;
 
 /// A construct that cannot be said in the other dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +30,22 @@ enum Direction {
 
 /// The pattern of a `tokenizer.json` as fancy-regex must be given it.
 pub(crate) fn from_oniguruma(pattern: &str) -> Result<Cow<'_, str>, Untranslatable> {
-    translate(pattern, Direction::FromOniguruma)
+    let anew = oniguruma::translate(pattern).map_err(|what| Untranslatable(what.0))?;
+    if is_read_alike(pattern) { translate(pattern, Direction::FromOniguruma) } else { Ok(Cow::Owned(anew)) }
+}
+
+/// Whether the rewriting of this module is enough.
+fn is_read_alike(pattern: &str) -> bool {
+    let differs =
+        [r"\w", r"\W", r"\b", r"\B", r"\h", r"\H", r"\Z", "[:", "(?x", "(?m", "(?s", "(?#", r"\p{^", "{,"];
+    // Case is ignored in plain text only, up to the end of its group.
+    let is_plain = |group: &str| !group[..group.find(')').unwrap_or(group.len())].contains(['\\', '[', '(']);
+    let anchors = pattern.replace("[^", "[");
+    !differs.iter().any(|construct| pattern.contains(construct))
+        && !anchors.contains(['^', '$'])
+        && pattern
+            .match_indices("(?i")
+            .all(|(at, _)| pattern[at..].starts_with("(?i:") && is_plain(&pattern[at + 4..]))
 }
 
 /// A pattern as fancy-regex reads it, for a `tokenizer.json`.
@@ -209,14 +228,18 @@ mod tests {
             (r"[]a]{2}+x", r"(?:[]a]{2})+x", r"(?>[]a]{2})x"),
         ];
         for (pattern, from, to) in both {
-            assert_eq!(from_oniguruma(pattern).unwrap(), from);
+            let translated = |pattern| translate(pattern, Direction::FromOniguruma).unwrap().into_owned();
+            assert_eq!(translated(pattern), from);
             assert_eq!(to_oniguruma(pattern).unwrap(), to);
-            assert_eq!(from_oniguruma(&to_oniguruma(from).unwrap()).unwrap(), from);
+            assert_eq!(translated(&to_oniguruma(from).unwrap()), from);
         }
-        let kept = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}|\s*[\r\n]+|\s+(?!\S)|{x}|a{,}";
+        let kept = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}|\s*[\r\n]+|\s+(?!\S)|{x}";
         assert_eq!(from_oniguruma(kept).unwrap(), kept);
         assert_eq!(to_oniguruma(kept).unwrap(), kept);
-        for refused in ["(?m)a", "(?s:a)", "[[:alpha:]]", "(?i)a"] {
+        for rewritten in [r"\w+", r"a\b", "^a", "[[:alpha:]]", r"(?i:\p{Lu})", "(?i)a"] {
+            assert_ne!(from_oniguruma(rewritten).unwrap(), rewritten);
+        }
+        for refused in ["(?s:a)", "(?i:ss)", r"\X"] {
             assert!(from_oniguruma(refused).is_err(), "{refused}");
         }
     }

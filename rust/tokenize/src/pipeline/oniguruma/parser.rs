@@ -80,7 +80,11 @@ impl<'p> Parser<'p> {
     /// The whole pattern.
     pub(super) fn whole(mut self) -> Result<String, Untranslatable> {
         let translated = self.alternatives(Flags::default(), 0)?;
-        if self.rest.is_empty() { Ok(translated.text) } else { Err(Untranslatable("an unmatched parenthesis")) }
+        if self.rest.is_empty() {
+            Ok(translated.text)
+        } else {
+            Err(Untranslatable("an unmatched parenthesis"))
+        }
     }
 
     pub(super) fn next(&mut self) -> Option<char> {
