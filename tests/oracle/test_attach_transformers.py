@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import pickle
 import threading
 from pathlib import Path
@@ -235,3 +236,45 @@ def test_what_cannot_run_is_refused_and_left_as_it_was():
     with pytest.raises(TypeError, match="fast tokenizer"):
         attach(object())
     assert detach(tokenizer) is tokenizer
+
+
+CLASSES = {
+    "BertTokenizer": "wordpiece",
+    "ElectraTokenizer": "wordpiece",
+    "RobertaTokenizer": "roberta",
+    "GPT2Tokenizer": "bytelevel",
+    "Qwen2Tokenizer": "bytelevel",
+    "WhisperTokenizer": "bytelevel",
+    "LlamaTokenizer": "llama2",
+    "GemmaTokenizer": "gemma",
+    "T5Tokenizer": "unigram",
+    "XLMRobertaTokenizer": "unigram",
+    "AlbertTokenizer": "unigram",
+    "XLNetTokenizer": "unigram",
+    "DebertaV2Tokenizer": "unigram",
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_classes_of_models(name):
+    model = json.loads(trained()[CLASSES[name]])["model"]
+    vocab = model["vocab"] if isinstance(model["vocab"], dict) else [tuple(entry) for entry in model["vocab"]]
+    merges = {"merges": [tuple(pair) for pair in model["merges"]]} if "merges" in model else {}
+    plain, attached = (getattr(transformers, name)(vocab=vocab, **merges) for _ in range(2))
+    attach(attached)
+    texts = [*TEXTS, "a <mask> <s>x</s> [MASK]", "ﬁ ½ É"]
+    calls = (
+        lambda t: t(texts, texts[::-1], return_offsets_mapping=True),
+        lambda t: t(texts, truncation=True, max_length=9, stride=1, return_overflowing_tokens=True, padding=True),
+        lambda t: t([text.split() for text in CORPUS[:5]], is_split_into_words=True),
+        lambda t: [t.decode(t.encode(text), skip_special_tokens=skip) for text in texts for skip in (True, False)],
+        lambda t: t.add_tokens(["zebra", transformers.AddedToken("<z>", special=True)]),
+        lambda t: t("a zebra <z> x"),
+        lambda t: t.get_vocab(),
+        lambda t: t.backend_tokenizer.to_str(),
+        lambda t: pickle.loads(pickle.dumps(t))(texts),
+    )
+    for number, call in enumerate(calls):
+        expected = answer(call, plain)
+        assert answer(call, attached) == expected, number
+        assert expected != "fails" or number in (1, 2), number
