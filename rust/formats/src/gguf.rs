@@ -1,9 +1,10 @@
 //! Which tokenizer lies in the metadata of a GGUF file?
 //!
 //! GGUF is a little-endian list of typed key-value pairs in front of the tensors; only the pairs are read, from any
-//! reader, and only the `tokenizer.ggml.*` values are kept. Vocabularies of model `gpt2` (byte-level BPE) are
-//! understood. The file names its split pattern in `tokenizer.ggml.pre`; [`crate::gguf_pre`] holds what each name
-//! means. Tokens marked control, user-defined or unknown are matched in the text; the others belong to the model.
+//! reader, and only the `tokenizer.ggml.*` values are kept. Models: `gpt2` (byte-level BPE; the file names its split
+//! pattern in `tokenizer.ggml.pre`, and [`crate::gguf_pre`] holds what each name means), `gemma4` (BPE over characters),
+//! `llama` and `t5` (pieces with scores: [`crate::pieces`]) and `bert` (WordPiece). Tokens marked control, user-defined
+//! or unknown are matched in the text; the others belong to the model.
 //!
 //! Two things the original `tokenizer.json` may have are not in a GGUF file and so not in the result: a normalizer,
 //! and the flags of added tokens.
@@ -14,12 +15,20 @@ use std::io::Read;
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
-use tokenloom_tokenize::spec::{Merge, Template, TokenizerSpec};
+use tokenloom_tokenize::pipeline::definition::{
+    Decoder as DefinedDecoder, Definition, Model, Normalizer as DefinedNormalizer, PostProcessor,
+    PreTokenizer,
+};
+use tokenloom_tokenize::spec::{
+    Decoder, InvalidRun, Merge, Normalizer, Pretokenizer, SplitBehavior, SplitPattern, Symbols, Template,
+    TokenizerSpec,
+};
 use tokenloom_vocab::{AddedToken, TokenId};
 
 use crate::error::{FormatError, FormatErrorKind};
 use crate::gguf_pre::pretokenizer_named;
 use crate::gguf_reader::{Metadata, read_metadata};
+use crate::pieces::{ModelType, Parsed, Piece, PieceModel, PieceType, Reading};
 use crate::{Kind, byte_chars, limits};
 
 const NORMAL: i64 = 1;
@@ -27,6 +36,7 @@ const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 const UNUSED: i64 = 5;
+const BYTE: i64 = 6;
 
 fn error(path: impl Into<Box<str>>, kind: FormatErrorKind) -> FormatError {
     FormatError::new(Kind::Gguf, path, kind)
@@ -36,22 +46,28 @@ fn error(path: impl Into<Box<str>>, kind: FormatErrorKind) -> FormatError {
 ///
 /// # Errors
 /// [`FormatError`] of [`Kind::Gguf`]: see the head of this module, [`limits`] and the kinds.
-pub fn parse(reader: impl Read) -> Result<TokenizerSpec, FormatError> {
+pub fn parse(reader: impl Read) -> Result<Parsed, FormatError> {
     let metadata = read_metadata(reader)?;
-    let model = metadata.text("tokenizer.ggml.model")?;
-    if model != "gpt2" {
-        return Err(unsupported("tokenizer.ggml.model", model));
+    match metadata.text("tokenizer.ggml.model")? {
+        "gpt2" => byte_level(&metadata).map(Parsed::Spec),
+        "gemma4" => characters(&metadata).map(Parsed::Spec),
+        "llama" => pieces(&metadata, ModelType::Bpe),
+        "t5" => pieces(&metadata, ModelType::Unigram),
+        "bert" => word_pieces(&metadata),
+        other => Err(unsupported("tokenizer.ggml.model", other)),
     }
-    let Some(pre) = metadata.optional_text("tokenizer.ggml.pre")? else {
-        return Err(unsupported("tokenizer.ggml.pre", "missing: the split pattern is unknown"));
-    };
-    let pre = pretokenizer_named(pre).ok_or_else(|| unsupported("tokenizer.ggml.pre", pre))?;
-    let mut tokens = Tokens::read(&metadata)?;
-    let merges = tokens.merges(&metadata)?;
+}
+
+fn byte_level(metadata: &Metadata) -> Result<TokenizerSpec, FormatError> {
+    // The other program takes a file without a name for one of its default pattern, and warns.
+    let name = metadata.optional_text("tokenizer.ggml.pre")?.unwrap_or("default");
+    let pre = pretokenizer_named(name).ok_or_else(|| unsupported("tokenizer.ggml.pre", name))?;
+    let mut tokens = Tokens::read(metadata, byte_chars::bytes_of_text)?;
+    let merges = tokens.merges(metadata)?;
     tokens.share_merged(&merges);
     Ok(TokenizerSpec {
         merges: tokens.reachable(merges),
-        template: template(&metadata, pre.adds_bos)?,
+        template: template(metadata, pre.adds_bos, pre.adds_sep)?,
         tokens: tokens.model,
         decode_only: tokens.decode_only,
         added_tokens: tokens.added,
@@ -61,69 +77,221 @@ pub fn parse(reader: impl Read) -> Result<TokenizerSpec, FormatError> {
     })
 }
 
+/// Gemma 4: merges over characters, spaces as U+2581, a token for every byte; text is cut at line feeds.
+fn characters(metadata: &Metadata) -> Result<TokenizerSpec, FormatError> {
+    let bytes_of = |text: &str| (!text.contains(' ')).then(|| text.replace('\u{2581}', " ").into_bytes());
+    let tokens = Tokens::read(metadata, bytes_of)?;
+    let merges = tokens.merges(metadata)?;
+    let byte_token = |byte: u8| {
+        let text = format!("<0x{byte:02X}>");
+        tokens.by_text.get(text.as_str()).copied().filter(|id| tokens.bytes.contains(id))
+    };
+    let byte_tokens: Option<Vec<TokenId>> = (0..=255).map(byte_token).collect();
+    let Some(byte_tokens) = byte_tokens else {
+        return Err(unsupported("tokenizer.ggml.tokens", "without a token for every byte"));
+    };
+    if metadata.optional_flag("tokenizer.ggml.add_space_prefix")? == Some(true) {
+        return Err(unsupported("tokenizer.ggml.add_space_prefix", "true"));
+    }
+    Ok(TokenizerSpec {
+        merges: tokens.reachable(merges),
+        symbols: Symbols::Characters { byte_tokens },
+        template: template(metadata, false, false)?,
+        tokens: tokens.model,
+        decode_only: tokens.decode_only,
+        added_tokens: tokens.added,
+        normalizers: vec![Normalizer::SpaceMark],
+        pretokenizers: vec![Pretokenizer::Split {
+            pattern: SplitPattern::Regex(r"[^\n]+|[\n]+".to_owned()),
+            behavior: SplitBehavior::Isolated,
+            invert: false,
+        }],
+        decoder: Decoder::ByteFallback { strip_space: false, invalid: InvalidRun::Whole },
+        ..TokenizerSpec::default()
+    })
+}
+
+/// SentencePiece's models: BPE (`llama`) and Unigram (`t5`).
+fn pieces(metadata: &Metadata, model_type: ModelType) -> Result<Parsed, FormatError> {
+    let texts = texts(metadata)?;
+    let scores = metadata.floats("tokenizer.ggml.scores")?;
+    let types = metadata.optional_integers("tokenizer.ggml.token_type")?;
+    for (key, found) in [
+        ("tokenizer.ggml.scores", Some(scores.len())),
+        ("tokenizer.ggml.token_type", types.map(<[i64]>::len)),
+    ] {
+        if let Some(found) = found.filter(|&found| found != texts.len()) {
+            let (expected, found) = (texts.len() as u64, found as u64);
+            return Err(error(key, FormatErrorKind::LengthMismatch { expected, found }));
+        }
+    }
+    let mut model = PieceModel::new(Kind::Gguf, Reading::LlamaCpp);
+    model.model_type = model_type;
+    for (index, text) in texts.iter().enumerate() {
+        let number = types.map_or(NORMAL, |types| types[index]);
+        let piece_type = PieceType::from_number(number)
+            .ok_or_else(|| unsupported("tokenizer.ggml.token_type", &number.to_string()))?;
+        let piece = Piece { text: (*text).to_owned(), score: scores[index], piece_type };
+        model.has_byte_fallback |= piece_type == PieceType::Byte;
+        model.push(piece)?;
+    }
+    let flag = |key, default| Ok::<_, FormatError>(metadata.optional_flag(key)?.unwrap_or(default));
+    let is_bpe = model_type == ModelType::Bpe;
+    model.adds_dummy_prefix = flag("tokenizer.ggml.add_space_prefix", is_bpe)?;
+    model.removes_extra_spaces = flag("tokenizer.ggml.remove_extra_whitespaces", false)?;
+    if let Some(map) = metadata.optional_integers("tokenizer.ggml.precompiled_charsmap")?
+        && !is_bpe
+    {
+        model.charsmap = map.iter().map(|&byte| byte as u8).collect();
+    }
+    model.template = template_of(metadata, is_bpe, !is_bpe)?;
+    check_template(&model.template, texts.len())?;
+    model.finish()
+}
+
+fn word_pieces(metadata: &Metadata) -> Result<Parsed, FormatError> {
+    let texts = texts(metadata)?;
+    let types = metadata.optional_integers("tokenizer.ggml.token_type")?;
+    let mut vocab = Vec::with_capacity(texts.len());
+    let mut added_tokens = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let id = index as TokenId;
+        let token_type = types.and_then(|types| types.get(index)).copied().unwrap_or(NORMAL);
+        if matches!(token_type, CONTROL | USER_DEFINED | UNKNOWN) {
+            added_tokens.push(added_token(id, text, token_type != USER_DEFINED));
+            vocab.push(((*text).to_owned(), id));
+        } else if let Some(word) = text.strip_prefix('\u{2581}') {
+            vocab.push((word.to_owned(), id));
+        } else {
+            vocab.push((format!("##{text}"), id));
+        }
+    }
+    let id_or = |key, default: u32| Ok::<_, FormatError>(metadata.optional_id(key)?.unwrap_or(default));
+    let unknown = id_or("tokenizer.ggml.unknown_token_id", 100)?;
+    let first = id_or("tokenizer.ggml.bos_token_id", id_or("tokenizer.ggml.cls_token_id", 101)?)?;
+    let last = id_or("tokenizer.ggml.seperator_token_id", 102)?;
+    check_template(&Template { prefix: vec![first, unknown], suffix: vec![last] }, texts.len())?;
+    let named = |id: TokenId| (vocab[id as usize].0.clone(), id);
+    let lowercase = metadata.optional_flag("tokenizer.ggml.normalizer.lowercase")?.unwrap_or(true);
+    let strip_accents = metadata.optional_flag("tokenizer.ggml.normalizer.strip_accents")?;
+    let definition = Definition {
+        truncation: None,
+        padding: None,
+        added_tokens,
+        normalizer: Some(DefinedNormalizer::Bert {
+            clean_text: true,
+            handle_chinese_chars: true,
+            strip_accents,
+            lowercase,
+        }),
+        pre_tokenizer: Some(PreTokenizer::Bert),
+        post_processor: Some(PostProcessor::Bert { sep: named(last), cls: named(first) }),
+        decoder: Some(DefinedDecoder::WordPiece { prefix: "##".to_owned(), cleanup: true }),
+        model: Model::WordPiece {
+            unk_token: vocab[unknown as usize].0.clone(),
+            continuing_subword_prefix: "##".to_owned(),
+            // As these models were published.
+            max_input_chars_per_word: 100,
+            vocab,
+        },
+    };
+    let reason = unsupported("tokenizer.ggml.model", "bert");
+    Ok(Parsed::Definition(Box::new(definition), Box::new(reason)))
+}
+
 fn unsupported(key: &str, found: &str) -> FormatError {
     error(key, FormatErrorKind::Unsupported { component: format!("{key} {found}").into() })
+}
+
+/// The token strings, each within the limits.
+fn texts(metadata: &Metadata) -> Result<Vec<&str>, FormatError> {
+    let key = "tokenizer.ggml.tokens";
+    let texts = metadata.texts(key)?;
+    let n_tokens = texts.len() as u64;
+    if n_tokens > limits::TOKENS {
+        let kind = FormatErrorKind::TooLarge { what: "tokens", found: n_tokens, limit: limits::TOKENS };
+        return Err(error(key, kind));
+    }
+    for (index, text) in texts.iter().enumerate() {
+        let (found, limit) = (text.len() as u64, limits::TOKEN_BYTES);
+        if found > limit {
+            let kind = FormatErrorKind::TooLarge { what: "bytes in one token", found, limit };
+            return Err(error(format!("{key}[{index}]"), kind));
+        }
+    }
+    Ok(texts)
+}
+
+fn added_token(id: TokenId, text: &str, special: bool) -> AddedToken {
+    AddedToken {
+        id,
+        content: text.to_owned(),
+        special,
+        normalized: false,
+        lstrip: false,
+        rstrip: false,
+        single_word: false,
+    }
+}
+
+fn check_template(template: &Template, n_tokens: usize) -> Result<(), FormatError> {
+    match template.prefix.iter().chain(&template.suffix).find(|&&id| id as usize >= n_tokens) {
+        None => Ok(()),
+        Some(id) => {
+            let token = format!("id {id}").into();
+            Err(error("tokenizer.ggml", FormatErrorKind::UndefinedToken { token }))
+        }
+    }
 }
 
 struct Tokens<'a> {
     model: Vec<(TokenId, Box<[u8]>)>,
     decode_only: Vec<(TokenId, Box<[u8]>)>,
     added: Vec<AddedToken>,
+    /// Tokens of single bytes, in ascending order of their ids.
+    bytes: Vec<TokenId>,
     by_text: HashMap<&'a str, TokenId, FxBuildHasher>,
+    bytes_of: fn(&str) -> Option<Vec<u8>>,
 }
 
 impl<'a> Tokens<'a> {
-    fn read(metadata: &'a Metadata) -> Result<Self, FormatError> {
-        let key = "tokenizer.ggml.tokens";
-        let texts = metadata.texts(key)?;
-        let n_tokens = texts.len() as u64;
-        if n_tokens > limits::TOKENS {
-            let kind = FormatErrorKind::TooLarge { what: "tokens", found: n_tokens, limit: limits::TOKENS };
-            return Err(error(key, kind));
-        }
+    /// Sorts the vocabulary; `bytes_of` are the bytes of a string that text can become.
+    fn read(metadata: &'a Metadata, bytes_of: fn(&str) -> Option<Vec<u8>>) -> Result<Self, FormatError> {
+        let texts = texts(metadata)?;
         let types = metadata.optional_integers("tokenizer.ggml.token_type")?;
         if let Some(types) = types
             && types.len() != texts.len()
         {
-            let kind = FormatErrorKind::LengthMismatch { expected: n_tokens, found: types.len() as u64 };
+            let (expected, found) = (texts.len() as u64, types.len() as u64);
+            let kind = FormatErrorKind::LengthMismatch { expected, found };
             return Err(error("tokenizer.ggml.token_type", kind));
         }
         let mut tokens = Self {
             model: Vec::new(),
             decode_only: Vec::new(),
             added: Vec::new(),
+            bytes: Vec::new(),
             by_text: HashMap::default(),
+            bytes_of,
         };
         for (index, text) in texts.iter().enumerate() {
-            let path = || format!("{key}[{index}]");
-            let (found, limit) = (text.len() as u64, limits::TOKEN_BYTES);
-            if found > limit {
-                return Err(error(
-                    path(),
-                    FormatErrorKind::TooLarge { what: "bytes in one token", found, limit },
-                ));
-            }
             let token_type = types.map_or(NORMAL, |types| types[index]);
             let id = index as TokenId;
             if tokens.by_text.insert(text, id).is_some() {
-                return Err(error(path(), FormatErrorKind::DuplicateToken { token: (*text).into() }));
+                let path = format!("tokenizer.ggml.tokens[{index}]");
+                return Err(error(path, FormatErrorKind::DuplicateToken { token: (*text).into() }));
             }
             match token_type {
-                NORMAL => match byte_chars::bytes_of_text(text) {
+                NORMAL => match bytes_of(text) {
                     Some(bytes) => tokens.model.push((id, bytes.into_boxed_slice())),
                     None => tokens.decode_only.push((id, text.as_bytes().into())),
                 },
                 UNUSED => tokens.decode_only.push((id, text.as_bytes().into())),
+                BYTE => tokens.bytes.push(id),
                 CONTROL | USER_DEFINED | UNKNOWN if text.is_empty() => {}
-                CONTROL | USER_DEFINED | UNKNOWN => tokens.added.push(AddedToken {
-                    id,
-                    content: (*text).to_owned(),
-                    special: token_type != USER_DEFINED,
-                    normalized: false,
-                    lstrip: false,
-                    rstrip: false,
-                    single_word: false,
-                }),
+                CONTROL | USER_DEFINED | UNKNOWN => {
+                    tokens.added.push(added_token(id, text, token_type != USER_DEFINED));
+                }
                 other => return Err(unsupported("tokenizer.ggml.token_type", &other.to_string())),
             }
         }
@@ -138,7 +306,7 @@ impl<'a> Tokens<'a> {
         merged.dedup();
         for token in &self.added {
             if merged.binary_search(&token.id).is_ok()
-                && let Some(bytes) = byte_chars::bytes_of_text(&token.content)
+                && let Some(bytes) = (self.bytes_of)(&token.content)
             {
                 self.model.push((token.id, bytes.into_boxed_slice()));
             }
@@ -197,14 +365,20 @@ impl<'a> Tokens<'a> {
     }
 }
 
-fn template(metadata: &Metadata, adds_bos: bool) -> Result<Template, FormatError> {
+fn template(metadata: &Metadata, adds_bos: bool, adds_sep: bool) -> Result<Template, FormatError> {
+    let mut template = template_of(metadata, adds_bos, false)?;
+    if adds_sep && template.suffix.is_empty() {
+        template.suffix.extend(metadata.optional_id("tokenizer.ggml.seperator_token_id")?);
+    }
+    Ok(template)
+}
+
+fn template_of(metadata: &Metadata, adds_bos: bool, adds_eos: bool) -> Result<Template, FormatError> {
     let mut template = Template::default();
-    let adds_bos = metadata.optional_flag("tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos);
-    let adds_eos = metadata.optional_flag("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
-    if adds_bos {
+    if metadata.optional_flag("tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos) {
         template.prefix.push(metadata.id("tokenizer.ggml.bos_token_id")?);
     }
-    if adds_eos {
+    if metadata.optional_flag("tokenizer.ggml.add_eos_token")?.unwrap_or(adds_eos) {
         template.suffix.push(metadata.id("tokenizer.ggml.eos_token_id")?);
     }
     Ok(template)

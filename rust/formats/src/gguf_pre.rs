@@ -13,6 +13,8 @@ pub(crate) struct Pre {
     pub(crate) ignore_merges: bool,
     /// Whether the beginning-of-sequence id is put before the text where the file does not say.
     pub(crate) adds_bos: bool,
+    /// Whether the separator id follows the text.
+    pub(crate) adds_sep: bool,
 }
 
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -22,6 +24,17 @@ const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const SEED_CODER: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
 const BAILING: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
+const JAIS2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}";
+const SPARK: &str = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+|[\r\n]|\\s+(?!\\S)|\\s+";
+const YOUTU_SCRIPTS: &str = "[\u{AC00}-\u{D7A3}\u{3131}-\u{318E}]+|[\u{FF01}\u{2026}\u{201C}\u{201D}\u{2018}\u{2019}\u{2014}\u{FF1A}\u{FF1B}\u{FF0C}\u{3001}-\u{303F}\u{FE30}-\u{FE4F}]+|[\u{3105}-\u{312F}]+|[\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+";
+const YOUTU_WORDS: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const BLOOM: &str = " ?[^(\\s|.,!?\u{2026}\u{3002}\u{FF0C}\u{3001}\u{964}\u{6D4}\u{60C})]+";
+const UFAKZEKA: &str = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const EXAONE_MOE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+";
+const MINICPM5: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const KIMI: &str = r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const GPT2_NO_LAST_SPACE: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
+const RIGHT_TO_LEFT_TRIPLES: &str = r"\d{1,3}(?=(?:\d{3})*\b)";
 const DIGIT_TRIPLES: &str = r"\p{N}{1,3}";
 const CJK_RUNS: &str = "[一-龥\u{3040}-ゟ゠-ヿ]+";
 const DEEPSEEK3_WORDS: &str = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
@@ -60,7 +73,7 @@ fn splits(patterns: &[&str]) -> Vec<Pretokenizer> {
 
 /// The steps of the name, if it is known.
 pub(crate) fn pretokenizer_named(name: &str) -> Option<Pre> {
-    let plain = |steps| Some(Pre { steps, ignore_merges: false, adds_bos: false });
+    let plain = |steps| Some(Pre { steps, ignore_merges: false, adds_bos: false, adds_sep: false });
     match name {
         "gpt-2" | "phi-2" | "jina-es" | "jina-de" | "jina-v2-es" | "jina-v2-de" | "gigachat" | "a.x-4.0"
         | "mellum" | "modern-bert" | "mpt" | "olmo" | "jais" | "trillion" | "granite-docling" | "exaone4" => {
@@ -69,14 +82,20 @@ pub(crate) fn pretokenizer_named(name: &str) -> Option<Pre> {
         "starcoder" | "refact" | "command-r" | "smollm" | "codeshell" | "exaone" | "minerva-7b"
         | "mellum2" => plain(vec![Pretokenizer::Digits { individual: true }, GPT2_WORDS]),
         "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0" | "lfm2"
-        | "jina-v5-nano" => Some(Pre { steps: splits(&[LLAMA3]), ignore_merges: true, adds_bos: true }),
-        "glm4" | "glm5" => Some(Pre { steps: splits(&[LLAMA3]), ignore_merges: true, adds_bos: false }),
+        | "jina-v5-nano" => {
+            Some(Pre { steps: splits(&[LLAMA3]), ignore_merges: true, adds_bos: true, adds_sep: false })
+        }
+        "glm4" | "glm5" => {
+            Some(Pre { steps: splits(&[LLAMA3]), ignore_merges: true, adds_bos: false, adds_sep: false })
+        }
         "dbrx" | "smaug-bpe" | "chatglm-bpe" => plain(splits(&[LLAMA3])),
         "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" | "stablelm2" | "hunyuan"
         | "solar-open" | "grok-2" => plain(splits(&[QWEN2])),
         "qwen35" => plain(splits(&[QWEN35])),
         "gpt-4o" | "llama4" | "kanana2" | "talkie" | "minimax-m2" => plain(splits(&[O200K])),
-        "tekken" => Some(Pre { steps: splits(&[TEKKEN]), ignore_merges: true, adds_bos: true }),
+        "tekken" => {
+            Some(Pre { steps: splits(&[TEKKEN]), ignore_merges: true, adds_bos: true, adds_sep: false })
+        }
         "seed-coder" => plain(splits(&[SEED_CODER])),
         "bailingmoe" | "bailingmoe2" | "llada-moe" => plain(splits(&[BAILING])),
         "deepseek-v3" | "hunyuan-dense" | "joyai-llm" | "hy_v4" => {
@@ -93,6 +112,49 @@ pub(crate) fn pretokenizer_named(name: &str) -> Option<Pre> {
         "deepseek-coder" => {
             plain(splits(&["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", HAN_OR_HANGUL_RUNS, r"\p{N}"]))
         }
+        "default" => {
+            plain(splits(&[r"[\p{P}\$\+<=>\^~\|]+", GPT2_NO_LAST_SPACE, r"\p{N}+", "[0-9][0-9][0-9]"]))
+        }
+        "minicpm5" => Some(Pre {
+            steps: splits(&[DIGIT_TRIPLES, MINICPM5]),
+            ignore_merges: true,
+            adds_bos: false,
+            adds_sep: false,
+        }),
+        "spark2_5" => plain(splits(&[DIGIT_TRIPLES, CJK_RUNS, SPARK, r"\p{N}"])),
+        "youtu" => Some(Pre {
+            steps: splits(&[YOUTU_SCRIPTS, YOUTU_WORDS]),
+            ignore_merges: true,
+            adds_bos: false,
+            adds_sep: false,
+        }),
+        "jais-2" => plain(splits(&[JAIS2])),
+        "jina-v1-en" | "jina-v2-code" | "roberta-bpe" => {
+            Some(Pre { steps: vec![GPT2_WORDS], ignore_merges: false, adds_bos: false, adds_sep: true })
+        }
+        "poro-chat" | "bloom" | "gpt3-finnish" => plain(splits(&[BLOOM])),
+        "viking" => plain(splits(&[BLOOM, r"\p{N}"])),
+        "chameleon" => Some(Pre {
+            steps: splits(&[
+                "<sentinel:[0-9]+>",
+                "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+                r"([\t\n]|    |  )",
+                r"\p{N}",
+                r"[\p{P}!-/:-@\[-`{-~]",
+                GPT2_NO_LAST_SPACE,
+            ]),
+            ignore_merges: false,
+            adds_bos: true,
+            adds_sep: false,
+        }),
+        "granite-embed-multi-97m" => {
+            Some(Pre { steps: splits(&[O200K]), ignore_merges: true, adds_bos: false, adds_sep: false })
+        }
+        "tiny_aya" | "cohere2moe" => plain(splits(&[RIGHT_TO_LEFT_TRIPLES, O200K])),
+        "kimi-k2" => plain(splits(&[KIMI])),
+        "ufakzeka" => plain(splits(&[UFAKZEKA])),
+        "laguna" => plain(splits(&[r"[^\n]+|[\n]+", QWEN2])),
+        "exaone-moe" => plain(splits(&[EXAONE_MOE])),
         "falcon" => plain(splits(&[
             r"[\p{P}\$\+<=>\^~\|`]+",
             r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",

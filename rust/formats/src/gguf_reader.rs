@@ -25,6 +25,7 @@ enum GgufValue {
     /// One arena and the end of each string in it.
     Texts(String, Vec<u32>),
     Integers(Vec<i64>),
+    Floats(Vec<f32>),
     /// A value of a type that no tokenizer key has.
     Other,
 }
@@ -78,6 +79,14 @@ impl Metadata {
         }
     }
 
+    pub(crate) fn floats(&self, key: &'static str) -> Result<&[f32], FormatError> {
+        match self.get(key) {
+            None => Err(error("", FormatErrorKind::MissingField { field: key })),
+            Some(GgufValue::Floats(values)) => Ok(values),
+            Some(_) => Err(Self::wrong(key, "an array of 32-bit floats")),
+        }
+    }
+
     pub(crate) fn optional_flag(&self, key: &'static str) -> Result<Option<bool>, FormatError> {
         match self.get(key) {
             None => Ok(None),
@@ -87,10 +96,14 @@ impl Metadata {
     }
 
     pub(crate) fn id(&self, key: &'static str) -> Result<u32, FormatError> {
+        self.optional_id(key)?.ok_or_else(|| error("", FormatErrorKind::MissingField { field: key }))
+    }
+
+    pub(crate) fn optional_id(&self, key: &'static str) -> Result<Option<u32>, FormatError> {
         match self.get(key) {
-            None => Err(error("", FormatErrorKind::MissingField { field: key })),
+            None => Ok(None),
             Some(GgufValue::Integer(value)) => {
-                u32::try_from(*value).map_err(|_| Self::wrong(key, "a token id"))
+                u32::try_from(*value).map(Some).map_err(|_| Self::wrong(key, "a token id"))
             }
             Some(_) => Err(Self::wrong(key, "a token id")),
         }
@@ -327,7 +340,14 @@ impl<R: Read> Source<R> {
                 }
                 Ok(GgufValue::Integers(values))
             }
-            6 | FLAG | 12 => {
+            6 => {
+                let mut values = Vec::new();
+                for _ in 0..count {
+                    values.push(f32::from_le_bytes(self.array("a float")?));
+                }
+                Ok(GgufValue::Floats(values))
+            }
+            FLAG | 12 => {
                 self.skip_bytes(count.saturating_mul(width(element).unwrap_or(8)))?;
                 Ok(GgufValue::Other)
             }

@@ -16,6 +16,11 @@ mod json;
 mod kind;
 pub mod limits;
 mod lower;
+mod lower_characters;
+mod pieces;
+mod proto;
+pub mod sentencepiece;
+pub mod tekken;
 pub mod tiktoken;
 pub mod tokenizer_json;
 pub mod write;
@@ -24,3 +29,4 @@ pub use tokenloom_tokenize::byte_chars;
 
 pub use error::{FormatError, FormatErrorKind};
 pub use kind::Kind;
+pub use pieces::Parsed;

@@ -9,6 +9,9 @@ pub const JSON_FILE_BYTES: u64 = 256 << 20;
 /// Bytes of a tiktoken rank file. The largest published one has 5 MB; all splits of all tokens are looked up.
 pub const RANK_FILE_BYTES: u64 = 64 << 20;
 
+/// Bytes of a SentencePiece model. The largest published one has 7 MB.
+pub const PIECE_FILE_BYTES: u64 = 64 << 20;
+
 /// Bytes read from the front of a GGUF file: its metadata, never its tensors.
 pub const GGUF_METADATA_BYTES: u64 = 256 << 20;
 

@@ -8,33 +8,31 @@ use tokenloom_tokenize::pipeline::definition::{
     BpeModel, Decoder, Normalizer as DefinedNormalizer, Pattern, PostProcessor, PreTokenizer, TemplatePiece,
 };
 use tokenloom_tokenize::spec::{Merge, Normalizer, Pretokenizer, SplitPattern, Template, TokenizerSpec};
+use tokenloom_vocab::AddedToken;
 
 use crate::error::{FormatError, FormatErrorKind};
 use crate::json::document::{Document, FlatBpe, FlatModel};
 use crate::json::model::Vocab;
 use crate::tokenizer_json::Options;
-use crate::{Kind, byte_chars, dialect};
+use crate::{Kind, byte_chars, dialect, lower_characters};
 
-fn unsupported(path: &str, what: impl AsRef<str>) -> FormatError {
+pub(crate) fn unsupported(path: &str, what: impl AsRef<str>) -> FormatError {
     let component = format!("{path} {}", what.as_ref()).trim_end().into();
     FormatError::new(Kind::TokenizerJson, path, FormatErrorKind::Unsupported { component })
 }
 
 /// The specification of a document, or the component that has none.
 pub(crate) fn lower(document: &Document, options: Options) -> Result<TokenizerSpec, FormatError> {
-    if !options.ignore_truncation_and_padding {
-        if document.truncation.is_some() {
-            return Err(unsupported("truncation", ""));
-        }
-        if document.padding.is_some() {
-            return Err(unsupported("padding", ""));
-        }
-    }
+    check_stored(document, options)?;
     let model = match &document.model {
         FlatModel::Bpe(model) => model,
         FlatModel::Other(_) => return Err(unsupported("model", "other than BPE")),
     };
     check_options(&model.options)?;
+    check_added_ids(model, &document.added_tokens)?;
+    if model.options.byte_fallback && !is_byte_level(document.pre_tokenizer.as_ref()) {
+        return lower_characters::lower(document, model);
+    }
     let mut spec = TokenizerSpec {
         ignore_merges: model.options.ignore_merges,
         added_tokens: document.added_tokens.clone(),
@@ -49,10 +47,28 @@ pub(crate) fn lower(document: &Document, options: Options) -> Result<TokenizerSp
     }
     check_decoder(document.decoder.as_ref(), "decoder")?;
     sort_tokens(&model.vocab, &mut spec);
-    check_added_ids(model, &spec)?;
     spec.merges = reachable(&model.merges, &spec);
     check_unknown(&model.options, &spec)?;
     Ok(spec)
+}
+
+/// The format's reader would cut and fill every result.
+pub(crate) fn check_stored(document: &Document, options: Options) -> Result<(), FormatError> {
+    match (&document.truncation, &document.padding) {
+        _ if options.ignore_truncation_and_padding => Ok(()),
+        (Some(_), _) => Err(unsupported("truncation", "")),
+        (_, Some(_)) => Err(unsupported("padding", "")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether text reaches the model as characters that stand for bytes.
+fn is_byte_level(component: Option<&PreTokenizer>) -> bool {
+    match component {
+        Some(PreTokenizer::ByteLevel { .. }) => true,
+        Some(PreTokenizer::Sequence(items)) => items.iter().any(|item| is_byte_level(Some(item))),
+        _ => false,
+    }
 }
 
 fn check_options(model: &BpeModel) -> Result<(), FormatError> {
@@ -97,8 +113,8 @@ fn is_in_utf8(byte: u8) -> bool {
 }
 
 /// An added token that is not in the vocabulary may be numbered like a token of it, where the ids have gaps.
-fn check_added_ids(model: &FlatBpe, spec: &TokenizerSpec) -> Result<(), FormatError> {
-    for (index, token) in spec.added_tokens.iter().enumerate() {
+fn check_added_ids(model: &FlatBpe, added_tokens: &[AddedToken]) -> Result<(), FormatError> {
+    for (index, token) in added_tokens.iter().enumerate() {
         if model.vocab.is_taken(token.id) && model.vocab.id(&token.content) != Some(token.id) {
             let path = format!("added_tokens[{index}]");
             return Err(unsupported(&path, format!("with the id {} of another token", token.id)));
@@ -121,7 +137,7 @@ fn normalizers(step: &DefinedNormalizer, path: &str, steps: &mut Vec<Normalizer>
 }
 
 /// The name of a variant: what its debug form starts with.
-fn kind_of(component: &impl std::fmt::Debug) -> String {
+pub(crate) fn kind_of(component: &impl std::fmt::Debug) -> String {
     let text = format!("{component:?}");
     text.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
 }
@@ -179,7 +195,7 @@ fn collect_pretokenizers(
     Ok(())
 }
 
-fn post_processor(
+pub(crate) fn post_processor(
     component: &PostProcessor,
     path: &str,
     spec: &mut TokenizerSpec,

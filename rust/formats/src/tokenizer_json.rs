@@ -18,13 +18,27 @@ use crate::json::components;
 use crate::json::document::{Document, FlatModel};
 use crate::json::reader;
 use crate::json::value::At;
-use crate::{Kind, lower};
+use crate::{Kind, Parsed, lower};
 
 /// How a file is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Reads on although the file stores truncation or padding; neither is applied then.
     pub ignore_truncation_and_padding: bool,
+}
+
+/// Reads the bytes of a `tokenizer.json` for the machine that gives exactly what it says.
+///
+/// # Errors
+/// [`FormatError`] of [`Kind::TokenizerJson`]: see the head of this module; stored truncation or padding that is not
+/// waived.
+pub fn parse_any(data: &[u8], options: Options) -> Result<Parsed, FormatError> {
+    let document = Document::read(reader::read(data)?)?;
+    lower::check_stored(&document, options)?;
+    Ok(match lower::lower(&document, options) {
+        Ok(spec) => Parsed::Spec(spec),
+        Err(reason) => Parsed::Definition(Box::new(document.into_definition()), Box::new(reason)),
+    })
 }
 
 /// Reads the bytes of a `tokenizer.json` for the compiled machine.

@@ -95,7 +95,7 @@ fn rank_files_name_the_line() {
     assert_eq!(tiktoken::parse_ranks(b"\r\nIQ== 0\r\n\n").unwrap(), vec![(Box::from(*b"!"), 0)]);
 }
 
-fn all_bytes() -> tiktoken::Ranks {
+fn all_bytes() -> tiktoken::RankedTokens {
     (0..=255u8).map(|byte| (Box::from([byte]), u32::from(byte))).collect()
 }
 
