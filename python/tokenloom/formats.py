@@ -1,7 +1,7 @@
 """Which tokenizer does this file hold?
 
-The functions behind ``Tokenizer.from_*`` and ``Tokenizer.save``. Each returns a :class:`Spec`: what the file says,
-checked, not yet a tokenizer. Files are untrusted; limits and refusals are listed in ``docs/concepts/formats.md``.
+The functions behind ``Tokenizer.from_*`` and ``Tokenizer.save``. Each returns what the file says, checked, not yet a
+tokenizer: a :class:`Spec` where the compiled machine gives exactly that, otherwise the :class:`Definition` to interpret. Files are untrusted; limits and refusals are listed in ``docs/concepts/formats.md``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tokenloom._core.formats import (
+    Definition,
     Spec,
     detect,
     parse_gguf,
     parse_gguf_file,
     parse_ranks,
+    parse_sentencepiece,
+    parse_tekken,
     parse_tokenizer_json,
     tiktoken_spec,
+    write_ranks,
     write_tokenizer_json,
 )
 from tokenloom.encodings import find_encoding
@@ -26,6 +30,7 @@ from tokenloom.errors import FormatError, MissingDependencyError, UnsupportedFea
 
 __all__ = [
     "KINDS",
+    "Definition",
     "Spec",
     "read_bytes",
     "read_file",
@@ -35,7 +40,7 @@ __all__ = [
     "write_tokenizer_json",
 ]
 
-KINDS = ("tokenizer.json", "tiktoken", "gguf")
+KINDS = ("tokenizer.json", "tiktoken", "gguf", "tekken.json", "sentencepiece")
 """The kinds of files that are read."""
 
 # Above every limit of the parsers: a larger file is refused before it is read.
@@ -49,7 +54,7 @@ def read_bytes(
     pattern: str | None = None,
     special_tokens: Mapping[str, int] | None = None,
     ignore_truncation_and_padding: bool = False,
-) -> Spec:
+) -> Spec | Definition:
     """Read the bytes of a tokenizer file.
 
     Args:
@@ -72,10 +77,10 @@ def read_bytes(
         return parse_gguf(data)
     if found == "tiktoken":
         return _read_ranks(data, pattern, special_tokens)
-    if found in ("tekken.json", "sentencepiece"):
-        raise UnsupportedFeatureError(
-            f"{found}: this file format is not supported\nhint: convert it to a tokenizer.json", format=found
-        )
+    if found == "tekken.json":
+        return parse_tekken(data)
+    if found == "sentencepiece":
+        return parse_sentencepiece(data)
     raise FormatError(f"expected a kind of {', '.join(KINDS)}, found {found!r}")
 
 
@@ -101,7 +106,7 @@ def read_file(
     pattern: str | None = None,
     special_tokens: Mapping[str, int] | None = None,
     ignore_truncation_and_padding: bool = False,
-) -> Spec:
+) -> Spec | Definition:
     """Read a tokenizer file; arguments and errors as :func:`read_bytes`. Of a GGUF file only the metadata is read.
 
     Raises:
@@ -124,7 +129,7 @@ def read_file(
 
 def read_pretrained(
     name: str | os.PathLike[str], *, revision: str | None = None, ignore_truncation_and_padding: bool = False
-) -> Spec:
+) -> Spec | Definition:
     """Read the tokenizer of a model folder, or of a repository on the Hugging Face hub.
 
     A folder is searched for ``tokenizer.json`` and then for exactly one ``*.gguf``, ``*.tiktoken`` or
@@ -190,14 +195,28 @@ def read_tiktoken(
         raise
 
 
-def write_file(spec: Spec, path: str | os.PathLike[str]) -> None:
-    """Write a stock ``tokenizer.json`` that ``tokenizers`` reads with the same ids.
+def write_file(found: Spec | Definition, path: str | os.PathLike[str], kind: str | None = None) -> None:
+    """Write a file that its own library reads with the same ids.
+
+    Args:
+        found: What to write.
+        path: Where to.
+        kind: ``"tokenizer.json"`` or ``"tiktoken"``; ``None`` tells it from the suffix.
 
     Raises:
         UnsupportedFeatureError: The format cannot say something; the message names it.
     """
-    data = write_tokenizer_json(spec)
     path = Path(path)
+    if kind is None:
+        kind = "tiktoken" if path.suffix == ".tiktoken" else "tokenizer.json"
+    if kind == "tiktoken":
+        if isinstance(found, Definition):
+            raise UnsupportedFeatureError("tiktoken: only byte-level BPE has ranks", format=kind)
+        data = write_ranks(found)
+    elif kind == "tokenizer.json":
+        data = write_tokenizer_json(found) if isinstance(found, Spec) else found.to_json(True).encode()
+    else:
+        raise ValueError(f"expected tokenizer.json or tiktoken as the kind to write, found {kind!r}")
     # Readers never see half a file.
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(data)

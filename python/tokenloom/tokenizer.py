@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tokenloom import exactness, formats
 from tokenloom._core import tokenizer as compiled
-from tokenloom.errors import ArrayError
+from tokenloom.errors import ArrayError, UnsupportedFeatureError
 
 __all__ = ["DecodeStream", "Encoding", "Ragged", "Stage", "Tokenizer"]
 
@@ -136,7 +136,12 @@ class DecodeStream:
     __slots__ = ("_core",)
 
     def __init__(self, tokenizer: Tokenizer, skip_special_tokens: bool = False) -> None:
-        self._core = compiled.DecodeStream(tokenizer._core, skip_special_tokens)
+        machine = tokenizer._machine
+        self._core: compiled.DecodeStream | compiled.InterpretedStream = (
+            compiled.DecodeStream(machine, skip_special_tokens)
+            if isinstance(machine, compiled.Tokenizer)
+            else compiled.InterpretedStream(machine, skip_special_tokens)
+        )
 
     def push(self, id: int) -> str:
         """The text that is certain once ``id`` has arrived, often empty.
@@ -152,12 +157,18 @@ class DecodeStream:
 
     @property
     def pending(self) -> bytes:
-        """The bytes that wait for the rest of their character."""
+        """The bytes that wait for the rest of their character.
+
+        Raises:
+            UnsupportedFeatureError: The tokenizer is interpreted: its decoder may hold text back for other reasons.
+        """
+        if isinstance(self._core, compiled.InterpretedStream):
+            raise UnsupportedFeatureError(_NEEDS_BYTES)
         return self._core.pending
 
 
 class Tokenizer:
-    """A byte-level BPE tokenizer.
+    """A tokenizer of any kind of file that is read; see ``docs/concepts/formats.md``.
 
     Keywords that several methods share:
 
@@ -171,20 +182,43 @@ class Tokenizer:
     as in Hugging Face ``tokenizers``; the published byte-level vocabularies lack none that UTF-8 uses.
     """
 
-    __slots__ = ("_core", "_special")
+    __slots__ = ("_machine", "_special")
 
-    _core: compiled.Tokenizer
+    _machine: compiled.Tokenizer | compiled.Interpreted
     _special: dict[str, int]
 
     def __init__(self) -> None:
         raise TypeError("a Tokenizer is made by its from_* methods")
 
     @classmethod
-    def _wrap(cls, core: compiled.Tokenizer) -> Tokenizer:
+    def _wrap(cls, machine: compiled.Tokenizer | compiled.Interpreted) -> Tokenizer:
         self = object.__new__(cls)
-        self._core = core
-        self._special = core.special_tokens()
+        self._machine = machine
+        self._special = machine.special_tokens()
         return self
+
+    @classmethod
+    def _of(cls, found: formats.Spec | formats.Definition) -> Tokenizer:
+        if isinstance(found, formats.Spec):
+            return cls._wrap(compiled.Tokenizer(found))
+        return cls._wrap(compiled.Interpreted(found))
+
+    @property
+    def _core(self) -> compiled.Tokenizer:
+        """The compiled machine, for the rooms that work on bytes."""
+        if isinstance(self._machine, compiled.Tokenizer):
+            return self._machine
+        reason = self._machine.definition.reason
+        raise UnsupportedFeatureError(_NEEDS_BYTES + (f"\nhint: {reason}" if reason else ""))
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the fast machine over bytes runs this tokenizer; otherwise its steps are interpreted one by one.
+
+        Ids, offsets and text are those of the file either way. What needs the bytes of tokens (``token_bytes``,
+        ``is_canonical``, ``canonicalize`` and the byte-level, control and draft rooms) needs a compiled tokenizer.
+        """
+        return isinstance(self._machine, compiled.Tokenizer)
 
     @classmethod
     def from_file(
@@ -211,7 +245,7 @@ class Tokenizer:
             special_tokens=special_tokens,
             ignore_truncation_and_padding=ignore_truncation_and_padding,
         )
-        return cls._wrap(compiled.Tokenizer(spec))
+        return cls._of(spec)
 
     @classmethod
     def from_bytes(
@@ -231,7 +265,7 @@ class Tokenizer:
             special_tokens=special_tokens,
             ignore_truncation_and_padding=ignore_truncation_and_padding,
         )
-        return cls._wrap(compiled.Tokenizer(spec))
+        return cls._of(spec)
 
     @classmethod
     def from_pretrained(
@@ -245,7 +279,7 @@ class Tokenizer:
         spec = formats.read_pretrained(
             name, revision=revision, ignore_truncation_and_padding=ignore_truncation_and_padding
         )
-        return cls._wrap(compiled.Tokenizer(spec))
+        return cls._of(spec)
 
     @classmethod
     def from_tiktoken(
@@ -268,15 +302,21 @@ class Tokenizer:
         spec = formats.read_tiktoken(
             name, pat_str=pat_str, mergeable_ranks=mergeable_ranks, special_tokens=special_tokens
         )
-        return cls._wrap(compiled.Tokenizer(spec))
+        return cls._of(spec)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a stock ``tokenizer.json`` that Hugging Face ``tokenizers`` reads with the same ids.
+    def save(self, path: str | os.PathLike[str], kind: str | None = None) -> None:
+        """Write a file that its own library reads with the same ids.
+
+        Args:
+            path: Where to; never seen half written.
+            kind: ``"tokenizer.json"`` (Hugging Face ``tokenizers``) or ``"tiktoken"`` (lines of token and rank, without
+                pattern and special tokens). ``None`` tells it from the suffix, ``.tiktoken`` or any other.
 
         Raises:
             UnsupportedFeatureError: That format cannot say something; the message names it.
         """
-        formats.write_file(self._core.spec, path)
+        machine = self._machine
+        formats.write_file(machine.spec if isinstance(machine, compiled.Tokenizer) else machine.definition, path, kind)
 
     def encode(
         self, text: Text, add_special_tokens: bool = False, allowed_special: AllowedSpecial = "all"
@@ -287,13 +327,13 @@ class Tokenizer:
             SpecialTokenError: ``allowed_special`` names no special token.
             PatternError: A split pattern without a scanner gives up on this text.
         """
-        return self._core.encode(text, add_special_tokens, allowed_special)
+        return self._machine.encode(text, add_special_tokens, allowed_special)
 
     def encode_list(
         self, text: Text, add_special_tokens: bool = False, allowed_special: AllowedSpecial = "all"
     ) -> list[int]:
         """The ids of ``text`` as a list of ints; raises what :meth:`encode` raises."""
-        return self._core.encode_list(text, add_special_tokens, allowed_special)
+        return self._machine.encode_list(text, add_special_tokens, allowed_special)
 
     def encode_batch(
         self,
@@ -320,17 +360,17 @@ class Tokenizer:
             threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if threads < 1:
             raise ValueError(f"expected at least 1 thread, found {threads}")
-        return Ragged(*self._core.encode_batch(texts, threads, add_special_tokens, allowed_special))
+        return Ragged(*self._machine.encode_batch(texts, threads, add_special_tokens, allowed_special))
 
     def encode_with_offsets(
         self, text: Text, add_special_tokens: bool = False, allowed_special: AllowedSpecial = "all"
     ) -> Encoding:
         """The ids of ``text`` with their byte and character offsets; raises what :meth:`encode` raises."""
-        return Encoding(*self._core.encode_with_offsets(text, add_special_tokens, allowed_special))
+        return Encoding(*self._machine.encode_with_offsets(text, add_special_tokens, allowed_special))
 
     def count(self, text: Text, add_special_tokens: bool = False, allowed_special: AllowedSpecial = "all") -> int:
         """How many ids :meth:`encode` gives, without making them."""
-        n_ids = self._core.count_until(text, _NO_LIMIT, add_special_tokens, allowed_special)
+        n_ids = self._machine.count_until(text, _NO_LIMIT, add_special_tokens, allowed_special)
         assert n_ids is not None
         return n_ids
 
@@ -338,7 +378,7 @@ class Tokenizer:
         self, text: Text, limit: int, add_special_tokens: bool = False, allowed_special: AllowedSpecial = "all"
     ) -> int | None:
         """How many ids :meth:`encode` gives if that is at most ``limit``, else ``None``; stops soon after the limit."""
-        return self._core.count_until(text, limit, add_special_tokens, allowed_special) if limit >= 0 else None
+        return self._machine.count_until(text, limit, add_special_tokens, allowed_special) if limit >= 0 else None
 
     def decode(self, ids: Ids, skip_special_tokens: bool = False, errors: str = "replace") -> str:
         """The text of ``ids``.
@@ -354,7 +394,7 @@ class Tokenizer:
             ArrayError: ``ids`` is no such array.
             UnicodeDecodeError: The bytes are not UTF-8 and ``errors="strict"``.
         """
-        return self._core.decode(ids, skip_special_tokens, errors)
+        return self._machine.decode(ids, skip_special_tokens, errors)
 
     def decode_bytes(self, ids: Ids) -> bytes:
         """The bytes of ``ids``, joined. ``decode_bytes(encode(b)) == b`` unless text is normalized or removed.
@@ -363,13 +403,13 @@ class Tokenizer:
             UnknownTokenError: An id is no token.
             ArrayError: ``ids`` is no integer array of one dimension, list or tuple.
         """
-        return self._core.decode_bytes(ids)
+        return self._machine.decode_bytes(ids)
 
     def decode_batch(
         self, batch: Ragged | Iterable[Ids], skip_special_tokens: bool = False, errors: str = "replace"
     ) -> list[str]:
         """The text of every sequence of ids; raises what :meth:`decode` raises."""
-        return [self._core.decode(ids, skip_special_tokens, errors) for ids in batch]
+        return [self._machine.decode(ids, skip_special_tokens, errors) for ids in batch]
 
     def decode_stream(self, skip_special_tokens: bool = False) -> DecodeStream:
         """A stream that turns ids into text as they arrive."""
@@ -389,12 +429,12 @@ class Tokenizer:
         Raises:
             UnknownTokenError: There is none.
         """
-        return self._core.token_id(token.encode() if isinstance(token, str) else token)
+        return self._machine.token_id(token.encode() if isinstance(token, str) else token)
 
     @property
     def vocab_size(self) -> int:
         """One more than the largest id, added tokens included: the width of an array by id. Ids may have gaps."""
-        return self._core.vocab_size
+        return self._machine.vocab_size
 
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -403,7 +443,7 @@ class Tokenizer:
 
     def stages(self) -> list[Stage]:
         """The steps from text to ids, the decoder last, and the engine that was chosen for each."""
-        return [Stage(*stage) for stage in self._core.stages()]
+        return [Stage(*stage) for stage in self._machine.stages()]
 
     def is_canonical(self, ids: Ids) -> bool:
         """Whether ``ids`` are what encoding the bytes they stand for gives.
@@ -446,7 +486,7 @@ class Tokenizer:
         return exactness.vocabulary(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_from_state, (self._core.to_state(),))
+        return (_from_state, (self._machine.to_state(), self.is_compiled))
 
     def __copy__(self) -> Tokenizer:
         return self
@@ -455,11 +495,16 @@ class Tokenizer:
         return self
 
     def __repr__(self) -> str:
-        return f"Tokenizer({self._core.n_tokens} tokens, {len(self._special)} special)"
+        return f"Tokenizer({self._machine.n_tokens} tokens, {len(self._special)} special)"
 
 
 _NO_LIMIT = (1 << 63) - 1
 
 
-def _from_state(state: bytes) -> Tokenizer:
-    return Tokenizer._wrap(compiled.Tokenizer.from_state(state))
+_NEEDS_BYTES = (
+    "this needs a tokenizer whose tokens are bytes: byte-level BPE, or SentencePiece-style BPE with a token for every byte"
+)
+
+
+def _from_state(state: bytes, is_compiled: bool = True) -> Tokenizer:
+    return Tokenizer._wrap((compiled.Tokenizer if is_compiled else compiled.Interpreted).from_state(state))

@@ -12,7 +12,9 @@ use std::hash::BuildHasher;
 use base64::Engine;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
-use tokenloom_tokenize::spec::{Merge, Pretokenizer, Ranks, SplitBehavior, SplitPattern, TokenizerSpec};
+use tokenloom_tokenize::spec::{
+    Merge, Pretokenizer, Ranks, SplitBehavior, SplitPattern, Symbols, TokenizerSpec,
+};
 use tokenloom_vocab::{AddedToken, TokenId};
 
 use crate::error::{FormatError, FormatErrorKind};
@@ -130,6 +132,38 @@ pub fn spec(
         ],
         ..TokenizerSpec::default()
     })
+}
+
+/// The lines of a rank file: every token of the model in base64 with its id, in order of the ids.
+///
+/// # Errors
+/// [`FormatErrorKind::Unsupported`] where tiktoken would give other ids: it merges whatever joins to a token, the lowest
+/// id first.
+pub fn write_ranks(spec: &TokenizerSpec) -> Result<Vec<u8>, FormatError> {
+    let unsupported =
+        |component: String| Err(error("ranks", FormatErrorKind::Unsupported { component: component.into() }));
+    if spec.symbols != Symbols::Bytes {
+        return unsupported("merging from characters".to_owned());
+    }
+    let mut ranks: RankedTokens = spec.tokens.iter().map(|(id, token)| (token.clone(), *id)).collect();
+    ranks.sort_unstable_by_key(|(_, id)| *id);
+    if spec.ranks != Ranks::ByResult {
+        let mut said: Vec<Merge> = spec.merges.clone();
+        said.sort_unstable_by_key(|merge| (merge.result, merge.left, merge.right));
+        let implied = splits(&ranks)?;
+        if implied != said {
+            return unsupported("a list of merges that is not every split of every token".to_owned());
+        }
+        if let Some(pair) = spec.merges.windows(2).find(|pair| pair[0].result > pair[1].result) {
+            return unsupported(format!("token id {}, which is merged behind a larger one,", pair[1].result));
+        }
+    }
+    let mut out = Vec::with_capacity(ranks.len() * 16);
+    for (token, id) in &ranks {
+        out.extend_from_slice(base64::engine::general_purpose::STANDARD.encode(token).as_bytes());
+        out.extend_from_slice(format!(" {id}\n").as_bytes());
+    }
+    Ok(out)
 }
 
 /// Every split of every token into two tokens, by the rank of the token; equal ranks by the ranks of the parts, which

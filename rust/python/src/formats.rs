@@ -9,7 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use tokenloom_formats::tokenizer_json::Options;
-use tokenloom_formats::{Kind, gguf, tiktoken, tokenizer_json, write};
+use tokenloom_formats::{Kind, Parsed, gguf, sentencepiece, tekken, tiktoken, tokenizer_json, write};
 use tokenloom_tokenize::pipeline::definition::Definition;
 use tokenloom_tokenize::spec::TokenizerSpec;
 
@@ -20,8 +20,8 @@ use crate::error::raise;
 pub(crate) mod formats {
     #[pymodule_export]
     use super::{
-        PyDefinition, PySpec, detect, parse_gguf, parse_gguf_file, parse_ranks, parse_tokenizer_json,
-        tiktoken_spec, write_tokenizer_json,
+        PyDefinition, PySpec, detect, parse_gguf, parse_gguf_file, parse_ranks, parse_sentencepiece,
+        parse_tekken, parse_tokenizer_json, tiktoken_spec, write_ranks, write_tokenizer_json,
     };
 }
 
@@ -41,11 +41,13 @@ impl From<TokenizerSpec> for PySpec {
 #[pyclass(frozen, name = "Definition", module = "tokenloom._core.formats")]
 pub(crate) struct PyDefinition {
     pub(crate) definition: Arc<Definition>,
+    /// Why it is no specification, where that was tried.
+    pub(crate) reason: Option<String>,
 }
 
 impl From<Definition> for PyDefinition {
     fn from(definition: Definition) -> Self {
-        Self { definition: Arc::new(definition) }
+        Self { definition: Arc::new(definition), reason: None }
     }
 }
 
@@ -58,6 +60,12 @@ impl PyDefinition {
 
     fn to_json(&self, py: Python<'_>, pretty: bool) -> String {
         py.detach(|| write::write_definition(&self.definition, pretty))
+    }
+
+    /// Why the compiled machine does not do this; none where that was not asked.
+    #[getter]
+    fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
 
     #[getter]
@@ -113,27 +121,52 @@ fn detect(data: &[u8]) -> PyResult<&'static str> {
     Kind::detect(data).map(Kind::name).map_err(raise)
 }
 
-#[pyfunction]
-fn parse_tokenizer_json(
-    py: Python<'_>,
-    data: &[u8],
-    ignore_truncation_and_padding: bool,
-) -> PyResult<PySpec> {
-    let options = Options { ignore_truncation_and_padding };
-    py.detach(|| tokenizer_json::parse(data, options)).map(PySpec::from).map_err(raise)
+/// What a file became, for the machine that can do it.
+#[derive(IntoPyObject)]
+enum Read {
+    Spec(PySpec),
+    Definition(PyDefinition),
+}
+
+impl From<Parsed> for Read {
+    fn from(parsed: Parsed) -> Self {
+        match parsed {
+            Parsed::Spec(spec) => Self::Spec(spec.into()),
+            Parsed::Definition(definition, reason) => {
+                let (definition, reason) = (Arc::new(*definition), Some(reason.to_string()));
+                Self::Definition(PyDefinition { definition, reason })
+            }
+        }
+    }
 }
 
 #[pyfunction]
-fn parse_gguf(py: Python<'_>, data: &[u8]) -> PyResult<PySpec> {
-    py.detach(|| gguf::parse(data)).map(PySpec::from).map_err(raise)
+fn parse_tokenizer_json(py: Python<'_>, data: &[u8], ignore_truncation_and_padding: bool) -> PyResult<Read> {
+    let options = Options { ignore_truncation_and_padding };
+    py.detach(|| tokenizer_json::parse_any(data, options)).map(Read::from).map_err(raise)
+}
+
+#[pyfunction]
+fn parse_gguf(py: Python<'_>, data: &[u8]) -> PyResult<Read> {
+    py.detach(|| gguf::parse(data)).map(Read::from).map_err(raise)
+}
+
+#[pyfunction]
+fn parse_sentencepiece(py: Python<'_>, data: &[u8]) -> PyResult<Read> {
+    py.detach(|| sentencepiece::parse(data)).map(Read::from).map_err(raise)
+}
+
+#[pyfunction]
+fn parse_tekken(py: Python<'_>, data: &[u8]) -> PyResult<PySpec> {
+    py.detach(|| tekken::parse(data)).map(PySpec::from).map_err(raise)
 }
 
 /// Reads no further than the metadata, so the tensors are never loaded.
 #[pyfunction]
-fn parse_gguf_file(py: Python<'_>, path: PathBuf) -> PyResult<PySpec> {
+fn parse_gguf_file(py: Python<'_>, path: PathBuf) -> PyResult<Read> {
     let spec =
         py.detach(|| Ok::<_, PyErr>(gguf::parse(BufReader::with_capacity(1 << 20, File::open(path)?))))?;
-    spec.map(PySpec::from).map_err(raise)
+    spec.map(Read::from).map_err(raise)
 }
 
 #[pyfunction]
@@ -175,5 +208,12 @@ fn bad_id(found: &Bound<'_, PyAny>) -> PyErr {
 #[pyfunction]
 fn write_tokenizer_json<'py>(py: Python<'py>, spec: &PySpec) -> PyResult<Bound<'py, PyBytes>> {
     let bytes = py.detach(|| write::tokenizer_json(&spec.spec)).map_err(raise)?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+/// The lines of a rank file, without pattern and special tokens.
+#[pyfunction]
+fn write_ranks<'py>(py: Python<'py>, spec: &PySpec) -> PyResult<Bound<'py, PyBytes>> {
+    let bytes = py.detach(|| tiktoken::write_ranks(&spec.spec)).map_err(raise)?;
     Ok(PyBytes::new(py, &bytes))
 }

@@ -11,6 +11,7 @@ mod exactness;
 mod formats;
 mod gpu;
 mod grammar;
+mod interpreted;
 mod pipeline;
 mod sample;
 mod tokenizer;

@@ -21,6 +21,8 @@ use crate::formats::PySpec;
 pub(crate) mod tokenizer {
     #[pymodule_export]
     use super::{PyDecodeStream, PyTokenizer};
+    #[pymodule_export]
+    use crate::interpreted::{PyInterpreted, PyInterpretedStream};
 }
 
 /// Work on fewer bytes than this takes less time than handing the interpreter over.
@@ -71,13 +73,13 @@ impl<'py> Text<'py> {
 }
 
 /// Ids as the caller gave them, without a copy where they are a uint32 array.
-enum Ids<'py> {
+pub(crate) enum Ids<'py> {
     Array(PyReadonlyArray1<'py, u32>),
     Vec(Vec<u32>),
 }
 
 impl<'py> Ids<'py> {
-    fn from_any(object: &Bound<'py, PyAny>) -> PyResult<Self> {
+    pub(crate) fn from_any(object: &Bound<'py, PyAny>) -> PyResult<Self> {
         if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
             if let Ok(ids) = object.extract() {
                 return Ok(Self::Vec(ids));
@@ -93,7 +95,7 @@ impl<'py> Ids<'py> {
         Ok(Self::Vec(ids.iter().enumerate().map(to_u32).collect::<PyResult<_>>()?))
     }
 
-    fn as_slice(&self) -> PyResult<&[u32]> {
+    pub(crate) fn as_slice(&self) -> PyResult<&[u32]> {
         match self {
             Self::Array(array) => elements(array, "ids"),
             Self::Vec(ids) => Ok(ids),
@@ -345,7 +347,7 @@ impl PyDecodeStream {
     }
 }
 
-fn to_array(py: Python<'_>, ids: Vec<u32>) -> Bound<'_, PyArray1<u32>> {
+pub(crate) fn to_array(py: Python<'_>, ids: Vec<u32>) -> Bound<'_, PyArray1<u32>> {
     // A small copy is cheaper than the owner object that sharing needs; so is one that frees a too large reserve.
     if ids.len() < 1024 || ids.capacity() > 2 * ids.len() {
         PyArray1::from_slice(py, &ids)
@@ -354,7 +356,7 @@ fn to_array(py: Python<'_>, ids: Vec<u32>) -> Bound<'_, PyArray1<u32>> {
     }
 }
 
-fn pairs(py: Python<'_>, pairs: Vec<[i64; 2]>) -> PyResult<Bound<'_, PyArray2<i64>>> {
+pub(crate) fn pairs(py: Python<'_>, pairs: Vec<[i64; 2]>) -> PyResult<Bound<'_, PyArray2<i64>>> {
     let n_rows = pairs.len();
     pairs.into_flattened().into_pyarray(py).reshape([n_rows, 2])
 }

@@ -205,6 +205,12 @@ pub enum EncodeErrorKind {
         /// Where the piece starts in the source.
         byte_offset: usize,
     },
+    /// The post-processor has no rule for this encoding.
+    #[error("{reason}")]
+    Process {
+        /// What it says.
+        reason: Box<str>,
+    },
     /// Two added tokens claim the same text.
     #[error("the added token that ends at byte {byte_offset} of a piece starts behind its end")]
     AddedTokensOverlap {
