@@ -18,8 +18,7 @@ use tokenloom_tokenize::pipeline::definition::{
     PostProcessor, PreTokenizer, PrependScheme as DefinedScheme, TemplatePiece, TemplateToken,
 };
 use tokenloom_tokenize::spec::{
-    Decoder, InvalidRun, Merge, Normalizer, PrependScheme, Pretokenizer, Ranks, Symbols, Template,
-    TokenizerSpec,
+    Decoder, InvalidRun, Merge, Normalizer, Ranks, Symbols, Template, TokenizerSpec,
 };
 use tokenloom_vocab::{AddedToken, TokenId};
 
@@ -310,10 +309,7 @@ impl PieceModel {
         match (self.adds_dummy_prefix, self.reading) {
             (false, _) => {}
             (true, Reading::LlamaCpp) => spec.normalizers.insert(0, Normalizer::PrependSpace),
-            (true, Reading::SentencePiece) => {
-                spec.pretokenizers
-                    .push(Pretokenizer::Metaspace { prepend: PrependScheme::First, split: false });
-            }
+            (true, Reading::SentencePiece) => spec.normalizers.insert(0, Normalizer::PrependFirst),
         }
         for (piece, id) in self.pieces.iter().zip(0..) {
             let bytes = piece.text.replace(SPACE_MARK, " ").into_bytes().into_boxed_slice();

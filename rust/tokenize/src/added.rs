@@ -44,7 +44,7 @@ impl AddedMatcher {
             .iter()
             .map(|token| {
                 if normalized {
-                    normalizers.apply(&token.content).into_owned()
+                    normalizers.apply(&token.content, false).into_owned()
                 } else {
                     token.content.clone()
                 }

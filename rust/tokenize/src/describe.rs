@@ -67,6 +67,7 @@ fn name_of_normalizer(normalizer: Normalizer) -> &'static str {
     match normalizer {
         Normalizer::Nfc => "NFC",
         Normalizer::PrependSpace => "a space before the text",
+        Normalizer::PrependFirst => "a space before the whole input",
         Normalizer::SpaceMark => "U+2581 is a space",
     }
 }

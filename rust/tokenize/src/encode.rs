@@ -369,15 +369,25 @@ impl Tokenizer {
         for raw in self.added_raw.segments(text, |id| allowed.allows(id)) {
             let span = raw.start..raw.end;
             let matched = &text[span.clone()];
+            let at_start = starts_input && raw.start == 0;
             let flow = match raw.id {
-                Some(id) => visit(Part::Added { id, text: matched, span, stretch: None })?,
+                Some(id) => {
+                    let first_space = at_start.then(|| self.normalizers.first_space()).flatten();
+                    if let Some(normalized) = first_space {
+                        let stretch = Stretch { at: 0, normalized: &normalized };
+                        let flow = self.walk_stretch(stretch, true, allowed, visit)?;
+                        if flow.is_break() {
+                            return Ok(flow);
+                        }
+                    }
+                    visit(Part::Added { id, text: matched, span, stretch: None })?
+                }
                 None => {
                     let normalized = if ALIGNED {
-                        self.normalizers.apply_aligned(matched)
+                        self.normalizers.apply_aligned(matched, at_start)
                     } else {
-                        Normalized::unaligned(self.normalizers.apply(matched))
+                        Normalized::unaligned(self.normalizers.apply(matched, at_start))
                     };
-                    let at_start = starts_input && raw.start == 0;
                     self.walk_stretch(
                         Stretch { at: raw.start, normalized: &normalized },
                         at_start,

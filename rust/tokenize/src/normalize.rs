@@ -48,28 +48,38 @@ impl Normalizers {
         Self { steps: steps.to_vec() }
     }
 
-    /// The normalized text alone.
-    pub(crate) fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    /// The normalized text alone; `at_start` of the input.
+    pub(crate) fn apply<'a>(&self, text: &'a str, at_start: bool) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
         for step in &self.steps {
             match step {
-                _ if is_normal(*step, &text) => {}
+                _ if is_normal(*step, &text, at_start) => {}
                 Normalizer::Nfc => text = Cow::Owned(text.chars().nfc().map(|(c, _)| c).collect()),
-                Normalizer::PrependSpace => text = Cow::Owned(format!(" {text}")),
+                Normalizer::PrependSpace | Normalizer::PrependFirst => text = Cow::Owned(format!(" {text}")),
                 Normalizer::SpaceMark => text = Cow::Owned(text.replace(SPACE_MARK, " ")),
             }
         }
         text
     }
 
-    /// The normalized text with its alignment.
-    pub(crate) fn apply_aligned<'a>(&self, source: &'a str) -> Normalized<'a> {
+    /// The space that stands before an input which an added token starts, if one does.
+    pub(crate) fn first_space(&self) -> Option<Normalized<'static>> {
+        self.steps.contains(&Normalizer::PrependFirst).then(|| Normalized {
+            text: Cow::Borrowed(" "),
+            alignment: Some(Alignment::Table { characters: vec![(0, 1)], boundaries: vec![0, 0] }),
+        })
+    }
+
+    /// The normalized text with its alignment; `at_start` of the input.
+    pub(crate) fn apply_aligned<'a>(&self, source: &'a str, at_start: bool) -> Normalized<'a> {
         let mut normalized = Normalized { text: Cow::Borrowed(source), alignment: None };
         for step in &self.steps {
             match step {
-                _ if is_normal(*step, &normalized.text) => {}
+                _ if is_normal(*step, &normalized.text, at_start) => {}
                 Normalizer::Nfc => normalized = normalized.compose(),
-                Normalizer::PrependSpace => normalized = normalized.prepend_space(),
+                Normalizer::PrependSpace | Normalizer::PrependFirst => {
+                    normalized = normalized.prepend_space()
+                }
                 Normalizer::SpaceMark => normalized = normalized.read_marks(),
             }
         }
@@ -191,10 +201,11 @@ impl Alignment {
 }
 
 /// Whether `step` leaves `text` as it is.
-fn is_normal(step: Normalizer, text: &str) -> bool {
+fn is_normal(step: Normalizer, text: &str, at_start: bool) -> bool {
     match step {
         Normalizer::Nfc => text.is_ascii() || matches!(is_nfc_quick(text.chars()), IsNormalized::Yes),
         Normalizer::PrependSpace => text.is_empty(),
+        Normalizer::PrependFirst => text.is_empty() || !at_start,
         Normalizer::SpaceMark => memchr::memmem::find(text.as_bytes(), SPACE_MARK_BYTES).is_none(),
     }
 }

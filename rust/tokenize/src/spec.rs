@@ -111,6 +111,8 @@ pub enum Normalizer {
     Nfc,
     /// Puts a space before a text that is not empty (`Prepend("▁")`).
     PrependSpace,
+    /// Puts a space before an input that is not empty, whatever starts it (SentencePiece's dummy prefix).
+    PrependFirst,
     /// Reads the space mark U+2581 as a space (`Replace(" ", "▁")`, where tokens are stored with spaces).
     SpaceMark,
 }

@@ -152,7 +152,7 @@ fn join(
             return Err(BuildErrorKind::EmptyAddedToken { id: token.id }.into());
         }
         let content = token.content.as_str();
-        let content = if token.normalized { normalizers.apply(content) } else { content.into() };
+        let content = if token.normalized { normalizers.apply(content, false) } else { content.into() };
         let has_marks = spec.decoder != Decoder::Bytes && content.contains(SPACE_MARK);
         added.push((token.id, if has_marks { content.replace(SPACE_MARK, " ").into() } else { content }));
     }
