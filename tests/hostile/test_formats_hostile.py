@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 import random
+import re
 import resource
 import struct
 import tomllib
@@ -31,6 +33,12 @@ def peak_megabytes() -> float:
 def test_listed_cases(case: dict[str, str], test_data: Path) -> None:
     tiny = (test_data / "tiny.tokenizer.json").read_text(encoding="utf-8")
     file = case.get("file") or tiny.replace(case["find"], case["put"], 1)
+    if case["error"] == "interpreted":
+        tok = tl.Tokenizer.from_bytes(file.encode(), kind="tokenizer.json")
+        assert not tok.is_compiled
+        with pytest.raises(UnsupportedFeatureError, match=re.escape(case["path"])):
+            tok.token_bytes(0)
+        return
     with pytest.raises(FormatError) as caught:
         tl.Tokenizer.from_bytes(file.encode(), kind="tokenizer.json")
     assert isinstance(caught.value, UnsupportedFeatureError) == (case["error"] == "unsupported")
@@ -171,18 +179,46 @@ def test_a_file_above_the_limit_is_not_read(tmp_path: Path) -> None:
         tl.Tokenizer.from_file(path)
 
 
-def test_absent_formats_are_named(tmp_path: Path) -> None:
-    tekken = json.dumps({"config": {"pattern": "a", "default_vocab_size": 1}, "vocab": [], "special_tokens": []})
-    for data, name in (
-        (tekken.encode(), "tekken"),
-        (b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02", "sentencepiece"),
-    ):
-        with pytest.raises(UnsupportedFeatureError, match=name):
-            tl.Tokenizer.from_bytes(data)
+def test_what_a_file_does_not_say_is_asked_for() -> None:
     with pytest.raises(UnsupportedFeatureError, match="pattern="):
         tl.Tokenizer.from_bytes(b"IQ== 0\nIg== 1\n")
     with pytest.raises(FormatError, match="kind"):
         tl.Tokenizer.from_bytes(b"{}", kind="yaml")
+
+
+def piece(text: str, score: float, type: int = 1) -> bytes:
+    """One piece of a SentencePiece model: field 1 of the file, with fields 1, 2 and 3 of its own."""
+    data = text.encode()
+    body = b"\x0a" + bytes([len(data)]) + data + b"\x15" + struct.pack("<f", score) + b"\x18" + bytes([type])
+    return b"\x0a" + bytes([len(body)]) + body
+
+
+def test_damaged_piece_models_and_tekken_files_are_errors() -> None:
+    trainer, normalizer = b"\x12\x05\x18\x02\xa0\x02\x01", b"\x1a\x04\x18\x01\x20\x00"
+    bytes_ = b"".join(piece(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256))
+    model = piece("<unk>", 0.0, 2) + bytes_ + piece("a", -1) + piece("▁", -2) + piece("▁a", -3) + trainer + normalizer
+    tok = tl.Tokenizer.from_bytes(model)
+    assert tok.is_compiled
+    assert tok.encode("a aé").tolist() == [259, 259, 1 + 0xC3, 1 + 0xA9]
+    entries = [{"rank": byte, "token_bytes": base64.b64encode(bytes([byte])).decode()} for byte in range(256)]
+    config = {"pattern": ".", "default_vocab_size": 258, "default_num_special_tokens": 2}
+    tekken = json.dumps({"config": config, "vocab": entries, "special_tokens": []}).encode()
+    tok = tl.Tokenizer.from_bytes(tekken)
+    assert tok.encode("<SPECIAL_1>a").tolist() == [1, 2 + ord("a")]
+    draw = random.Random(43)
+    for whole in (model, tekken):
+        for _ in range(600):
+            data = bytearray(whole)
+            for _ in range(draw.randrange(1, 4)):
+                at = draw.randrange(len(data))
+                if draw.random() < 0.5:
+                    data[at] ^= 1 << draw.randrange(8)
+                else:
+                    del data[at : at + draw.randrange(1, 40)]
+            try:
+                tl.Tokenizer.from_bytes(bytes(data)).encode("a <é>")
+            except (FormatError, VocabError, PatternError):
+                continue
 
 
 def test_missing_files_are_os_errors(tmp_path: Path) -> None:

@@ -123,4 +123,4 @@ def test_a_gguf_file_is_read_without_its_tensors(asset: Callable[[str], Path], t
 
 
 def test_the_kinds_have_names() -> None:
-    assert formats.KINDS == ("tokenizer.json", "tiktoken", "gguf")
+    assert formats.KINDS == ("tokenizer.json", "tiktoken", "gguf", "tekken.json", "sentencepiece")
