@@ -1,7 +1,8 @@
 """Which tokenizer does this file hold?
 
 The functions behind ``Tokenizer.from_*`` and ``Tokenizer.save``. Each returns what the file says, checked, not yet a
-tokenizer: a :class:`Spec` where the compiled machine gives exactly that, otherwise the :class:`Definition` to interpret. Files are untrusted; limits and refusals are listed in ``docs/concepts/formats.md``.
+tokenizer: a :class:`Spec` where the compiled machine gives exactly that, otherwise the :class:`Definition` to interpret.
+Files are untrusted; limits and refusals are listed in ``docs/concepts/formats.md``.
 """
 
 from __future__ import annotations
