@@ -22,7 +22,7 @@ unexport PYTHONPATH PYTHONHOME
 RUST_SOURCES := $(shell find rust cuda -type f -not -path '*/target/*' 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
 MARKDOWN_AND_CODE := python tests benches scripts
 
-.PHONY: help setup build demo test test-heavy check fmt bench docs-check fuzz sdist wheel package-check clean distclean
+.PHONY: help setup build demo test test-heavy check fmt bench docs-check fuzz fuzz-ids sdist wheel package-check clean distclean
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -70,6 +70,10 @@ bench: .venv/test-installed .venv/built ## Compare with the peers; writes benche
 
 fuzz: ## Fuzz every parser for a minute each (needs the nightly Rust toolchain; `make test` does not)
 	scripts/fuzz.sh $${FUZZ_SECONDS:-60}
+
+fuzz-ids: .venv/test-installed .venv/built ## Compare ids with the peers on random texts, FUZZ_SECONDS long (prints the seed)
+	$(BIN)/python scripts/fetch_assets.py --all
+	$(BIN)/python scripts/fuzz_ids.py --seconds $${FUZZ_SECONDS:-300}
 
 docs-check: .venv/test-installed .venv/built ## Run every example in README, docs and docstrings; check links
 	$(BIN)/python scripts/check_links.py
