@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(known)}; default all")
     parser.add_argument("--record", default="", help="name of the record; default: the benches' names")
     parser.add_argument("--quick", action="store_true", help="at most three rounds, and no record")
+    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="at most so many rounds")
     parser.add_argument("--rows", default="", metavar="REGEX", help="only rows whose name matches; no record")
     parser.add_argument("--engines", default="", metavar="A,B", help="only these beside ours; no record")
     options = parser.parse_args()
@@ -64,7 +65,8 @@ def _choose(cases: list[harness.Case], options: argparse.Namespace) -> list[harn
         chosen = [
             dataclasses.replace(case, engines=tuple(name for name in case.engines if name in wanted)) for case in chosen
         ]
-    return [case.shortened(3) for case in chosen] if options.quick else chosen
+    n_rounds = options.rounds or (3 if options.quick else 0)
+    return [case.shortened(n_rounds) for case in chosen] if n_rounds else chosen
 
 
 if __name__ == "__main__":

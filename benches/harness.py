@@ -5,7 +5,8 @@ hashes its answers; one that differs from the case's oracle is marked and never 
 again in a fresh process, so that what it cached while it was checked does not help it; (3) the rounds are interleaved,
 engine by engine in an order that rotates, so that a noisy minute hits all of them; (4) the median of the rounds counts.
 Medians of one row are comparable, rows of two runs are not: compare ratios. Engines are prepared side by side, one a
-core; nothing else runs while a round is timed.
+core; nothing else runs while a round is timed. Where one thread is allowed the time is processor time of the whole
+process, threads it started included: on an idle machine that is the time on the wall, on a busy one it still is.
 
 What it does not do: pin cores or drop the page cache.
 """
@@ -52,7 +53,8 @@ class Case:
     fresh: bool = False
     """Every round in a process of its own, without warm-up: what a program pays once."""
     n_threads: int | None = 1
-    """Engines with a pool of their own are told to use so many threads; None tells them nothing."""
+    """Engines with a pool of their own are told to use so many threads; None tells them nothing. With 1 the time is
+    processor time, otherwise time on the wall."""
     limit_seconds: float = 120.0
     """An engine that takes longer over one request is stopped, and marked."""
 
@@ -126,8 +128,9 @@ class _Engine:
     """A worker process."""
 
     def __init__(self, name: str, case: Case, operation: str = "") -> None:
+        self._name = name
         self._limit_seconds = case.limit_seconds
-        command = [sys.executable, "-m", "benches.worker", name, operation or case.operation]
+        command = [sys.executable, "-m", "benches.worker", name]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -137,14 +140,19 @@ class _Engine:
             text=True,
             encoding="utf-8",
         )
+        self.versions: dict[str, str] = {}
         try:
-            ready = self.ask({"arguments": case.arguments})
-            if ready["n_rounds"] != case.n_rounds:
-                raise EngineError(f"expected {case.n_rounds} rounds, {name} prepared {ready['n_rounds']}")
+            self.prepare(case, operation)
         except EngineError:
             self.close()
             raise
-        self.versions: dict[str, str] = ready["versions"]
+
+    def prepare(self, case: Case, operation: str = "") -> None:
+        self._limit_seconds = case.limit_seconds
+        ready = self.ask({"operation": operation or case.operation, "arguments": case.arguments})
+        if ready["n_rounds"] != case.n_rounds:
+            raise EngineError(f"expected {case.n_rounds} rounds, {self._name} prepared {ready['n_rounds']}")
+        self.versions = ready["versions"]
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -171,22 +179,55 @@ class _Engine:
         self._process.communicate()
 
 
-# Answers of oracles by what they were asked: rows of lists and of arrays ask the same.
-_Answers = dict[str, list[str]]
+class _Verifiers:
+    """The processes that verify. One engine's verifies every case: nothing in it is timed, so it may remember."""
+
+    def __init__(self) -> None:
+        self._engines: dict[tuple[str, int | None], _Engine] = {}
+        # By what was asked: rows of lists and of arrays ask the same of their oracle.
+        self._known: dict[str, list[str]] = {}
+        self.versions: dict[str, str] = {}
+
+    def digests(self, name: str, case: Case, operation: str) -> list[str]:
+        """The digest of each round's answer; raises EngineError."""
+        question = json.dumps([name, operation, case.arguments, len(case.rounds_run)], sort_keys=True)
+        if question not in self._known:
+            self._known[question] = self._ask(name, case, operation)
+        return self._known[question]
+
+    def _ask(self, name: str, case: Case, operation: str) -> list[str]:
+        engine = self._engines.pop((name, case.n_threads), None)
+        if engine is None:
+            engine = _Engine(name, case, operation)
+        else:
+            engine.prepare(case, operation)
+        self.versions.update(engine.versions)
+        found: list[str] = engine.ask({"verify": len(case.rounds_run)})["digests"]
+        # Only one that answered is asked again.
+        self._engines[name, case.n_threads] = engine
+        return found
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.close()
 
 
 def run(cases: Iterable[Case], versions: dict[str, str]) -> list[Result]:
     """Verify and time every case; adds the versions it meets to ``versions`` and reports progress on stderr."""
     results = []
-    answers: _Answers = {}
-    for case in cases:
-        print(f"  {case.row}: verify", end="", file=sys.stderr, flush=True)
-        outcomes = _verify(case, versions, answers)
-        print(", time", end="", file=sys.stderr, flush=True)
-        (_time_fresh if case.fresh else _time)(case, outcomes)
-        results.append(Result(case, outcomes))
-        cells = (f"{n} {case.value(o.median):.3g}" if o.rounds else f"{n} ✗" for n, o in outcomes.items())
-        print(f": {', '.join(cells)} {case.unit}", file=sys.stderr, flush=True)
+    verifiers = _Verifiers()
+    try:
+        for case in cases:
+            print(f"  {case.row}: verify", end="", file=sys.stderr, flush=True)
+            outcomes = _verify(case, verifiers)
+            print(", time", end="", file=sys.stderr, flush=True)
+            (_time_fresh if case.fresh else _time)(case, outcomes)
+            results.append(Result(case, outcomes))
+            cells = (f"{n} {case.value(o.median):.3g}" if o.rounds else f"{n} ✗" for n, o in outcomes.items())
+            print(f": {', '.join(cells)} {case.unit}", file=sys.stderr, flush=True)
+    finally:
+        verifiers.close()
+        versions.update(verifiers.versions)
     return results
 
 
@@ -195,37 +236,22 @@ def _side_by_side(task: Callable[[str], Any], names: Iterable[str]) -> None:
         list(pool.map(task, names))
 
 
-def _verify(case: Case, versions: dict[str, str], answers: _Answers) -> dict[str, Outcome]:
+def _verify(case: Case, verifiers: _Verifiers) -> dict[str, Outcome]:
     outcomes = {name: Outcome() for name in case.engines}
-    digests: _Answers = {}
-    operation = case.oracle_operation or case.operation
-    question = json.dumps([case.oracle, operation, case.arguments], sort_keys=True)
+    digests: dict[str, list[str]] = {}
 
     def check(name: str) -> None:
-        engine = _Engine(name, case, operation if name == case.oracle else "")
         try:
-            versions.update(engine.versions)
-            digests[name] = engine.ask({"verify": len(case.rounds_run)})["digests"]
-        finally:
-            engine.close()
-
-    def check_contender(name: str) -> None:
-        try:
-            check(name)
+            digests[name] = verifiers.digests(name, case, case.operation)
         except EngineError as error:
             outcomes[name].error = str(error)
 
-    if question in answers:
-        digests[case.oracle] = answers[question]
-    elif case.oracle not in outcomes:
-        check(case.oracle)
-    _side_by_side(check_contender, [name for name in outcomes if name not in digests])
-    if case.oracle in digests:
-        answers[question] = digests[case.oracle]
-    for name, outcome in outcomes.items():
-        outcome.exact = name in digests and digests[name] == digests.get(case.oracle)
-        if name in digests and not outcome.exact:
-            outcome.error = f"answers differ from {case.oracle}"
+    expected = verifiers.digests(case.oracle, case, case.oracle_operation or case.operation)
+    _side_by_side(check, outcomes)
+    for name, found in digests.items():
+        outcomes[name].exact = found == expected
+        if found != expected:
+            outcomes[name].error = f"answers differ from {case.oracle}"
     return outcomes
 
 
@@ -271,7 +297,10 @@ def _rotation(case: Case, names: list[str]) -> Iterable[tuple[int, str]]:
 def _time_round(engine: _Engine, case: Case, outcome: Outcome, index: int) -> None:
     try:
         reply = engine.ask({"round": index})
-        outcome.rounds.append(reply["ns"] / 1e9 if case.quantity == "time" else reply["resident_bytes"])
+        if case.quantity == "memory":
+            outcome.rounds.append(reply["resident_bytes"])
+        else:
+            outcome.rounds.append(reply["cpu_ns" if case.n_threads == 1 else "ns"] / 1e9)
     except EngineError as error:
         # A median over fewer rounds than the others had would not be comparable.
         outcome.error = str(error)

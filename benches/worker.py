@@ -1,11 +1,12 @@
 """How does one engine answer the harness?
 
-Run as ``python -m benches.worker ENGINE OPERATION``; reads requests, one JSON object a line, and answers each.
+Run as ``python -m benches.worker ENGINE``; reads requests, one JSON object a line, and answers each.
 
-    {"arguments": {...}}   prepares the job               {"versions": {...}, "n_rounds": n}
+    {"operation": name,    prepares the job, in place     {"versions": {...}, "n_rounds": n}
+     "arguments": {...}}   of the one before
     {"verify": n}          runs the first n rounds        {"digests": [sha256 of each answer]}
     {"warm_up": true}      calls the job's warm-up        {}
-    {"round": k}           times round k                  {"ns": elapsed, "resident_bytes": after it}
+    {"round": k}           times round k                  {"ns": elapsed, "cpu_ns": ..., "resident_bytes": ...}
 
 A failure is a reply with the key ``error``. Whatever an engine prints goes to stderr, so it cannot break the protocol.
 """
@@ -20,13 +21,14 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from benches.job import Job
 
 
-def serve(engine: str, operation: str) -> None:
+def serve(engine: str) -> None:
     """Answer requests until stdin ends."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -35,8 +37,9 @@ def serve(engine: str, operation: str) -> None:
         request = json.loads(line)
         try:
             if "arguments" in request:
+                job = None  # its memory first
                 module = importlib.import_module(f"benches.engines.{engine}")
-                job = _prepare(module, operation, request["arguments"])
+                job = _prepare(module, request["operation"], request["arguments"])
                 versions = {name: _version(name) for name in module.PACKAGES}
                 reply: dict[str, Any] = {"versions": versions, "n_rounds": len(job.rounds)}
             else:
@@ -62,7 +65,23 @@ def _prepare(module: ModuleType, operation: str, arguments: dict[str, Any]) -> J
         return job
     from benches.engines import codec
 
-    return codec.OPERATIONS[operation](module.load, arguments)
+    # The round itself loads in a first call; elsewhere one tokenizer serves all jobs of this process.
+    load = module.load if operation == "first_call" else _kept(module.load)
+    return codec.OPERATIONS[operation](load, arguments)
+
+
+_loaded: dict[str, Any] = {}
+
+
+def _kept(load: Callable[[dict[str, str]], Any]) -> Callable[[dict[str, str]], Any]:
+    def load_once(tokenizer: dict[str, str]) -> Any:
+        name = tokenizer["name"]
+        if name not in _loaded:
+            _loaded.clear()
+            _loaded[name] = load(tokenizer)
+        return _loaded[name]
+
+    return load_once
 
 
 def _run(job: Job, request: dict[str, Any]) -> dict[str, Any]:
@@ -79,14 +98,14 @@ def _time(job: Job, index: int) -> dict[str, int]:
     gc.collect()
     gc.disable()
     try:
-        start = time.perf_counter_ns()
+        start, cpu_start = time.perf_counter_ns(), time.process_time_ns()
         result = call()
-        elapsed = time.perf_counter_ns() - start
+        elapsed, cpu_elapsed = time.perf_counter_ns() - start, time.process_time_ns() - cpu_start
         resident = _resident_bytes()
     finally:
         gc.enable()
     del result
-    return {"ns": elapsed, "resident_bytes": resident}
+    return {"ns": elapsed, "cpu_ns": cpu_elapsed, "resident_bytes": resident}
 
 
 def _resident_bytes() -> int:
@@ -98,4 +117,4 @@ def _resident_bytes() -> int:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2])
+    serve(sys.argv[1])
