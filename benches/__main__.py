@@ -26,10 +26,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benches", description="Compare with the peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(known)}; default all")
     parser.add_argument("--record", default="", help="name of the record; default: the benches' names")
-    parser.add_argument("--quick", action="store_true", help="at most three rounds, and no record")
+    parser.add_argument("--quick", action="store_true", help="at most three rounds; no record unless named")
     parser.add_argument("--rounds", type=int, default=0, metavar="N", help="at most so many rounds")
-    parser.add_argument("--rows", default="", metavar="REGEX", help="only rows whose name matches; no record")
-    parser.add_argument("--engines", default="", metavar="A,B", help="only these beside ours; no record")
+    parser.add_argument("--rows", default="", metavar="REGEX", help="only rows whose name matches; likewise")
+    parser.add_argument("--engines", default="", metavar="A,B", help="only these beside ours; likewise")
     options = parser.parse_args()
     names = options.names or known
     if unknown := set(names) - set(known):
@@ -41,7 +41,7 @@ def main() -> int:
         print(f"{module.TITLE}", file=sys.stderr)
         cases = _choose(module.cases(), options)
         tables.append((module.TITLE, module.NOTE, harness.run(cases, versions)))
-    if options.quick or options.rows or options.engines:
+    if (options.quick or options.rows or options.engines) and not options.record:
         print(record.text_of(tables))
     else:
         command = " ".join(["python -m benches", *sys.argv[1:]])
