@@ -6,12 +6,14 @@
 //! `trim_offsets` the white space at the ends of a token is left out. In bytes that are not UTF-8 every such byte
 //! counts as one character. O(n) time.
 
+use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
 
 use tokenloom_vocab::TokenId;
 
 use crate::encode::{Part, Stretch};
 use crate::scratch::Scratch;
+use crate::spec::Symbols;
 use crate::{EncodeError, EncodeOptions, Text, Tokenizer};
 
 /// Ids and what they stand for.
@@ -90,7 +92,7 @@ impl Tokenizer {
                     writer.push(id, span.clone(), (span.start, span.end - 1), Edges::of_text(text));
                 }
                 Part::Added { id, text, span, stretch: Some(stretch) } => {
-                    writer.begin_added(text);
+                    writer.begin_added(&self.with_marks(text));
                     writer.push(
                         id,
                         stretch.source_span(span.clone()),
@@ -117,6 +119,16 @@ impl Tokenizer {
             Ok(ControlFlow::Continue(()))
         });
         flow.map(|_| ())
+    }
+}
+
+impl Tokenizer {
+    /// Normalized text as the file's own terms have it: where space marks are stored as spaces, with the marks.
+    fn with_marks<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.spec().symbols {
+            Symbols::Characters { .. } => text.replace(' ', "\u{2581}").into(),
+            Symbols::Bytes => text.into(),
+        }
     }
 }
 
