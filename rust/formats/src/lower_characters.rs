@@ -12,6 +12,7 @@ use tokenloom_tokenize::spec::{
     Decoder, InvalidRun, Merge, Normalizer, PrependScheme, Pretokenizer, SplitBehavior, Symbols,
     TokenizerSpec,
 };
+use tokenloom_vocab::AddedToken;
 
 use crate::error::FormatError;
 use crate::json::document::{Document, FlatBpe};
@@ -23,6 +24,14 @@ const SPACE_MARK: &str = "\u{2581}";
 pub(crate) fn lower(document: &Document, model: &FlatBpe) -> Result<TokenizerSpec, FormatError> {
     if model.options.ignore_merges {
         return Err(unsupported("model.ignore_merges", "with byte_fallback"));
+    }
+    // In normalized text a mark is no white space to the format; here it is stored as a space.
+    let strips = |token: &AddedToken| token.normalized && (token.lstrip || token.rstrip);
+    if let Some(index) = document.added_tokens.iter().position(strips) {
+        return Err(unsupported(
+            &format!("added_tokens[{index}]"),
+            "that takes white space of normalized text",
+        ));
     }
     let mut spec = TokenizerSpec {
         added_tokens: document.added_tokens.clone(),
