@@ -18,6 +18,7 @@ DOMAINS = (
     "exactness",
     "formats",
     "generate",
+    "pipeline",
     "sample",
     "tokenizer",
     "train",

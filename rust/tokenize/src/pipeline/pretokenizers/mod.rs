@@ -121,22 +121,20 @@ impl Step {
                 by_char(pieces, is_punctuation, SplitBehavior::Isolated)
             }
             Self::ByteLevel { add_prefix_space, matcher } => {
-                if *add_prefix_space || matcher.is_some() {
-                    pieces.split(|mut text, out| {
-                        if *add_prefix_space && !text.as_str().starts_with(' ') {
-                            text.prepend(" ")?;
+                pieces.split(|mut text, out| {
+                    if *add_prefix_space && !text.as_str().starts_with(' ') {
+                        text.prepend(" ")?;
+                    }
+                    match matcher {
+                        Some(matcher) => {
+                            let matches = matcher.matches(text.as_str())?;
+                            let parts = parts_by_match(text.len(), &matches);
+                            cut(&text, parts, SplitBehavior::Isolated, out);
                         }
-                        match matcher {
-                            Some(matcher) => {
-                                let matches = matcher.matches(text.as_str())?;
-                                let parts = parts_by_match(text.len(), &matches);
-                                cut(&text, parts, SplitBehavior::Isolated, out);
-                            }
-                            None => out.push(Piece { text, added: None }),
-                        }
-                        Ok(())
-                    })?;
-                }
+                        None => out.push(Piece { text, added: None }),
+                    }
+                    Ok(())
+                })?;
                 pieces.change(to_byte_chars)
             }
             Self::CharDelimiterSplit(delimiter) => {
