@@ -1,7 +1,7 @@
 //! Where does a pattern of a `tokenizer.json` match?
 //!
 //! A literal is searched as it is, a regular expression by the `fancy-regex` crate after translation from Oniguruma's
-//! dialect ([`super::oniguruma`]). Matches do not overlap and are found from left to right; an empty match right behind
+//! dialect ([`super::oniguruma`]); the published split patterns have scanners. Matches do not overlap and are found from left to right; an empty match right behind
 //! a match is none.
 //!
 //! Linear for literals; for expressions see [`crate::pretokenize`]: a text of n bytes costs at most O(1000 · n) steps,
@@ -14,6 +14,7 @@ use memchr::memmem::Finder;
 use super::definition::Pattern;
 use super::oniguruma;
 use crate::pretokenize::generic::{GenericPattern, LongSearches};
+use crate::pretokenize::scan::Scanner;
 use crate::{BuildErrorKind, EncodeError};
 
 /// A compiled [`Pattern`].
@@ -25,7 +26,14 @@ enum Kind {
     /// The empty string, which is everywhere.
     Everywhere,
     Literal(Box<Finder<'static>>),
+    Scanner(Scanner),
     Regex(Box<GenericPattern>),
+}
+
+/// The scanner of a published pattern, where Oniguruma reads the pattern as it was published.
+fn scanner(pattern: &str) -> Option<Scanner> {
+    let has_anchors = pattern.replace("[^", "[").contains(['^', '$']);
+    (!has_anchors && !pattern.contains("}+")).then(|| Scanner::of(pattern)).flatten()
 }
 
 impl Matcher {
@@ -36,6 +44,7 @@ impl Matcher {
         Ok(Self(match pattern {
             Pattern::Literal(text) if text.is_empty() => Kind::Everywhere,
             Pattern::Literal(text) => Kind::Literal(Box::new(Finder::new(text).into_owned())),
+            Pattern::Regex(pattern) if let Some(scanner) = scanner(pattern) => Kind::Scanner(scanner),
             Pattern::Regex(pattern) => {
                 let translated = oniguruma::translate(pattern).map_err(|reason| {
                     BuildErrorKind::Oniguruma { pattern: pattern.as_str().into(), reason }
@@ -62,6 +71,14 @@ impl Matcher {
                 .find_iter(text.as_bytes())
                 .map(|start| start..start + finder.needle().len())
                 .collect()),
+            Kind::Scanner(scanner) => {
+                let (mut matches, mut done) = (Vec::new(), 0);
+                while let Some((start, end)) = scanner.find(text.as_bytes(), done) {
+                    matches.push(start..end);
+                    done = end;
+                }
+                Ok(matches)
+            }
             Kind::Regex(regex) => {
                 let long = LongSearches::for_text(text.len());
                 let (mut matches, mut done) = (Vec::new(), None);

@@ -8,7 +8,7 @@ pub(crate) mod class;
 mod deepseek;
 pub(crate) mod generic;
 mod o200k;
-mod scan;
+pub(crate) mod scan;
 pub(crate) mod settled;
 mod superword;
 mod words;
