@@ -10,6 +10,7 @@ mod double_array;
 mod heap;
 mod linear;
 mod merges;
+mod pair_memo;
 mod pairs;
 mod prefixes;
 mod scan;
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 
 use cuts::Cuts;
 use heap::HeapScratch;
+use pair_memo::PairMemo;
 use pairs::{Derivations, Verdict};
 use prefixes::Prefixes;
 use scan::Row;
@@ -75,6 +77,7 @@ pub struct BpeScratch {
     heap: HeapScratch,
     dead: linear::Dead,
     filtered: Vec<u8>,
+    pairs: PairMemo,
 }
 
 impl Bpe {
@@ -229,7 +232,12 @@ impl Bpe {
         if piece.is_empty() {
             return;
         }
-        let whole = self.whole.get(piece).unwrap_or_else(|_| self.table.id(piece));
+        // A long pretoken that is a token is the first thing that the engine of long ones tries.
+        let whole = match self.whole.get(piece) {
+            Ok(whole) => whole,
+            Err(_) if self.ignore_merges => self.table.id(piece),
+            Err(_) => None,
+        };
         if let Some(id) = whole
             && (self.ignore_merges || self.is_produced(id))
         {
@@ -286,7 +294,9 @@ impl Bpe {
                 piece,
                 &mut scratch.dead,
                 out,
-                |left, right| self.are_neighbours(derivations, left, right),
+                |left, right| {
+                    scratch.pairs.look_up(left, right, || self.are_neighbours(derivations, left, right))
+                },
                 |byte| self.symbols.fallback(byte),
             );
         } else {

@@ -1,12 +1,14 @@
 //! Which token is the longest one that starts here?
 //!
 //! A byte trie over the tokens that encoding can produce. Two bytes lead from an array straight to the second level,
-//! further ones through a double array, one read a byte. Each token also knows the longest token that is a proper prefix
+//! further ones through a double array. Each token also knows the longest token that is a proper prefix
 //! of it, so all candidates at a position are one walk and then a chain of array reads. O(longest match) a walk.
+
+use std::collections::VecDeque;
 
 use tokenloom_vocab::{TokenId, TokenTable};
 
-use super::double_array::{Builder, DoubleArray};
+use super::double_array::{Builder, DoubleArray, Skipped};
 
 /// No token.
 pub(crate) const NONE: TokenId = TokenId::MAX;
@@ -18,8 +20,6 @@ pub(crate) struct Prefixes {
     second: Vec<u32>,
     /// By byte: the token that it is.
     single: [TokenId; 256],
-    /// By node: the token that ends there, and otherwise the longest one on the way.
-    longest: Vec<TokenId>,
     /// By id: the longest token that is a proper prefix.
     shorter: Vec<TokenId>,
     max_candidates: usize,
@@ -42,18 +42,28 @@ impl Prefixes {
             array: DoubleArray::default(),
             second: vec![0; 1 << 16],
             single: [NONE; 256],
-            longest: Vec::new(),
             shorter: vec![NONE; table.id_bound()],
             max_candidates: 0,
         };
         let mut builder = Builder::new();
-        // Nodes to do: their tokens, how many bytes those share, the longest token among these and how many there are.
-        let mut ranges = vec![(0, kept.len(), 0, 0, NONE, 0)];
+        // Level by level, so that the nodes that every walk passes lie together. Nodes to do: their tokens, how many bytes those share, the longest token among these and how many there are.
+        let mut ranges = VecDeque::new();
+        if !kept.is_empty() {
+            ranges.push_back((0, kept.len(), 0, 0, NONE, 0));
+        }
         let mut bytes = Vec::new();
-        while let Some((mut start, end, depth, node, mut longest, mut n_candidates)) = ranges.pop() {
-            if let Some(&(_, token, id)) = kept[..end].get(start)
-                && token.len() == depth
-            {
+        while let Some((mut start, end, mut depth, node, mut longest, mut n_candidates)) = ranges.pop_front()
+        {
+            let (_, token, _) = kept[start];
+            if depth == 2 {
+                this.second[usize::from(u16::from_be_bytes([token[0], token[1]]))] = node;
+            }
+            // A token that ends where all others go on would come first.
+            let shared = if depth < 2 { 0 } else { n_shared(&token[depth..], &kept[end - 1].1[depth..]) };
+            let skipped = &token[depth..depth + shared.min(Skipped::MAX_BYTES)];
+            depth += skipped.len();
+            if token.len() == depth {
+                let id = kept[start].2;
                 this.shorter[id as usize] = longest;
                 longest = id;
                 n_candidates += 1;
@@ -63,12 +73,7 @@ impl Prefixes {
                     this.single[usize::from(token[0])] = id;
                 }
             }
-            this.note(node, longest);
-            if depth == 2
-                && let Some((_, token, _)) = kept[..end].last()
-            {
-                this.second[usize::from(u16::from_be_bytes([token[0], token[1]]))] = node;
-            }
+            builder.describe(node, Skipped::new(skipped), longest);
             if start == end {
                 continue;
             }
@@ -78,24 +83,16 @@ impl Prefixes {
                 let byte = kept[start].1[depth];
                 let n_same = kept[start..end].partition_point(|entry| entry.1[depth] == byte);
                 bytes.push(byte);
-                ranges.push((start, start + n_same, depth + 1, 0, longest, n_candidates));
+                ranges.push_back((start, start + n_same, depth + 1, 0, longest, n_candidates));
                 start += n_same;
             }
             let base = builder.add_children(node, &bytes);
-            for (range, &byte) in ranges[first_range..].iter_mut().zip(&bytes) {
+            for (range, &byte) in ranges.range_mut(first_range..).zip(&bytes) {
                 range.3 = base ^ u32::from(byte);
             }
         }
         this.array = builder.finish();
-        this.longest.resize(this.array.n_places(), NONE);
         this
-    }
-
-    fn note(&mut self, node: u32, longest: TokenId) {
-        if self.longest.len() <= node as usize {
-            self.longest.resize(node as usize + 1, NONE);
-        }
-        self.longest[node as usize] = longest;
     }
 
     /// The longest token that `bytes` starts with, `NONE` if there is none.
@@ -104,17 +101,9 @@ impl Prefixes {
         let [first, second, rest @ ..] = bytes else {
             return bytes.first().map_or(NONE, |&byte| self.single[usize::from(byte)]);
         };
-        let mut node = self.second[usize::from(u16::from_be_bytes([*first, *second]))];
-        if node == 0 {
-            return self.single[usize::from(*first)];
-        }
-        for &byte in rest {
-            match self.array.child(node, byte) {
-                Some(next) => node = next,
-                None => break,
-            }
-        }
-        self.longest[node as usize]
+        let node = self.second[usize::from(u16::from_be_bytes([*first, *second]))];
+        let single = self.single[usize::from(*first)];
+        if node == 0 { single } else { self.array.longest(node, rest, single) }
     }
 
     /// The longest token that is a proper prefix of `id`, `NONE` if there is none.
@@ -127,6 +116,10 @@ impl Prefixes {
     pub(crate) fn max_candidates(&self) -> usize {
         self.max_candidates
     }
+}
+
+fn n_shared(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// The first eight bytes as a number that is ordered as they are.
