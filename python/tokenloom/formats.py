@@ -1,8 +1,8 @@
 """Which tokenizer does this file hold?
 
 The functions behind ``Tokenizer.from_*`` and ``Tokenizer.save``. Each returns what the file says, checked, not yet a
-tokenizer: a :class:`Spec` where the compiled machine gives exactly that, otherwise the :class:`Definition` to interpret.
-Files are untrusted; limits and refusals are listed in ``docs/concepts/formats.md``.
+tokenizer: a :class:`Spec` where the compiled machine gives exactly that, otherwise the :class:`Definition` that is
+interpreted. Files are untrusted; limits and refusals are listed in ``docs/concepts/formats.md``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tokenloom._core.formats import (
     detect,
     parse_gguf,
     parse_gguf_file,
-    parse_ranks,
     parse_sentencepiece,
     parse_tekken,
     parse_tokenizer_json,
+    rank_file_spec,
     tiktoken_spec,
     write_ranks,
     write_tokenizer_json,
@@ -86,7 +86,6 @@ def read_bytes(
 
 
 def _read_ranks(data: bytes, pattern: str | None, special_tokens: Mapping[str, int] | None) -> Spec:
-    ranks = parse_ranks(data)
     if pattern is None:
         encoding = find_encoding(hashlib.sha256(data).hexdigest())
         if encoding is None:
@@ -97,7 +96,7 @@ def _read_ranks(data: bytes, pattern: str | None, special_tokens: Mapping[str, i
             )
         pattern = encoding.pattern
         special_tokens = encoding.special_tokens if special_tokens is None else special_tokens
-    return tiktoken_spec(ranks, pattern, dict(special_tokens or {}))
+    return rank_file_spec(data, pattern, dict(special_tokens or {}))
 
 
 def read_file(

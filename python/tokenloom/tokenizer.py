@@ -501,7 +501,10 @@ class Tokenizer:
 _NO_LIMIT = (1 << 63) - 1
 
 
-_NEEDS_BYTES = "this needs a tokenizer whose tokens are bytes: byte-level BPE, or SentencePiece-style BPE with a token for every byte"
+_NEEDS_BYTES = (
+    "this needs a tokenizer whose tokens are bytes: byte-level BPE, "
+    "or SentencePiece-style BPE with a token for each of the 256 bytes"
+)
 
 
 def _from_state(state: bytes, is_compiled: bool = True) -> Tokenizer:

@@ -5,22 +5,28 @@
 //! that would be given another id is also put into the vocabulary: there are as few of those as possible, because a
 //! vocabulary string may match a whole pretoken.
 //!
-//! One thing cannot be said in the format: merges that share a rank (tiktoken's) get ranks of their own, in order of
-//! the ranks of their parts, as published conversions do. The two readings differ only where two merges to the same
-//! token compete for overlapping parts.
+//! Two things cannot be said in the format, and are written as published conversions do. Merges that share a rank
+//! (tiktoken's, SentencePiece's) get ranks of their own, in order of the ids of their parts; the readings differ only
+//! where such merges compete for overlapping parts. The space that SentencePiece puts before the whole input is put
+//! behind every added token, too.
 
 use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 use tokenloom_tokenize::pipeline::definition::{
     BpeModel, Decoder, Definition, Model, Normalizer as DefinedNormalizer, Padding, Pattern, PostProcessor,
-    PreTokenizer, TemplatePiece, TemplateToken, Truncation,
+    PreTokenizer, PrependScheme as DefinedScheme, TemplatePiece, TemplateToken, Truncation,
 };
-use tokenloom_tokenize::spec::{Normalizer, Pretokenizer, SplitPattern, Template, TokenizerSpec};
+use tokenloom_tokenize::spec::{
+    Decoder as SpecDecoder, Normalizer, PrependScheme, Pretokenizer, SplitPattern, Symbols, Template,
+    TokenizerSpec,
+};
 use tokenloom_vocab::TokenId;
 
 use crate::error::{FormatError, FormatErrorKind};
 use crate::json::writer::{self, Writer};
 use crate::{Kind, byte_chars, dialect};
+
+const SPACE_MARK: &str = "\u{2581}";
 
 fn error(path: impl Into<Box<str>>, kind: FormatErrorKind) -> FormatError {
     FormatError::new(Kind::TokenizerJson, path, kind)
@@ -92,10 +98,12 @@ pub fn definition(spec: &TokenizerSpec) -> Result<Definition, FormatError> {
         padding: None,
         added_tokens,
         normalizer: normalizer(&spec.normalizers)?,
-        pre_tokenizer: Some(pretokenizer(&spec.pretokenizers)?),
-        post_processor: Some(post_processor(spec, &texts)?),
-        decoder: Some(Decoder::ByteLevel { add_prefix_space: true, trim_offsets: true, use_regex: true }),
+        pre_tokenizer: pretokenizer(spec)?,
+        post_processor: post_processor(spec, &texts)?,
+        decoder: Some(decoder(spec)),
         model: Model::Bpe(BpeModel {
+            fuse_unk: is_characters(spec),
+            byte_fallback: is_characters(spec),
             merges: spec.merges.iter().map(|merge| (merge.left, merge.right)).collect(),
             ignore_merges: spec.ignore_merges,
             vocab: texts.vocabulary.into_iter().map(|(id, text)| (text, id)).collect(),
@@ -118,8 +126,15 @@ impl Texts {
         let mut vocabulary: Vec<(TokenId, String)> = Vec::with_capacity(spec.tokens.len() + added.len());
         // Where an id is both, the content of the added token is written.
         let mut shared: HashMap<TokenId, bool, FxBuildHasher> = HashMap::default();
+        let text_of = |bytes: &[u8]| match &spec.symbols {
+            Symbols::Characters { .. } => String::from_utf8_lossy(bytes).replace(' ', SPACE_MARK),
+            _ => byte_chars::text_of_bytes(bytes),
+        };
+        if let Symbols::Characters { byte_tokens } = &spec.symbols {
+            vocabulary.extend((0u8..).zip(byte_tokens).map(|(byte, &id)| (id, format!("<0x{byte:02X}>"))));
+        }
         for (id, bytes) in &spec.tokens {
-            let text = byte_chars::text_of_bytes(bytes);
+            let text = text_of(bytes);
             match added.get(id) {
                 Some(content) => {
                     shared.insert(*id, *content == text);
@@ -198,6 +213,13 @@ fn normalizer(steps: &[Normalizer]) -> Result<Option<DefinedNormalizer>, FormatE
     for step in steps {
         defined.push(match step {
             Normalizer::Nfc => DefinedNormalizer::Nfc,
+            Normalizer::PrependSpace | Normalizer::PrependFirst => {
+                DefinedNormalizer::Prepend { prepend: SPACE_MARK.to_owned() }
+            }
+            Normalizer::SpaceMark => DefinedNormalizer::Replace {
+                pattern: Pattern::Literal(" ".to_owned()),
+                content: SPACE_MARK.to_owned(),
+            },
             other => {
                 let component = format!("normalizer {other:?}").into();
                 return Err(error("normalizer", FormatErrorKind::Unsupported { component }));
@@ -210,7 +232,25 @@ fn normalizer(steps: &[Normalizer]) -> Result<Option<DefinedNormalizer>, FormatE
     })
 }
 
-fn pretokenizer(steps: &[Pretokenizer]) -> Result<PreTokenizer, FormatError> {
+fn is_characters(spec: &TokenizerSpec) -> bool {
+    matches!(spec.symbols, Symbols::Characters { .. })
+}
+
+fn decoder(spec: &TokenizerSpec) -> Decoder {
+    let SpecDecoder::ByteFallback { strip_space, .. } = spec.decoder else {
+        return Decoder::ByteLevel { add_prefix_space: true, trim_offsets: true, use_regex: true };
+    };
+    let marks =
+        Decoder::Replace { pattern: Pattern::Literal(SPACE_MARK.to_owned()), content: " ".to_owned() };
+    let mut steps = vec![marks, Decoder::ByteFallback, Decoder::Fuse];
+    if strip_space {
+        steps.push(Decoder::Strip { content: ' ', start: 1, stop: 0 });
+    }
+    Decoder::Sequence(steps)
+}
+
+fn pretokenizer(spec: &TokenizerSpec) -> Result<Option<PreTokenizer>, FormatError> {
+    let steps = &spec.pretokenizers;
     let mut defined = Vec::with_capacity(steps.len() + 1);
     for (index, step) in steps.iter().enumerate() {
         let unsupported = |component: String| {
@@ -234,25 +274,32 @@ fn pretokenizer(steps: &[Pretokenizer]) -> Result<PreTokenizer, FormatError> {
                 let (add_prefix_space, use_regex) = (*add_prefix_space, *use_regex);
                 PreTokenizer::ByteLevel { add_prefix_space, trim_offsets: true, use_regex }
             }
+            Pretokenizer::Metaspace { prepend, split } => PreTokenizer::Metaspace {
+                replacement: '\u{2581}',
+                prepend_scheme: match prepend {
+                    PrependScheme::First => DefinedScheme::First,
+                    PrependScheme::Never => DefinedScheme::Never,
+                    PrependScheme::Always => DefinedScheme::Always,
+                },
+                split: *split,
+            },
             other => return Err(unsupported(format!("pretokenizer {other:?}"))),
         });
     }
-    if !matches!(steps.last(), Some(Pretokenizer::ByteLevel { .. })) {
+    if !is_characters(spec) && !matches!(steps.last(), Some(Pretokenizer::ByteLevel { .. })) {
         defined.push(PreTokenizer::ByteLevel {
             add_prefix_space: false,
             trim_offsets: true,
             use_regex: false,
         });
     }
-    if defined.len() == 1
-        && let Some(only) = defined.pop()
-    {
-        return Ok(only);
-    }
-    Ok(PreTokenizer::Sequence(defined))
+    Ok(match defined.len() {
+        0 | 1 => defined.pop(),
+        _ => Some(PreTokenizer::Sequence(defined)),
+    })
 }
 
-fn post_processor(spec: &TokenizerSpec, texts: &Texts) -> Result<PostProcessor, FormatError> {
+fn post_processor(spec: &TokenizerSpec, texts: &Texts) -> Result<Option<PostProcessor>, FormatError> {
     let trimming = PostProcessor::ByteLevel {
         add_prefix_space: spec.trim_keeps_first_space,
         trim_offsets: spec.trim_offsets,
@@ -260,7 +307,7 @@ fn post_processor(spec: &TokenizerSpec, texts: &Texts) -> Result<PostProcessor, 
     };
     let Template { prefix, suffix } = &spec.template;
     if prefix.is_empty() && suffix.is_empty() {
-        return Ok(trimming);
+        return Ok((!is_characters(spec)).then_some(trimming));
     }
     let one = |is_second: bool| -> Result<Vec<TemplatePiece>, FormatError> {
         let type_id = u32::from(is_second);
@@ -285,5 +332,8 @@ fn post_processor(spec: &TokenizerSpec, texts: &Texts) -> Result<PostProcessor, 
         pair: [one(false)?, one(true)?].concat(),
         special_tokens: ids.iter().map(token).collect::<Result<_, _>>()?,
     };
-    Ok(PostProcessor::Sequence(vec![trimming, template]))
+    if is_characters(spec) {
+        return Ok(Some(template));
+    }
+    Ok(Some(PostProcessor::Sequence(vec![trimming, template])))
 }

@@ -21,7 +21,7 @@ pub(crate) mod formats {
     #[pymodule_export]
     use super::{
         PyDefinition, PySpec, detect, parse_gguf, parse_gguf_file, parse_ranks, parse_sentencepiece,
-        parse_tekken, parse_tokenizer_json, tiktoken_spec, write_ranks, write_tokenizer_json,
+        parse_tekken, parse_tokenizer_json, rank_file_spec, tiktoken_spec, write_ranks, write_tokenizer_json,
     };
 }
 
@@ -179,6 +179,27 @@ fn parse_ranks<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyDict>
     Ok(dict)
 }
 
+/// The same as [`parse_ranks`] and [`tiktoken_spec`], without the dictionary between them.
+#[pyfunction]
+fn rank_file_spec(
+    py: Python<'_>,
+    data: &[u8],
+    pattern: &str,
+    special_tokens: &Bound<'_, PyDict>,
+) -> PyResult<PySpec> {
+    let special = special_ids(special_tokens)?;
+    let spec = || tiktoken::spec(tiktoken::parse_ranks(data)?, pattern, special);
+    py.detach(spec).map(PySpec::from).map_err(raise)
+}
+
+fn special_ids(special_tokens: &Bound<'_, PyDict>) -> PyResult<Vec<(String, u32)>> {
+    let mut special = Vec::with_capacity(special_tokens.len());
+    for (content, id) in special_tokens {
+        special.push((content.extract()?, id.extract().map_err(|_| bad_id(&id))?));
+    }
+    Ok(special)
+}
+
 #[pyfunction]
 fn tiktoken_spec(
     py: Python<'_>,
@@ -190,10 +211,7 @@ fn tiktoken_spec(
     for (token, rank) in ranks {
         owned.push((token.extract::<&[u8]>()?.into(), rank.extract().map_err(|_| bad_id(&rank))?));
     }
-    let mut special = Vec::with_capacity(special_tokens.len());
-    for (content, id) in special_tokens {
-        special.push((content.extract()?, id.extract().map_err(|_| bad_id(&id))?));
-    }
+    let special = special_ids(special_tokens)?;
     py.detach(|| tiktoken::spec(owned, pattern, special)).map(PySpec::from).map_err(raise)
 }
 
