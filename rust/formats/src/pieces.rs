@@ -27,6 +27,7 @@ use crate::{Kind, limits};
 
 /// What a file became: a specification for the compiled machine, or a definition for the one that interprets it.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")]
 pub enum Parsed {
     /// The compiled machine gives exactly what the file says.
     Spec(TokenizerSpec),
@@ -316,9 +317,9 @@ impl PieceModel {
             match piece.piece_type {
                 PieceType::Byte => {}
                 PieceType::Unknown if self.reading == Reading::SentencePiece => {
-                    if Some(id) == unknown {
-                        spec.decode_only.push((id, self.unknown_surface.as_bytes().into()));
-                    }
+                    // Of several unknown pieces text becomes the first.
+                    let surface = if Some(id) == unknown { &self.unknown_surface } else { &piece.text };
+                    spec.decode_only.push((id, surface.as_bytes().into()));
                 }
                 PieceType::Normal if piece.text.contains(' ') => spec.decode_only.push((id, bytes)),
                 _ if self.is_made(piece) => spec.tokens.push((id, bytes)),

@@ -198,8 +198,12 @@ fn splits(ranks: &RankedTokens) -> Result<Vec<Merge>, FormatError> {
     if let Some(byte) = (0..=255u8).find(|&byte| id_of(&[byte]).is_none()) {
         return Err(error("ranks", FormatErrorKind::MissingByte { byte }));
     }
-    let mut merges = Vec::with_capacity(ranks.len() * 2);
-    for (token, result) in ranks {
+    let mut by_id: Vec<u32> = (0..ranks.len() as u32).collect();
+    by_id.sort_unstable_by_key(|&index| ranks[index as usize].1);
+    let mut merges: Vec<Merge> = Vec::with_capacity(ranks.len() * 2);
+    for index in by_id {
+        let (token, result) = &ranks[index as usize];
+        let n_before = merges.len();
         for at in 1..token.len() {
             if let Some(left) = id_of(&token[..at])
                 && let Some(right) = id_of(&token[at..])
@@ -207,6 +211,7 @@ fn splits(ranks: &RankedTokens) -> Result<Vec<Merge>, FormatError> {
                 merges.push(Merge { left, right, result: *result });
             }
         }
+        merges[n_before..].sort_unstable_by_key(|merge| (merge.left, merge.right));
         if merges.len() as u64 > limits::MERGES {
             let found = merges.len() as u64;
             return Err(error(
@@ -215,6 +220,5 @@ fn splits(ranks: &RankedTokens) -> Result<Vec<Merge>, FormatError> {
             ));
         }
     }
-    merges.sort_unstable_by_key(|merge| (merge.result, merge.left, merge.right));
     Ok(merges)
 }
