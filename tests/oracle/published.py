@@ -82,12 +82,6 @@ RANKS = {
 }
 
 
-# Their pipelines are not read yet.
-AWAITED = ("anthropic", "mistral_v1", "mistral_v7", "gemma")
-
-
 def params(names: tuple[str, ...] | list[str]) -> list[object]:
     """As parameters, the large ones marked."""
-    return [
-        pytest.param(name, marks=pytest.mark.heavy) if name in HEAVY else name for name in names if name not in AWAITED
-    ]
+    return [pytest.param(name, marks=pytest.mark.heavy) if name in HEAVY else name for name in names]
