@@ -443,3 +443,28 @@ def test_streams_give_the_pieces_of_the_peer(kind):
             streams = [library.decoders.DecodeStream(skip_special_tokens=skip) for library in (peer, ours)]
             pieces = [[stream.step(one, id) for id in ids] for stream, one in zip(streams, pair, strict=True)]
             assert pieces[1] == pieces[0], text
+
+
+ODD_TOKENS = [
+    [("a", {"special": True}), ("a", {"rstrip": True})],
+    [("é", {"special": True, "normalized": False}), ("Ġ", {})],
+    [(" ", {"rstrip": True, "single_word": True}), ("new", {"rstrip": True})],
+    [("e\u0301", {"special": True, "normalized": True}), ("zebra", {"lstrip": True, "normalized": True})],
+    [("<s>x", {}), ("<s>", {"special": True}), ("s>", {})],
+]
+
+
+@pytest.mark.parametrize("kind", ["bytelevel", "roberta", "llama2", "gemma", "unigram"])
+@pytest.mark.parametrize("number", range(len(ODD_TOKENS)))
+def test_odd_added_tokens(kind, number):
+    pair = fresh(kind)
+    for library, tokenizer in zip((peer, ours), pair, strict=True):
+        for content, flags in ODD_TOKENS[number]:
+            tokenizer.add_tokens([library.AddedToken(content, **flags)])
+    for text in ["a  new é e\u0301 zebra <s>x <s> s>", "   é zebra\n new  a", "<s>xs>Ġ a"]:
+        for as_text in (False, True):
+            for tokenizer in pair:
+                tokenizer.encode_special_tokens = as_text
+            same(lambda tokenizer, text=text: seen(tokenizer.encode(text)), *pair)
+            ids = pair[0].encode(text).ids
+            same(lambda tokenizer, ids=ids: [tokenizer.decode(ids, skip) for skip in (True, False)], *pair)

@@ -30,6 +30,7 @@ pub(crate) fn lower(document: &Document, options: Options) -> Result<TokenizerSp
     };
     check_options(&model.options)?;
     check_added_ids(model, &document.added_tokens)?;
+    check_added_spaces(&document.added_tokens)?;
     if model.options.byte_fallback && !is_byte_level(document.pre_tokenizer.as_ref()) {
         return lower_characters::lower(document, model);
     }
@@ -50,6 +51,19 @@ pub(crate) fn lower(document: &Document, options: Options) -> Result<TokenizerSp
     spec.merges = reachable(&model.merges, &spec);
     check_unknown(&model.options, &spec)?;
     Ok(spec)
+}
+
+/// A match that takes the white space behind it does not keep the format from matching a token in that space; here it
+/// does.
+fn check_added_spaces(tokens: &[AddedToken]) -> Result<(), FormatError> {
+    let Some(index) = tokens.iter().position(|token| token.rstrip) else { return Ok(()) };
+    if tokens.iter().any(|token| token.content.starts_with(char::is_whitespace)) {
+        return Err(unsupported(
+            &format!("added_tokens[{index}]"),
+            "with rstrip beside a token of white space",
+        ));
+    }
+    Ok(())
 }
 
 /// The format's reader would cut and fill every result.

@@ -221,7 +221,8 @@ impl Assembly {
 
     /// What machines are built from.
     fn encoding_parts(&self) -> Definition {
-        Definition { post_processor: None, ..self.definition(&Settings::default()) }
+        let added_tokens = self.added.in_effect().collect();
+        Definition { post_processor: None, added_tokens, ..self.definition(&Settings::default()) }
     }
 
     /// The compiled machine, if it gives the ids of these parts.
@@ -272,7 +273,14 @@ impl Assembly {
     /// # Errors
     /// [`AssemblyError::Build`] and [`AssemblyError::Decode`].
     pub fn decode(&self, ids: &[TokenId], skip_special_tokens: bool) -> Result<String, AssemblyError> {
-        if let (Some(Decoder::ByteLevel { .. }), Some(compiled)) = (&self.decoder, self.compiled()) {
+        let is_normalizing = match &self.normalizer {
+            None => false,
+            Some(Normalizer::Sequence(steps)) => !steps.is_empty(),
+            Some(_) => true,
+        };
+        if let (Some(Decoder::ByteLevel { .. }), Some(compiled), false) =
+            (&self.decoder, self.compiled(), self.added.is_ambiguous(is_normalizing))
+        {
             let known = ids.iter().copied().filter(|&id| compiled.token_bytes(id).is_some());
             let bytes = compiled.decode_filtered(&known.collect::<Vec<_>>(), skip_special_tokens)?;
             return Ok(match String::from_utf8(bytes) {

@@ -8,10 +8,11 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use tokenloom_vocab::{AddedToken, TokenId};
 
 use super::definition::{BpeModel, Model};
+use crate::byte_chars;
 
 /// A model with its tokens indexed.
 #[derive(Debug)]
@@ -177,6 +178,12 @@ pub struct AddedVocabulary {
     by_content: FxHashMap<Arc<str>, usize>,
     /// Places in `tokens`.
     by_id: FxHashMap<TokenId, usize>,
+    /// Contents that were special when they were added. Adding them again as ordinary tokens does not undo that.
+    special: FxHashSet<Arc<str>>,
+    /// Whether a content is one thing as text and another as byte characters.
+    is_ambiguous: bool,
+    /// Whether a content that is matched in normalized text may change by normalizing.
+    may_change: bool,
 }
 
 impl AddedVocabulary {
@@ -210,6 +217,19 @@ impl AddedVocabulary {
     /// The token of an id.
     pub fn token(&self, id: TokenId) -> Option<&AddedToken> {
         self.by_id.get(&id).map(|&place| &*self.tokens[place])
+    }
+
+    /// The tokens as machines treat them: what was special once stays so.
+    pub fn in_effect(&self) -> impl Iterator<Item = AddedToken> {
+        self.iter().cloned().map(|token| AddedToken {
+            special: token.special || self.special.contains(token.content.as_str()),
+            ..token
+        })
+    }
+
+    /// Whether a token may decode to something else than its content where decoding reads GPT-2's byte characters.
+    pub fn is_ambiguous(&self, is_normalizing: bool) -> bool {
+        self.is_ambiguous || is_normalizing && self.may_change
     }
 
     /// The vocabulary with more tokens, whose ids do not matter, and how many of them are new or changed.
@@ -252,6 +272,12 @@ impl AddedVocabulary {
             }
         };
         self.by_id.insert(token.id, place);
+        if token.special {
+            self.special.insert(token.content.as_str().into());
+        }
+        let bytes = byte_chars::bytes_of_text(&token.content);
+        self.is_ambiguous |= bytes.is_some_and(|bytes| bytes != token.content.as_bytes());
+        self.may_change |= token.normalized && !token.content.is_ascii();
         self.tokens[place] = Arc::new(token);
     }
 }
