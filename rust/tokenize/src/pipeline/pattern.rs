@@ -33,7 +33,13 @@ enum Kind {
 /// The scanner of a published pattern, where Oniguruma reads the pattern as it was published.
 fn scanner(pattern: &str) -> Option<Scanner> {
     let has_anchors = pattern.replace("[^", "[").contains(['^', '$']);
-    (!has_anchors && !pattern.contains("}+")).then(|| Scanner::of(pattern)).flatten()
+    // `{1,3}+` repeats the interval in Oniguruma; `\p{L}+` is read alike.
+    let is_interval = |(end, _)| {
+        let (_, inside) = pattern[..end].rsplit_once('{').unwrap_or(("", "x"));
+        inside.bytes().all(|byte| byte.is_ascii_digit() || byte == b',')
+    };
+    let repeats_interval = pattern.match_indices("}+").any(is_interval);
+    (!has_anchors && !repeats_interval).then(|| Scanner::of(pattern)).flatten()
 }
 
 impl Matcher {

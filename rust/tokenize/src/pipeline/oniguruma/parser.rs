@@ -36,6 +36,7 @@ struct Flags {
 struct Atom {
     text: String,
     can_be_empty: bool,
+    has_lazy: bool,
 }
 
 /// How often something is repeated.
@@ -47,11 +48,11 @@ struct Quantifier {
 
 impl Atom {
     fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), can_be_empty: false }
+        Self { text: text.into(), can_be_empty: false, has_lazy: false }
     }
 
     fn empty(text: impl Into<String>) -> Self {
-        Self { text: text.into(), can_be_empty: true }
+        Self { text: text.into(), can_be_empty: true, has_lazy: false }
     }
 
     fn wrapped(self, head: &str) -> Self {
@@ -114,7 +115,7 @@ impl<'p> Parser<'p> {
         if depth > MAX_DEPTH {
             return Err(Untranslatable("groups that are nested too deep"));
         }
-        let mut out = Atom { text: String::new(), can_be_empty: false };
+        let mut out = Atom::new(String::new());
         // Of the current alternative.
         let mut can_be_empty = true;
         loop {
@@ -139,6 +140,7 @@ impl<'p> Parser<'p> {
             };
             out.text.push_str(&atom.text);
             can_be_empty &= atom.can_be_empty;
+            out.has_lazy |= atom.has_lazy;
         }
     }
 
@@ -245,6 +247,9 @@ impl<'p> Parser<'p> {
                 if head == ">" && flags.is_behind {
                     return Err(Untranslatable("an atomic group in a look-behind"));
                 }
+                if head.starts_with('<') && flags.is_behind {
+                    return Err(Untranslatable("a look-behind in a look-behind"));
+                }
                 let flags = Flags { is_behind: flags.is_behind || head.starts_with('<'), ..flags };
                 let group = self.group(&format!("(?{head}"), flags, depth)?;
                 return Ok(Atom { can_be_empty: head != ">" || group.can_be_empty, ..group });
@@ -317,7 +322,7 @@ impl<'p> Parser<'p> {
                 self.literal(c, flags)?
             }
         };
-        Ok(Atom { text, can_be_empty })
+        Ok(Atom { text, can_be_empty, has_lazy: false })
     }
 
     fn case_matters(&self, flags: Flags) -> Result<(), Untranslatable> {
@@ -376,6 +381,9 @@ impl<'p> Parser<'p> {
             if flags.is_behind && text.len() == 2 && text.ends_with('+') {
                 return Err(Untranslatable("a possessive quantifier in a look-behind"));
             }
+            if atom.has_lazy && text.len() == 2 && text.ends_with('+') {
+                return Err(Untranslatable("a possessive quantifier of what is lazy"));
+            }
             if atom.can_be_empty && high > 1 {
                 // When such a loop ends is a matter of the engine.
                 return Err(Untranslatable("a repetition of what can be empty"));
@@ -385,6 +393,7 @@ impl<'p> Parser<'p> {
             }
             is_lazy = text.ends_with("}?") || text.len() == 2 && text.ends_with('?');
             atom.can_be_empty |= low == 0 || is_lazy && low == high;
+            atom.has_lazy |= is_lazy;
             // An interval of one number is never lazy: it is optional.
             if let Some(interval) = text.strip_suffix("}?").filter(|interval| !interval.contains(',')) {
                 is_lazy = false;
