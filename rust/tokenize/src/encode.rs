@@ -229,21 +229,20 @@ impl Tokenizer {
         out: &mut Vec<TokenId>,
         go_on: &mut impl FnMut(&mut Vec<TokenId>) -> ControlFlow<()>,
     ) -> Flow {
-        let Some(scanner) = self.pretokenizers.whole_scanner() else {
+        if !self.pretokenizers.has_ends() {
             let mut prefixed = Vec::new();
             return self.pretokenizers.try_for_each(text, at_start, |piece| {
                 self.encode_piece(piece.bytes(text, &mut prefixed), scratch, out);
                 go_on(out)
             });
-        };
-        let text = text.as_bytes();
+        }
         let mut at = 0;
         let mut ends = std::mem::take(&mut scratch.ends);
         let mut flow = ControlFlow::Continue(());
         while at < text.len() && flow.is_continue() {
             ends.clear();
-            scanner.ends(text, at, &mut ends);
-            self.encode_pieces(text, at, &ends, scratch, out);
+            self.pretokenizers.ends(text, at, &mut ends);
+            self.encode_pieces(text.as_bytes(), at, &ends, scratch, out);
             at = ends.last().copied().unwrap_or(text.len());
             flow = go_on(out);
         }
@@ -260,7 +259,8 @@ impl Tokenizer {
         scratch: &mut Scratch,
         out: &mut Vec<TokenId>,
     ) {
-        let mut ready = [0; 4 * MAX_BATCH];
+        let mut ready = std::mem::take(&mut scratch.ready);
+        ready.resize(4 * MAX_BATCH, 0);
         let mut n_ready = 0;
         for &end in ends {
             if end - start <= MAX_KEY_BYTES
@@ -278,6 +278,7 @@ impl Tokenizer {
             start = end;
         }
         out.extend_from_slice(&ready[..n_ready]);
+        scratch.ready = ready;
     }
 
     /// Appends the ids of one pretoken.

@@ -7,6 +7,8 @@
 
 use std::sync::Mutex;
 
+use tokenloom_vocab::TokenId;
+
 use crate::bpe::BpeScratch;
 use crate::cache::PretokenCache;
 
@@ -17,6 +19,8 @@ pub(crate) struct Scratch {
     pub(crate) cache: PretokenCache,
     /// Ends of pretokens on their way to the model.
     pub(crate) ends: Vec<usize>,
+    /// Ids that the cache knew, on their way out.
+    pub(crate) ready: Vec<TokenId>,
 }
 
 /// The places of scratches that wait for their next call.

@@ -4,9 +4,12 @@
 //! piece (look-around stops at its ends). Published patterns are split by scanners, others by a regular expression
 //! engine. Steps that only cut (all published ones do) run as one stream of pieces without a list between them.
 
+mod blocks;
 pub(crate) mod class;
 mod deepseek;
 pub(crate) mod generic;
+mod kinds;
+mod masks;
 mod o200k;
 pub(crate) mod scan;
 pub(crate) mod settled;
@@ -15,6 +18,7 @@ mod words;
 
 use std::ops::{ControlFlow, Range};
 
+use blocks::VectorUnit;
 use generic::{GenericPattern, LongSearches};
 use scan::Scanner;
 
@@ -56,6 +60,7 @@ impl Piece {
 #[derive(Clone, Debug)]
 pub(crate) struct Pretokenizers {
     steps: Vec<Step>,
+    unit: VectorUnit,
 }
 
 #[derive(Clone, Debug)]
@@ -115,11 +120,24 @@ impl Pretokenizers {
                 }
             }
         }
-        Ok(Self { steps: compiled })
+        Ok(Self { steps: compiled, unit: VectorUnit::detect() })
     }
 
-    /// The scanner that alone cuts the text, if its pieces cover it.
-    pub(crate) fn whole_scanner(&self) -> Option<Scanner> {
+    /// Whether one scanner cuts the text into pieces that cover it, so that [`Pretokenizers::ends`] finds them.
+    pub(crate) fn has_ends(&self) -> bool {
+        self.covering().is_some()
+    }
+
+    /// Appends the ends of the pieces from byte `at` on, where one starts: some, or all that are left.
+    #[inline]
+    pub(crate) fn ends(&self, text: &str, at: usize, ends: &mut Vec<usize>) {
+        if let Some(scanner) = self.covering() {
+            scanner.ends(self.unit, text.as_bytes(), at, ends);
+        }
+    }
+
+    #[inline]
+    fn covering(&self) -> Option<Scanner> {
         match &*self.steps {
             [Step::Cut { finder: Finder::Scanner(scanner), .. }] if scanner.covers() => Some(*scanner),
             _ => None,
@@ -149,31 +167,23 @@ impl Pretokenizers {
         mut emit: impl FnMut(Piece) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, EncodeError> {
         // The common case of one scanner over the whole text, without the recursion.
-        if let [Step::Cut { finder: Finder::Scanner(scanner), keeps_rest: true }] = &*self.steps {
-            return Ok(cut_by_scanner(*scanner, text, emit));
+        if self.has_ends() {
+            let (mut start, mut ends) = (0, Vec::with_capacity(MAX_BATCH));
+            while start < text.len() {
+                ends.clear();
+                self.ends(text, start, &mut ends);
+                for &end in &ends {
+                    if emit(Piece { start, end, prefix_space: false }).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    start = end;
+                }
+            }
+            return Ok(ControlFlow::Continue(()));
         }
         let whole = View { text, start: 0, at_start, prefix_space: false };
         run(&self.steps, whole, &LongSearches::for_text(text.len()), &mut emit)
     }
-}
-
-fn cut_by_scanner(
-    scanner: Scanner,
-    text: &str,
-    mut emit: impl FnMut(Piece) -> ControlFlow<()>,
-) -> ControlFlow<()> {
-    let mut done = 0;
-    while let Some((start, end)) = scanner.find(text.as_bytes(), done) {
-        if done < start {
-            emit(Piece { start: done, end: start, prefix_space: false })?;
-        }
-        emit(Piece { start, end, prefix_space: false })?;
-        done = end;
-    }
-    if done < text.len() {
-        emit(Piece { start: done, end: text.len(), prefix_space: false })?;
-    }
-    ControlFlow::Continue(())
 }
 
 /// What a step sees of a piece: its text, with the space put before it.

@@ -5,10 +5,11 @@
 //! slashes and newlines with them. Uncased letters and marks count as both; the engine's backtracking over them is
 //! played out by remembering the last one.
 
+use super::blocks::{Rules, Starts, Window};
 use super::class::{
-    ClassTable, LETTER, LOWER, MARK, NEWLINE, NUMBER, PRESENT, Properties, SPACE, UNCASED, UPPER,
+    CLASS_TABLE, ClassTable, LETTER, LOWER, MARK, NEWLINE, NUMBER, PRESENT, Properties, SPACE, UNCASED, UPPER,
 };
-use super::scan::{WORDLIKE, contraction, lines_or_spaces};
+use super::scan::{WORDLIKE, contraction, contraction_chars, lines_or_spaces, number_starts, tail_starts};
 
 /// A pattern of the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,4 +86,104 @@ fn small_word(table: &ClassTable, text: &[u8], start: usize) -> Option<usize> {
 fn capitals(table: &ClassTable, text: &[u8], start: usize) -> Option<usize> {
     let end = table.run(text, start, CAPITAL);
     (end > start).then_some(end)
+}
+
+impl Rules for O200k {
+    #[inline(always)]
+    fn starts(self, window: &Window<'_, impl Fn(usize) -> usize>) -> Starts {
+        let masks = window.masks;
+        let cased = masks.capital | masks.small;
+        let mut letters = cased & !masks.mark;
+        let white = masks.white;
+        let mut marks = attached(masks.mark, letters);
+        let mut taken = 0;
+        if self.contractions {
+            // Behind a word, and not behind another contraction.
+            let mut apostrophes = masks.apostrophe & (letters | marks) << 1;
+            while apostrophes != 0 {
+                let index = apostrophes.trailing_zeros() as usize;
+                apostrophes &= apostrophes - 1;
+                if (letters | marks) & (1 << index) >> 1 == 0 {
+                    continue;
+                }
+                if let Some(n_chars) = contraction_chars(window.text, (window.position)(index), true) {
+                    taken |= ((1 << n_chars) - 1) << index;
+                    letters &= !taken;
+                    marks = attached(masks.mark, letters);
+                }
+            }
+        }
+        // A mark that follows no word may belong to signs or begin a word: from there on the masks do not tell.
+        let loose = masks.mark & !marks;
+        let known = if loose == 0 { u64::MAX } else { (1 << loose.trailing_zeros()) - 1 };
+        let valid = masks.valid & known;
+        let (letters, white, numbers) = (letters & known, white & known, masks.number & known);
+        let words = (letters | marks) & known;
+        let taken = taken & known;
+        let newlines = masks.line_or_slash & white;
+        let signs = valid & !(words | numbers | white | taken);
+        // Newlines behind a sign belong to it, and the newlines and slashes behind them.
+        let lines = masks.line_or_slash & valid & !taken;
+        let first_lines = newlines & signs << 1;
+        let absorbed = lines & !lines.wrapping_add(first_lines) | first_lines;
+        let signs = signs & !absorbed;
+        let first_signs = signs & !(signs << 1) & !(masks.blank << 1);
+        let in_front = first_signs & !(signs >> 1) & letters >> 1;
+        let mut starts = words & !(words << 1) & !((in_front | white & !newlines) << 1);
+        // Inside a word: a capital behind a small letter, uncased ones between them left aside.
+        let (capitals, smalls) = (masks.capital & !masks.small & words, masks.small & !masks.capital & words);
+        let uncased = masks.capital & masks.small & words;
+        let behind_small = uncased & !uncased.wrapping_add(uncased & smalls << 1);
+        starts |= capitals & (smalls | behind_small) << 1;
+        starts |= last_capitals(window, capitals, uncased & !behind_small, words, known);
+        starts |= number_starts(numbers, numbers, self.max_numbers);
+        starts |= first_signs;
+        let free = white & !absorbed;
+        starts |= free & !(free << 1);
+        // What follows a contraction or newlines and slashes that a sign took.
+        starts |= valid & !taken & taken << 1;
+        starts |= valid & !absorbed & absorbed << 1;
+        let blanks = white & !newlines;
+        starts |= blanks & (valid & !white) >> 1;
+        starts |= tail_starts(window, blanks, newlines, free & newlines, false);
+        Starts { bits: starts & known, are_all: loose == 0 }
+    }
+
+    #[inline]
+    fn end(self, text: &[u8], at: usize) -> usize {
+        O200k::end(self, &CLASS_TABLE, text, at)
+    }
+}
+
+/// The marks that follow a letter or another such mark.
+#[inline(always)]
+fn attached(marks: u64, letters: u64) -> u64 {
+    marks & !marks.wrapping_add(marks & letters << 1)
+}
+
+/// Capitals that end a word in which the characters before them, uncased or capital, are no part of a small word's end:
+/// the last uncased character ends a piece, and they are another.
+#[inline(always)]
+fn last_capitals(
+    window: &Window<'_, impl Fn(usize) -> usize>,
+    capitals: u64,
+    uncased: u64,
+    words: u64,
+    known: u64,
+) -> u64 {
+    let mut found = 0;
+    let mut candidates = capitals & uncased << 1;
+    while candidates != 0 {
+        let index = candidates.trailing_zeros();
+        candidates &= candidates - 1;
+        let end = index + (capitals >> index).trailing_ones();
+        let valid = window.masks.valid & known;
+        let ends_word = if end < 64 && valid >> end & 1 == 1 {
+            words >> end & 1 == 0
+        } else {
+            window.is_end && known == u64::MAX
+        };
+        found |= u64::from(ends_word) << index;
+    }
+    found
 }

@@ -4,7 +4,7 @@
 //! forward only and look at each character a bounded number of times, where a backtracking engine may not. A scanner is
 //! chosen by the pattern's text and must agree with it on every string; tests compare both on all code points in context.
 
-use super::MAX_BATCH;
+use super::blocks::{VectorUnit, Window};
 use super::class::{CLASS_TABLE, ClassTable, HAN_OR_KANA, LETTER, MARK, NEWLINE, NUMBER, Properties, SPACE};
 use super::deepseek::Deepseek;
 use super::o200k::O200k;
@@ -127,12 +127,12 @@ impl Scanner {
     }
 
     /// The ends of the matches from byte `at` on, for a scanner that covers: some, or all that are left.
-    pub(crate) fn ends(self, text: &[u8], mut at: usize, ends: &mut Vec<usize>) {
-        while ends.len() < MAX_BATCH
-            && let Some((_, end)) = self.find(text, at)
-        {
-            ends.push(end);
-            at = end;
+    #[inline]
+    pub(crate) fn ends(self, unit: VectorUnit, text: &[u8], at: usize, ends: &mut Vec<usize>) {
+        match self {
+            Self::Words(words) => unit.ends(words, text, at, ends),
+            Self::O200k(o200k) => unit.ends(o200k, text, at, ends),
+            _ => debug_assert!(!self.covers()),
         }
     }
 
@@ -171,6 +171,63 @@ pub(super) fn contraction(text: &[u8], at: usize, any_case: bool) -> Option<usiz
         (0xC5, Some(0xBF)) if any_case => Some(at + 3),
         _ => None,
     }
+}
+
+/// How many characters the contraction at the apostrophe at `at` has.
+#[inline(always)]
+pub(super) fn contraction_chars(text: &[u8], at: usize, any_case: bool) -> Option<usize> {
+    let end = contraction(text, at, any_case)?;
+    Some(text[at..end].iter().filter(|&&byte| byte as i8 >= -64).count())
+}
+
+/// Where numbers start, of which at most `n_max` are a piece; `first` leaves out those that what is before them takes.
+#[inline(always)]
+pub(super) fn number_starts(numbers: u64, first: u64, n_max: usize) -> u64 {
+    let mut starts = first & !(numbers << 1);
+    if n_max == 1 {
+        return numbers;
+    }
+    if n_max < 64 {
+        let run = (1..n_max).fold(numbers, |run, shift| run & numbers << shift);
+        let mut next = starts;
+        while next != 0 {
+            next = next << n_max & run << 1 & numbers;
+            starts |= next;
+        }
+    }
+    starts
+}
+
+/// Where white space without newlines starts behind the last newline of a run of white space. `blanks` is white space
+/// that is no newline, `free` the newlines that no sign took.
+#[inline(always)]
+pub(super) fn tail_starts(
+    window: &Window<'_, impl Fn(usize) -> usize>,
+    blanks: u64,
+    newlines: u64,
+    free: u64,
+    whole_at_end: bool,
+) -> u64 {
+    let mut tails = blanks & free << 1;
+    let (behind, goes_on) = blanks.overflowing_add(tails);
+    let valid = window.masks.valid;
+    if !goes_on && behind & !blanks & (newlines | !valid) == 0 {
+        return tails;
+    }
+    // Some are followed by newlines after all, or end the window.
+    let mut starts = 0;
+    while tails != 0 {
+        let index = tails.trailing_zeros();
+        tails &= tails - 1;
+        let end = index + (blanks >> index).trailing_ones();
+        let is_last = if end < 64 && valid >> end & 1 == 1 {
+            newlines >> end & 1 == 0
+        } else {
+            window.is_end && !whole_at_end
+        };
+        starts |= u64::from(is_last) << index;
+    }
+    starts
 }
 
 /// The end of `\s+(?!\S)|\s+` at white space whose run ends at `run_end`: all but the last character where text follows.
@@ -281,6 +338,63 @@ mod tests {
             for (pattern, regex, scanner) in &all {
                 check(pattern, regex, *scanner, &text);
             }
+        }
+    }
+
+    /// The pieces of a scanner that covers, window by window on every vector unit, and what they must be.
+    fn check_windows(scanner: Scanner, text: &str) {
+        if !scanner.covers() {
+            return;
+        }
+        let expected: Vec<usize> = by_scanner(scanner, text).into_iter().map(|(_, end)| end).collect();
+        for unit in VectorUnit::all() {
+            let (mut found, mut ends, mut at) = (Vec::new(), Vec::new(), 0);
+            while at < text.len() {
+                ends.clear();
+                scanner.ends(unit, text.as_bytes(), at, &mut ends);
+                found.extend_from_slice(&ends);
+                at = *ends.last().unwrap();
+            }
+            assert_eq!(found, expected, "{scanner:?} on {text:?} with {unit:?}");
+        }
+    }
+
+    #[test]
+    fn windows_agree_with_scanners_on_short_strings() {
+        let kinds: Vec<char> = KINDS.chars().collect();
+        // Long enough that what follows the string is another window, and not.
+        let padding = ["", &"x".repeat(60), &"é ".repeat(32)];
+        let mut text = String::new();
+        for (_, _, scanner) in all() {
+            for (which, &a) in kinds.iter().enumerate() {
+                for (at, &b) in kinds.iter().enumerate() {
+                    for &c in &kinds {
+                        text.clear();
+                        text.extend([a, b, c]);
+                        text.push_str(padding[(which + at) % padding.len()]);
+                        check_windows(scanner, &text);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn windows_agree_with_scanners_on_random_strings() {
+        let kinds: Vec<char> = KINDS.chars().collect();
+        let ascii: Vec<char> = kinds.iter().copied().filter(char::is_ascii).collect();
+        let mut state = 0x2545_F491_4F6C_DD1D_u64;
+        let mut random = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % bound
+        };
+        let all = all();
+        for round in 0..8_000 {
+            let from = if round % 2 == 0 { &ascii } else { &kinds };
+            let pool: Vec<char> = (0..1 + random(7)).map(|_| from[random(from.len())]).collect();
+            let n_chars = if round % 8 == 0 { 2000 } else { 200 };
+            let text: String = (0..random(n_chars)).map(|_| pool[random(pool.len())]).collect();
+            all.iter().for_each(|(_, _, scanner)| check_windows(*scanner, &text));
         }
     }
 

@@ -4,8 +4,11 @@
 //! (cl100k); numbers; signs behind one space, in cl100k with the newlines that follow; white space up to its last newline;
 //! other white space but the last character before text. Every position starts a match, so pieces cover the text.
 
-use super::class::{ClassTable, LETTER, NEWLINE, NUMBER, PRESENT, Properties, SPACE};
-use super::scan::{contraction, lines_or_spaces, space_run, spaces};
+use super::blocks::{Rules, Starts, Window};
+use super::class::{CLASS_TABLE, ClassTable, LETTER, MARK, NEWLINE, NUMBER, PRESENT, Properties, SPACE};
+use super::scan::{
+    contraction, contraction_chars, lines_or_spaces, number_starts, space_run, spaces, tail_starts,
+};
 
 /// A pattern of the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,5 +87,63 @@ impl Words {
             }
         }
         lines_or_spaces(table, text, at)
+    }
+}
+
+impl Rules for Words {
+    #[inline(always)]
+    fn starts(self, window: &Window<'_, impl Fn(usize) -> usize>) -> Starts {
+        let masks = window.masks;
+        let mut letters = masks.capital | masks.small;
+        if self.letters & MARK == 0 {
+            letters &= !masks.mark;
+        }
+        let white = masks.white;
+        let newlines = masks.line_or_slash & white;
+        let mut signs = masks.valid & !(letters | masks.number | white);
+        // One sign that no blank takes along stands in front of the word behind it.
+        let first_signs = signs & !(signs << 1) & !(masks.blank << 1);
+        let mut in_front = first_signs & !(signs >> 1) & (letters >> 1);
+        let mut starts = 0;
+        let mut apostrophes = in_front & masks.apostrophe;
+        while apostrophes != 0 {
+            let index = apostrophes.trailing_zeros() as usize;
+            apostrophes &= apostrophes - 1;
+            let any_case = self.contractions == Contractions::AnyCase;
+            if let Some(n_chars) = contraction_chars(window.text, (window.position)(index), any_case) {
+                // A piece; what is left of the letters begins another.
+                let taken = ((1 << n_chars) - 1) << index;
+                (letters, signs, in_front) = (letters & !taken, signs & !taken, in_front & !taken);
+                starts |= 1 << index;
+            }
+        }
+        let absorbed = if self.newlines {
+            // Newlines right behind a sign belong to it.
+            newlines & !newlines.wrapping_add(newlines & signs << 1)
+        } else {
+            0
+        };
+        let (takes_letters, takes_numbers) =
+            if self.space_prefix { (masks.blank, masks.blank) } else { (in_front | white & !newlines, 0) };
+        starts |= letters & !(letters << 1) & !(takes_letters << 1);
+        starts |= number_starts(masks.number, masks.number & !(takes_numbers << 1), self.max_numbers);
+        starts |= signs & !(signs << 1) & !(masks.blank << 1);
+        let free = white & !absorbed;
+        let behind = (masks.valid & !white) >> 1;
+        starts |= free & !(free << 1);
+        if self.newlines {
+            let blanks = white & !newlines;
+            let whole_at_end = self.trailing_space == TrailingSpace::WholeAtEnd;
+            starts |= blanks & behind;
+            starts |= tail_starts(window, blanks, newlines, free & newlines, whole_at_end);
+        } else {
+            starts |= white & behind;
+        }
+        Starts { bits: starts, are_all: true }
+    }
+
+    #[inline]
+    fn end(self, text: &[u8], at: usize) -> usize {
+        Words::end(self, &CLASS_TABLE, text, at)
     }
 }

@@ -1,0 +1,269 @@
+//! Which of the next 64 characters are letters, which are numbers, which are white?
+//!
+//! One 64-bit mask for each flag of a kind, so that a scanner decides about 64 characters with a few logical operations.
+//! The masks come out of vector units where the machine has them: AVX-512 with byte permutes, or AVX2. The portable way is
+//! always compiled; tests hold the others against it.
+
+use super::kinds::{APOSTROPHE, BLANK, CAPITAL, Kind, LINE_OR_SLASH, MARKS, NUMERIC, SMALL, WHITE};
+
+/// A bit for each of up to 64 characters in each mask; those behind the last one are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Masks {
+    /// All characters there are.
+    pub(crate) valid: u64,
+    pub(crate) capital: u64,
+    pub(crate) small: u64,
+    pub(crate) mark: u64,
+    pub(crate) number: u64,
+    pub(crate) white: u64,
+    pub(crate) line_or_slash: u64,
+    pub(crate) blank: u64,
+    pub(crate) apostrophe: u64,
+}
+
+impl Masks {
+    #[inline(always)]
+    fn of(bit: impl Fn(Kind) -> u64, n_chars: usize) -> Self {
+        let valid = if n_chars < 64 { (1 << n_chars) - 1 } else { u64::MAX };
+        Self {
+            valid,
+            capital: bit(CAPITAL) & valid,
+            small: bit(SMALL) & valid,
+            mark: bit(MARKS) & valid,
+            number: bit(NUMERIC) & valid,
+            white: bit(WHITE) & valid,
+            line_or_slash: bit(LINE_OR_SLASH) & valid,
+            blank: bit(BLANK) & valid,
+            apostrophe: bit(APOSTROPHE) & valid,
+        }
+    }
+}
+
+/// A way to make masks.
+pub(crate) trait Vectors: Copy {
+    /// The masks of the first `n_chars` kinds.
+    fn of_kinds(self, kinds: &[Kind; 64], n_chars: usize) -> Masks;
+
+    /// The masks of the first `n_chars` bytes where all 64 are ASCII, with kinds by `table`.
+    fn of_ascii(self, bytes: &[u8; 64], n_chars: usize, table: &[Kind; 128]) -> Option<Masks>;
+}
+
+/// Eight bytes at a time in ordinary registers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
+
+impl Vectors for Portable {
+    #[inline(always)]
+    fn of_kinds(self, kinds: &[Kind; 64], n_chars: usize) -> Masks {
+        let (words, _) = kinds.as_chunks::<8>();
+        let bit = |flag: Kind| {
+            words.iter().rev().fold(0, |mask: u64, word| {
+                let flags = u64::from_le_bytes(*word) >> flag.trailing_zeros() & 0x0101_0101_0101_0101;
+                // Moves bit 0 of byte i to bit i of the highest byte.
+                mask << 8 | flags.wrapping_mul(0x0102_0408_1020_4080) >> 56
+            })
+        };
+        Masks::of(bit, n_chars)
+    }
+
+    #[inline(always)]
+    fn of_ascii(self, bytes: &[u8; 64], n_chars: usize, table: &[Kind; 128]) -> Option<Masks> {
+        bytes.is_ascii().then(|| self.of_kinds(&bytes.map(|byte| table[usize::from(byte & 127)]), n_chars))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Kind, Masks, Vectors};
+
+    /// AVX-512 with byte and word operations and byte permutes: made where the machine has them.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Avx512(());
+
+    /// AVX2: made where the machine has it.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Avx2(());
+
+    impl Avx512 {
+        pub(crate) fn detect() -> Option<Self> {
+            let found = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vbmi");
+            (found && bit_instructions()).then_some(Self(()))
+        }
+    }
+
+    impl Avx2 {
+        pub(crate) fn detect() -> Option<Self> {
+            (is_x86_feature_detected!("avx2") && bit_instructions()).then_some(Self(()))
+        }
+    }
+
+    fn bit_instructions() -> bool {
+        is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt")
+    }
+
+    impl Vectors for Avx512 {
+        #[inline(always)]
+        fn of_kinds(self, kinds: &[Kind; 64], n_chars: usize) -> Masks {
+            // SAFETY: a value of this type exists only where the features were detected.
+            unsafe { of_kinds_512(kinds, n_chars) }
+        }
+
+        #[inline(always)]
+        fn of_ascii(self, bytes: &[u8; 64], n_chars: usize, table: &[Kind; 128]) -> Option<Masks> {
+            // SAFETY: a value of this type exists only where the features were detected.
+            unsafe { of_ascii_512(bytes, n_chars, table) }
+        }
+    }
+
+    impl Vectors for Avx2 {
+        #[inline(always)]
+        fn of_kinds(self, kinds: &[Kind; 64], n_chars: usize) -> Masks {
+            // SAFETY: a value of this type exists only where the features were detected.
+            unsafe { of_kinds_256(kinds, n_chars) }
+        }
+
+        #[inline(always)]
+        fn of_ascii(self, bytes: &[u8; 64], n_chars: usize, table: &[Kind; 128]) -> Option<Masks> {
+            // SAFETY: a value of this type exists only where the features were detected.
+            unsafe { of_ascii_256(bytes, n_chars, table) }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn load(bytes: &[u8; 64]) -> __m512i {
+        // SAFETY: 64 bytes are read from an array of 64.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn masks_512(kinds: __m512i, n_chars: usize) -> Masks {
+        Masks::of(|flag| _mm512_test_epi8_mask(kinds, _mm512_set1_epi8(flag as i8)), n_chars)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn of_kinds_512(kinds: &[Kind; 64], n_chars: usize) -> Masks {
+        masks_512(load(kinds), n_chars)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn of_ascii_512(bytes: &[u8; 64], n_chars: usize, table: &[Kind; 128]) -> Option<Masks> {
+        let text = load(bytes);
+        if _mm512_movepi8_mask(text) != 0 {
+            return None;
+        }
+        let (halves, _) = table.as_chunks::<64>();
+        let kinds = _mm512_permutex2var_epi8(load(&halves[0]), text, load(&halves[1]));
+        Some(masks_512(kinds, n_chars))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn load_halves(bytes: &[u8; 64]) -> [__m256i; 2] {
+        let (halves, _) = bytes.as_chunks::<32>();
+        // SAFETY: 32 bytes are read from arrays of 32.
+        unsafe {
+            [_mm256_loadu_si256(halves[0].as_ptr().cast()), _mm256_loadu_si256(halves[1].as_ptr().cast())]
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn high_bits(halves: [__m256i; 2]) -> u64 {
+        let [low, high] = halves.map(|half| _mm256_movemask_epi8(half) as u32);
+        u64::from(low) | u64::from(high) << 32
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn masks_256(kinds: [__m256i; 2], n_chars: usize) -> Masks {
+        let bit = |flag: Kind| {
+            let flag = _mm256_set1_epi8(flag as i8);
+            high_bits(kinds.map(|half| _mm256_cmpeq_epi8(_mm256_and_si256(half, flag), flag)))
+        };
+        Masks::of(bit, n_chars)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn of_kinds_256(kinds: &[Kind; 64], n_chars: usize) -> Masks {
+        masks_256(load_halves(kinds), n_chars)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn of_ascii_256(bytes: &[u8; 64], n_chars: usize, table: &[Kind; 128]) -> Option<Masks> {
+        let text = load_halves(bytes);
+        if high_bits(text) != 0 {
+            return None;
+        }
+        // A look-up in 16 entries for each value of the high half of a byte, of which the right one is kept.
+        let (rows, _) = table.as_chunks::<16>();
+        let kinds = text.map(|half| {
+            let row_of = _mm256_and_si256(_mm256_srli_epi16::<4>(half), _mm256_set1_epi8(0x0F));
+            rows.iter().enumerate().fold(_mm256_setzero_si256(), |kinds, (number, row)| {
+                let row = _mm256_broadcastsi128_si256(_mm_set_epi64x(
+                    i64::from_le_bytes([
+                        row[8], row[9], row[10], row[11], row[12], row[13], row[14], row[15],
+                    ]),
+                    i64::from_le_bytes([row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]]),
+                ));
+                let here = _mm256_cmpeq_epi8(row_of, _mm256_set1_epi8(number as i8));
+                _mm256_or_si256(kinds, _mm256_and_si256(here, _mm256_shuffle_epi8(row, half)))
+            })
+        });
+        Some(masks_256(kinds, n_chars))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kinds::KIND_TABLE;
+    use super::*;
+
+    fn check(vectors: impl Vectors) {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as u8
+        };
+        for round in 0..20_000 {
+            let n_chars = round % 65;
+            let mut bytes = std::array::from_fn(|_| random());
+            let expected = |flag: Kind| {
+                (0..n_chars).filter(|&at| bytes[at] & flag != 0).fold(0, |mask, at| mask | 1_u64 << at)
+            };
+            let expected = Masks::of(expected, n_chars);
+            assert_eq!(vectors.of_kinds(&bytes, n_chars), expected);
+            assert_eq!(vectors.of_ascii(&bytes, n_chars, &KIND_TABLE.ascii).is_some(), bytes.is_ascii());
+            bytes.iter_mut().for_each(|byte| *byte &= 127);
+            let kinds = bytes.map(|byte| KIND_TABLE.ascii[usize::from(byte)]);
+            let of_ascii = vectors.of_ascii(&bytes, n_chars, &KIND_TABLE.ascii);
+            assert_eq!(of_ascii, Some(vectors.of_kinds(&kinds, n_chars)));
+        }
+    }
+
+    #[test]
+    fn every_way_makes_the_masks_that_the_flags_say() {
+        check(Portable);
+        #[cfg(target_arch = "x86_64")]
+        {
+            Avx2::detect().into_iter().for_each(check);
+            Avx512::detect().into_iter().for_each(check);
+        }
+    }
+}
