@@ -2,17 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 use tokenloom_decode::control::GrammarVocabulary;
 use tokenloom_tokenize::spec::TokenizerSpec;
 use tokenloom_tokenize::{
     self as core, AllowedSpecial, DecodeErrorKind, DecodeStream, EncodeOptions, Tokenizer,
 };
 
-use crate::array::{TokenIds, elements};
+use crate::array::TokenIds;
 use crate::error::raise;
 use crate::formats::PySpec;
 
@@ -34,7 +34,12 @@ pub(crate) struct PyTokenizer {
     pub(crate) inner: Arc<Tokenizer>,
     /// What grammars need of it, made by the first one.
     pub(crate) grammar_vocabulary: OnceLock<Arc<GrammarVocabulary>>,
+    /// The ints of all ids, made by the first long list.
+    ints: OnceLock<Vec<Py<PyInt>>>,
 }
+
+/// A list of fewer ids makes its own ints.
+const LONG_LIST: usize = 4096;
 
 /// `str` or `bytes`. Lone surrogates of a `str` are replaced as tiktoken does it: through UTF-16.
 pub(crate) enum Text<'py> {
@@ -72,34 +77,24 @@ impl<'py> Text<'py> {
     }
 }
 
-/// Ids as the caller gave them, without a copy where they are a uint32 array.
-pub(crate) enum Ids<'py> {
-    Array(PyReadonlyArray1<'py, u32>),
-    Vec(Vec<u32>),
-}
+/// Ids as the caller gave them. An array is copied: it is cheaper than to guard it against other threads.
+pub(crate) struct Ids(pub(crate) Vec<u32>);
 
-impl<'py> Ids<'py> {
-    pub(crate) fn from_any(object: &Bound<'py, PyAny>) -> PyResult<Self> {
-        if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
-            if let Ok(ids) = object.extract() {
-                return Ok(Self::Vec(ids));
+impl Ids {
+    pub(crate) fn from_any(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(array) = object.cast::<PyArray1<u32>>() {
+            if let Ok(ids) = array.to_vec() {
+                return Ok(Self(ids));
             }
-        } else if let Ok(array) = object.extract::<PyReadonlyArray1<'py, u32>>()
-            && array.is_contiguous()
+        } else if (object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>())
+            && let Ok(ids) = object.extract()
         {
-            return Ok(Self::Array(array));
+            return Ok(Self(ids));
         }
         let TokenIds(ids) = object.extract()?;
         let to_u32 =
             |(index, &id): (usize, &i64)| u32::try_from(id).map_err(|_| unknown_id(object.py(), id, index));
-        Ok(Self::Vec(ids.iter().enumerate().map(to_u32).collect::<PyResult<_>>()?))
-    }
-
-    pub(crate) fn as_slice(&self) -> PyResult<&[u32]> {
-        match self {
-            Self::Array(array) => elements(array, "ids"),
-            Self::Vec(ids) => Ok(ids),
-        }
+        Ok(Self(ids.iter().enumerate().map(to_u32).collect::<PyResult<_>>()?))
     }
 }
 
@@ -109,7 +104,7 @@ fn unknown_id(py: Python<'_>, id: i64, index: usize) -> PyErr {
 
 impl PyTokenizer {
     pub(crate) fn wrap(tokenizer: Tokenizer) -> Self {
-        Self { inner: Arc::new(tokenizer), grammar_vocabulary: OnceLock::new() }
+        Self { inner: Arc::new(tokenizer), grammar_vocabulary: OnceLock::new(), ints: OnceLock::new() }
     }
 
     pub(crate) fn options(
@@ -139,6 +134,19 @@ impl PyTokenizer {
         let input = input.as_text()?;
         let encode = || self.inner.encode_text(input, &options);
         if input.as_bytes().len() < DETACH_BYTES { encode() } else { text.py().detach(encode) }.map_err(raise)
+    }
+
+    /// Counting a reference to an int that is there is cheaper than making one.
+    fn list_of<'py>(&self, py: Python<'py>, ids: &[u32]) -> PyResult<Bound<'py, PyList>> {
+        if ids.len() < LONG_LIST {
+            return PyList::new(py, ids);
+        }
+        let int = |id: usize| match id.into_pyobject(py) {
+            Ok(int) => int.unbind(),
+            Err(never) => match never {},
+        };
+        let ints = self.ints.get_or_init(|| (0..self.inner.id_bound()).map(int).collect());
+        PyList::new(py, ids.iter().map(|&id| ints[id as usize].bind(py)))
     }
 }
 
@@ -180,7 +188,7 @@ impl PyTokenizer {
         add_special_tokens: bool,
         allowed_special: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(text.py(), self.ids_of(text, add_special_tokens, allowed_special)?)
+        self.list_of(text.py(), &self.ids_of(text, add_special_tokens, allowed_special)?)
     }
 
     #[allow(clippy::type_complexity)]
@@ -237,8 +245,7 @@ impl PyTokenizer {
         errors: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = ids.py();
-        let ids = Ids::from_any(ids)?;
-        let ids = ids.as_slice()?;
+        let Ids(ids) = &Ids::from_any(ids)?;
         let decode = || match errors {
             "replace" => self.inner.decode_replaced(ids, skip_special_tokens),
             _ => self.inner.decode_filtered(ids, skip_special_tokens),
@@ -249,8 +256,7 @@ impl PyTokenizer {
 
     fn decode_bytes<'py>(&self, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let py = ids.py();
-        let ids = Ids::from_any(ids)?;
-        let ids = ids.as_slice()?;
+        let Ids(ids) = &Ids::from_any(ids)?;
         let bytes = py.detach(|| self.inner.decode_bytes(ids)).map_err(raise)?;
         Ok(PyBytes::new(py, &bytes))
     }
@@ -292,15 +298,13 @@ impl PyTokenizer {
 
     fn is_canonical(&self, ids: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = ids.py();
-        let ids = Ids::from_any(ids)?;
-        let ids = ids.as_slice()?;
+        let Ids(ids) = &Ids::from_any(ids)?;
         py.detach(|| self.inner.is_canonical(ids)).map_err(raise)
     }
 
     fn canonicalize<'py>(&self, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<u32>>> {
         let py = ids.py();
-        let ids = Ids::from_any(ids)?;
-        let ids = ids.as_slice()?;
+        let Ids(ids) = &Ids::from_any(ids)?;
         let canonical = py.detach(|| self.inner.canonicalize(ids)).map_err(raise)?;
         Ok(to_array(py, canonical))
     }
@@ -362,8 +366,9 @@ pub(crate) fn pairs(py: Python<'_>, pairs: Vec<[i64; 2]>) -> PyResult<Bound<'_, 
 }
 
 fn to_text<'py>(py: Python<'py>, bytes: &[u8], errors: &str) -> PyResult<Bound<'py, PyAny>> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(PyString::new(py, text).into_any()),
+    // Python looks for what is no UTF-8 in any case.
+    match PyString::from_bytes(py, bytes) {
+        Ok(text) => Ok(text.into_any()),
         Err(_) if errors == "replace" => Ok(PyString::new(py, &String::from_utf8_lossy(bytes)).into_any()),
         Err(_) => PyBytes::new(py, bytes).call_method1("decode", ("utf-8", errors)),
     }

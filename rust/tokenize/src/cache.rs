@@ -3,7 +3,7 @@
 //! Text repeats its words: nearly all pretokens of a document were seen before. A short pretoken (15 bytes at most) is
 //! packed with its length into 16 bytes, key and comparison at once, and up to four ids lie beside it: one look-up is one
 //! cache line of two slots. Longer pretokens (56 bytes at most), and short ones of five to sixteen ids, have a table of
-//! larger slots. All else is not kept.
+//! larger slots; a mark in the first table says that such a short one is in the other. All else is not kept.
 //!
 //! The tables start small and double while they fill, up to [`PretokenCache::MAX_BYTES`]; after that a new entry takes the
 //! place of the older one of its two slots. So memory is bounded whatever the text, an entry costs O(1), and text that
@@ -23,6 +23,8 @@ const LONG_IDS: usize = 16;
 /// Ids use the low bits of a number; the count of a short slot lies above them in its first one.
 const ID_BITS: u32 = 28;
 const _: () = assert!(TokenTable::MAX_ID < 1 << ID_BITS);
+/// Instead of a count: the table of long pretokens knows.
+const ELSEWHERE: u32 = u32::MAX >> ID_BITS;
 
 #[derive(Clone, Copy, Debug)]
 struct ShortSlot {
@@ -48,6 +50,13 @@ struct LongSlot {
 const NO_SHORT: ShortPair = ShortPair([ShortSlot { key: [0; 2], ids: [0; SHORT_IDS] }; 2]);
 const NO_LONG: LongSlot =
     LongSlot { tag: 0, n_bytes: 0, n_ids: 0, bytes: [0; LONG_BYTES], ids: [0; LONG_IDS] };
+
+/// What the table of short pretokens says.
+pub(crate) enum Short {
+    Ids([TokenId; SHORT_IDS], usize),
+    Elsewhere,
+    Unknown,
+}
 
 /// The ids of pretokens that were encoded before. One a thread.
 #[derive(Clone, Debug)]
@@ -86,21 +95,24 @@ impl PretokenCache {
     pub(crate) const MAX_BYTES: usize =
         Self::MAX_SHORT * size_of::<ShortPair>() + Self::MAX_LONG * size_of::<[LongSlot; 2]>();
 
-    /// The ids of a short pretoken: how many of the four count.
+    /// The ids of a short pretoken and how many of the four count; [`Short::Elsewhere`] where four are too few.
     #[inline]
-    pub(crate) fn short(&self, key: Key) -> Option<([TokenId; SHORT_IDS], usize)> {
+    pub(crate) fn short(&self, key: Key) -> Short {
         let ShortPair([first, second]) = &self.short[(mix(key) >> self.short_shift) as usize];
         let slot = if first.key == key { first } else { second };
         if slot.key != key {
-            return None;
+            return Short::Unknown;
         }
         let mut ids = slot.ids;
         let n_ids = ids[0] >> ID_BITS;
+        if n_ids == ELSEWHERE {
+            return Short::Elsewhere;
+        }
         ids[0] &= (1 << ID_BITS) - 1;
-        Some((ids, n_ids as usize))
+        Short::Ids(ids, n_ids as usize)
     }
 
-    /// The ids of a pretoken that [`PretokenCache::short`] does not keep.
+    /// The ids of a long pretoken, or of a short one that is [`Short::Elsewhere`].
     #[inline]
     pub(crate) fn long(&self, piece: &[u8]) -> Option<&[TokenId]> {
         if piece.len() > LONG_BYTES {
@@ -116,18 +128,22 @@ impl PretokenCache {
         slots.iter().find(same).map(|slot| &slot.ids[..usize::from(slot.n_ids)])
     }
 
-    /// Keeps the ids of a pretoken, if they fit. The caller has found none: a key is in the table once.
+    /// Keeps the ids of a pretoken that was not found, if they fit.
     pub(crate) fn insert(&mut self, piece: &[u8], ids: &[TokenId]) {
         if piece.is_empty() || piece.len() > LONG_BYTES || ids.len() > LONG_IDS {
             return;
         }
-        if piece.len() <= MAX_KEY_BYTES && ids.len() <= SHORT_IDS {
-            let mut slot = ShortSlot { key: pack(piece), ids: [0; SHORT_IDS] };
-            slot.ids[..ids.len()].copy_from_slice(ids);
-            slot.ids[0] |= (ids.len() as u32) << ID_BITS;
+        if piece.len() <= MAX_KEY_BYTES {
+            let mut slot = ShortSlot { key: pack(piece), ids: [ELSEWHERE << ID_BITS, 0, 0, 0] };
+            if ids.len() <= SHORT_IDS {
+                slot.ids = [0; SHORT_IDS];
+                slot.ids[..ids.len()].copy_from_slice(ids);
+                slot.ids[0] |= (ids.len() as u32) << ID_BITS;
+            }
             self.grow_short();
             self.put_short(slot);
-        } else {
+        }
+        if piece.len() > MAX_KEY_BYTES || ids.len() > SHORT_IDS {
             let mut slot = LongSlot { tag: hash(piece) as u32, ..NO_LONG };
             (slot.n_bytes, slot.n_ids) = (piece.len() as u8, ids.len() as u8);
             slot.bytes[..piece.len()].copy_from_slice(piece);
@@ -240,9 +256,14 @@ mod tests {
     use super::*;
 
     fn look_up(cache: &PretokenCache, piece: &[u8]) -> Option<Vec<TokenId>> {
-        let short = (piece.len() <= MAX_KEY_BYTES).then(|| cache.short(pack(piece))).flatten();
-        let short = short.map(|(ids, n_ids)| ids[..n_ids].to_vec());
-        short.or_else(|| cache.long(piece).map(<[TokenId]>::to_vec))
+        if piece.len() <= MAX_KEY_BYTES {
+            match cache.short(pack(piece)) {
+                Short::Ids(ids, n_ids) => return Some(ids[..n_ids].to_vec()),
+                Short::Elsewhere => {}
+                Short::Unknown => return None,
+            }
+        }
+        cache.long(piece).map(<[TokenId]>::to_vec)
     }
 
     #[test]

@@ -37,13 +37,15 @@ impl Tokenizer {
         skip_special_tokens: bool,
     ) -> Result<Vec<u8>, DecodeError> {
         let mut bytes = Vec::with_capacity(ids.len() * 4);
-        for (index, &id) in ids.iter().enumerate() {
-            let Some(token) = self.all_tokens.bytes(id) else {
-                return Err(DecodeErrorKind::UnknownToken { id, index }.into());
-            };
-            if !(skip_special_tokens && self.is_special(id)) {
-                bytes.extend_from_slice(token);
+        let unknown = |index: usize| DecodeErrorKind::UnknownToken { id: ids[index], index };
+        if skip_special_tokens {
+            if let Some(index) = ids.iter().position(|&id| self.all_tokens.bytes(id).is_none()) {
+                return Err(unknown(index).into());
             }
+            let kept: Vec<TokenId> = ids.iter().copied().filter(|&id| !self.is_special(id)).collect();
+            self.all_tokens.append_bytes(&kept, &mut bytes).map_err(unknown)?;
+        } else {
+            self.all_tokens.append_bytes(ids, &mut bytes).map_err(unknown)?;
         }
         if self.strips_space() && bytes.first() == Some(&b' ') {
             bytes.remove(0);

@@ -11,7 +11,7 @@ use std::ops::{ControlFlow, Range};
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::TokenId;
 
-use crate::cache::{MAX_KEY_BYTES, key_at};
+use crate::cache::{MAX_KEY_BYTES, Short, key_at};
 use crate::normalize::Normalized;
 use crate::pretokenize::MAX_BATCH;
 use crate::scratch::Scratch;
@@ -264,7 +264,7 @@ impl Tokenizer {
         let mut n_ready = 0;
         for &end in ends {
             if end - start <= MAX_KEY_BYTES
-                && let Some((ids, n_ids)) = scratch.cache.short(key_at(text, start, end - start))
+                && let Short::Ids(ids, n_ids) = scratch.cache.short(key_at(text, start, end - start))
                 && let Some(place) = ready.get_mut(n_ready..n_ready + 4)
             {
                 // All four, whatever counts: a copy of fixed size.
@@ -283,12 +283,15 @@ impl Tokenizer {
 
     /// Appends the ids of one pretoken.
     pub(crate) fn encode_piece(&self, piece: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
-        if piece.len() <= MAX_KEY_BYTES
-            && let Some((ids, n_ids)) = scratch.cache.short(key_at(piece, 0, piece.len()))
-        {
-            return out.extend_from_slice(&ids[..n_ids]);
+        let mut may_be_long = piece.len() > MAX_KEY_BYTES;
+        if !may_be_long {
+            match scratch.cache.short(key_at(piece, 0, piece.len())) {
+                Short::Ids(ids, n_ids) => return out.extend_from_slice(&ids[..n_ids]),
+                Short::Elsewhere => may_be_long = true,
+                Short::Unknown => {}
+            }
         }
-        if let Some(ids) = scratch.cache.long(piece) {
+        if may_be_long && let Some(ids) = scratch.cache.long(piece) {
             return out.extend_from_slice(ids);
         }
         if piece.len() > MAX_KEY_BYTES

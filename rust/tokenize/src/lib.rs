@@ -28,6 +28,7 @@ mod encode;
 mod error;
 mod fallback;
 mod interpreted;
+mod nfc;
 mod normalize;
 mod offsets;
 pub mod pipeline;

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use unicode_normalization_alignments::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
+use crate::nfc;
 use crate::spec::Normalizer;
 
 /// How SentencePiece writes a space.
@@ -53,8 +54,12 @@ impl Normalizers {
         let mut text = Cow::Borrowed(text);
         for step in &self.steps {
             match step {
+                Normalizer::Nfc => {
+                    if let Some(composed) = nfc::compose(&text) {
+                        text = Cow::Owned(composed);
+                    }
+                }
                 _ if is_normal(*step, &text, at_start) => {}
-                Normalizer::Nfc => text = Cow::Owned(text.chars().nfc().map(|(c, _)| c).collect()),
                 Normalizer::PrependSpace | Normalizer::PrependFirst => text = Cow::Owned(format!(" {text}")),
                 Normalizer::SpaceMark => text = Cow::Owned(text.replace(SPACE_MARK, " ")),
             }

@@ -24,6 +24,9 @@ pub struct TokenTable {
 
 const ABSENT: u32 = u32::MAX;
 
+/// Most tokens are no longer; so many bytes are copied whatever the length, and so many lie behind the last token.
+const COPY_BYTES: usize = 16;
+
 impl TokenTable {
     /// Ids above this are refused: the tables are indexed by id.
     pub const MAX_ID: TokenId = (1 << 26) - 1;
@@ -68,6 +71,7 @@ impl TokenTable {
             n_tokens += 1;
             max_token_bytes = max_token_bytes.max(bytes.len());
         }
+        buffer.extend_from_slice(&[0; COPY_BYTES]);
         let mut table =
             Self { buffer, spans, by_bytes: HashTable::with_capacity(n_tokens), n_tokens, max_token_bytes };
         let mut hidden = hidden.to_vec();
@@ -102,6 +106,36 @@ impl TokenTable {
     pub fn bytes(&self, id: TokenId) -> Option<&[u8]> {
         let &(start, length) = self.spans.get(id as usize)?;
         (length != ABSENT).then(|| &self.buffer[start as usize..start as usize + length as usize])
+    }
+
+    /// Appends the bytes of all `ids` to `out`, up to the first id that is no token: the error is its index.
+    ///
+    /// # Errors
+    /// An id is no token.
+    pub fn append_bytes(&self, ids: &[TokenId], out: &mut Vec<u8>) -> Result<(), usize> {
+        const CHUNK: usize = 256;
+        for (number, chunk) in ids.chunks(CHUNK).enumerate() {
+            let mut at = out.len();
+            out.resize(at + COPY_BYTES * chunk.len(), 0);
+            for (index, &id) in chunk.iter().enumerate() {
+                let (start, length) = self.spans.get(id as usize).copied().unwrap_or((0, ABSENT));
+                let (start, length) = (start as usize, length as usize);
+                if length <= COPY_BYTES {
+                    out[at..at + COPY_BYTES].copy_from_slice(&self.buffer[start..start + COPY_BYTES]);
+                    at += length;
+                    continue;
+                }
+                out.truncate(at);
+                if length == ABSENT as usize {
+                    return Err(number * CHUNK + index);
+                }
+                out.extend_from_slice(&self.buffer[start..start + length]);
+                at = out.len();
+                out.resize(at + COPY_BYTES * (chunk.len() - index - 1), 0);
+            }
+            out.truncate(at);
+        }
+        Ok(())
     }
 
     /// The id of the token with exactly these bytes; the smallest one where several share them.
