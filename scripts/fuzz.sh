@@ -20,6 +20,7 @@ for target in "${targets[@]}"; do
     case $target in
         parse_tokenizer_json) cp ../../tests/data/tiny*.tokenizer.json "corpus/$target/" ;;
         parse_gguf) cp ../../tests/data/tiny.gguf "corpus/$target/" ;;
+        scanner_agree) cp ../../tests/data/multilingual.txt "corpus/$target/" ;;
         parse_tiktoken) printf 'YQ== 0\nYg== 1\nYWI= 2\nYWFi 3\n' >"corpus/$target/small" ;;
     esac
     "${CARGO_TARGET_DIR:-target}/$host/release/$target" "corpus/$target" -artifact_prefix="artifacts/$target-" \

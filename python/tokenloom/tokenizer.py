@@ -319,14 +319,27 @@ class Tokenizer:
         formats.write_file(machine.spec if isinstance(machine, compiled.Tokenizer) else machine.definition, path, kind)
 
     def encode(
-        self, text: Text, add_special_tokens: bool = False, allowed_special: AllowedSpecial = "all"
+        self,
+        text: Text,
+        add_special_tokens: bool = False,
+        allowed_special: AllowedSpecial = "all",
+        threads: int = 1,
     ) -> NDArray[np.uint32]:
         """The ids of ``text``, uint32 ``[n]``.
+
+        Args:
+            text: See the class.
+            add_special_tokens: See the class.
+            allowed_special: See the class.
+            threads: A text of half a megabyte or more with a published split pattern is cut at line starts and encoded
+                on at most this many threads, which live for this call only. The result does not depend on it.
 
         Raises:
             SpecialTokenError: ``allowed_special`` names no special token.
             PatternError: A split pattern without a scanner gives up on this text.
         """
+        if threads > 1 and isinstance(self._machine, compiled.Tokenizer):
+            return self._machine.encode(text, add_special_tokens, allowed_special, threads)
         return self._machine.encode(text, add_special_tokens, allowed_special)
 
     def encode_list(

@@ -151,8 +151,7 @@ impl PyInterpreted {
         let py = ids.py();
         // The decoder's steps have replaced what is no text.
         let _ = errors;
-        let ids = Ids::from_any(ids)?;
-        let ids = ids.as_slice()?;
+        let Ids(ids) = &Ids::from_any(ids)?;
         py.detach(|| self.inner.decode(ids, skip_special_tokens)).map_err(raise)
     }
 

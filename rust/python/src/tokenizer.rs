@@ -129,10 +129,16 @@ impl PyTokenizer {
         Ok(EncodeOptions { add_special_tokens, allowed_special })
     }
 
-    fn ids_of(&self, text: &Bound<'_, PyAny>, add: bool, allowed: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    fn ids_of(
+        &self,
+        text: &Bound<'_, PyAny>,
+        add: bool,
+        allowed: &Bound<'_, PyAny>,
+        threads: usize,
+    ) -> PyResult<Vec<u32>> {
         let (options, input) = (self.options(add, allowed)?, Text::from_any(text)?);
         let input = input.as_text()?;
-        let encode = || self.inner.encode_text(input, &options);
+        let encode = || self.inner.encode_parallel(input, &options, threads);
         if input.as_bytes().len() < DETACH_BYTES { encode() } else { text.py().detach(encode) }.map_err(raise)
     }
 
@@ -173,13 +179,15 @@ impl PyTokenizer {
         PyBytes::new(py, &py.detach(|| self.inner.spec().to_state()))
     }
 
+    #[pyo3(signature = (text, add_special_tokens, allowed_special, threads=1))]
     fn encode<'py>(
         &self,
         text: &Bound<'py, PyAny>,
         add_special_tokens: bool,
         allowed_special: &Bound<'py, PyAny>,
+        threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        Ok(to_array(text.py(), self.ids_of(text, add_special_tokens, allowed_special)?))
+        Ok(to_array(text.py(), self.ids_of(text, add_special_tokens, allowed_special, threads)?))
     }
 
     fn encode_list<'py>(
@@ -188,7 +196,7 @@ impl PyTokenizer {
         add_special_tokens: bool,
         allowed_special: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
-        self.list_of(text.py(), &self.ids_of(text, add_special_tokens, allowed_special)?)
+        self.list_of(text.py(), &self.ids_of(text, add_special_tokens, allowed_special, 1)?)
     }
 
     #[allow(clippy::type_complexity)]

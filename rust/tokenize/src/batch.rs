@@ -1,8 +1,13 @@
-//! How are many texts encoded at once?
+//! How are many texts, or a long one, encoded at once?
 //!
 //! Threads of this call alone (no pool that would survive, so `fork` is safe) take runs of texts from a shared
 //! counter and keep their ids; the parts are then joined in order. The result does not depend on the number of
 //! threads.
+//!
+//! A long text between added tokens is cut where every covering scanner cuts, whatever is around: between a newline that
+//! follows a visible ASCII character and an ASCII letter. A piece that holds a newline goes on with white space or slashes
+//! at most, and what precedes a word is never a newline, so a piece ends there; that newline alone is the end of the white
+//! space before the cut, so that it is cut the same way with and without text behind it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,34 +40,12 @@ impl Tokenizer {
         n_threads: usize,
     ) -> Result<Ragged, EncodeError> {
         let runs = runs(texts);
-        let n_threads = n_threads.clamp(1, runs.len().max(1));
-        let next = AtomicUsize::new(0);
-        let work = || {
-            self.scratches.with(|scratch| {
-                let mut done = Vec::new();
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(run) = runs.get(at) else { return done };
-                    done.push((at, self.encode_run(run, options, scratch)));
-                }
-            })
-        };
-        let mut parts = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..n_threads).map(|_| scope.spawn(work)).collect();
-            let mut parts = work();
-            for other in others {
-                match other.join() {
-                    Ok(more) => parts.extend(more),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            parts
-        });
-        parts.sort_unstable_by_key(|part| part.0);
+        let parts = self
+            .in_order(runs.len(), n_threads, |index, scratch| self.encode_run(runs[index], options, scratch));
         let mut ragged = Ragged { values: Vec::new(), offsets: Vec::with_capacity(texts.len() + 1) };
         ragged.offsets.push(0);
         let mut end = 0;
-        for (_, part) in parts {
+        for part in parts {
             let (values, lengths) = part?;
             if ragged.values.is_empty() {
                 ragged.values = values;
@@ -75,6 +58,68 @@ impl Tokenizer {
             }));
         }
         Ok(ragged)
+    }
+
+    /// The ids of one text, on at most `n_threads` threads; fewer where its pretokenizers have no place for a cut.
+    ///
+    /// # Errors
+    /// [`crate::EncodeErrorKind::Pattern`] if a split pattern gives up.
+    pub fn encode_parallel(
+        &self,
+        text: Text<'_>,
+        options: &EncodeOptions,
+        n_threads: usize,
+    ) -> Result<Vec<TokenId>, EncodeError> {
+        if n_threads <= 1 || text.as_bytes().len() < 2 * RUN_BYTES || !self.pretokenizers.has_ends() {
+            return self.encode_text(text, options);
+        }
+        let mut ids = Vec::with_capacity(text.as_bytes().len() / 4 + 8);
+        self.encode_by_parts(text, options, &mut ids, |text, ids| {
+            let parts = parts(text);
+            let encoded = self.in_order(parts.len(), n_threads, |index, scratch| {
+                let mut ids = Vec::with_capacity(parts[index].len() / 4 + 8);
+                self.encode_covered(parts[index], scratch, &mut ids);
+                ids
+            });
+            encoded.iter().for_each(|part| ids.extend_from_slice(part));
+        })?;
+        Ok(ids)
+    }
+
+    /// What `work` makes of every index below `n_parts`, on at most `n_threads` threads, in order.
+    fn in_order<R: Send>(
+        &self,
+        n_parts: usize,
+        n_threads: usize,
+        work: impl Fn(usize, &mut Scratch) -> R + Sync,
+    ) -> Vec<R> {
+        let n_threads = n_threads.clamp(1, n_parts.max(1));
+        let next = AtomicUsize::new(0);
+        let run = || {
+            self.scratches.with(|scratch| {
+                let mut done = Vec::new();
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= n_parts {
+                        return done;
+                    }
+                    done.push((index, work(index, scratch)));
+                }
+            })
+        };
+        let mut parts = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..n_threads).map(|_| scope.spawn(run)).collect();
+            let mut parts = run();
+            for other in others {
+                match other.join() {
+                    Ok(more) => parts.extend(more),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            parts
+        });
+        parts.sort_unstable_by_key(|part| part.0);
+        parts.into_iter().map(|(_, part)| part).collect()
     }
 
     fn encode_run(
@@ -95,9 +140,32 @@ impl Tokenizer {
     }
 }
 
-/// Cuts the texts into runs of about equal bytes, small enough to share the work and large enough to be worth it.
+/// Cuts a text where a piece ends in any case.
+fn parts(text: &str) -> Vec<&str> {
+    let bytes = text.as_bytes();
+    let (mut parts, mut start) = (Vec::new(), 0);
+    let mut search = RUN_BYTES;
+    while let Some(found) = bytes.get(search..).and_then(|rest| memchr::memchr(b'\n', rest)) {
+        let end = search + found + 1;
+        search = end;
+        let follows = bytes.get(end).is_some_and(u8::is_ascii_alphabetic);
+        if follows && end >= 2 && bytes[end - 2].is_ascii_graphic() {
+            parts.push(&text[start..end]);
+            start = end;
+            search = end + RUN_BYTES;
+        }
+    }
+    if start < text.len() {
+        parts.push(&text[start..]);
+    }
+    parts
+}
+
+/// Texts are taken in runs of about so many bytes: small enough to share the work and large enough to be worth it.
+const RUN_BYTES: usize = 1 << 18;
+
+/// Cuts the texts into runs of about equal bytes.
 fn runs<'a, 'b>(texts: &'a [Text<'b>]) -> Vec<&'a [Text<'b>]> {
-    const RUN_BYTES: usize = 1 << 18;
     let mut runs = Vec::new();
     let (mut start, mut n_bytes) = (0, 0);
     for (at, text) in texts.iter().enumerate() {
@@ -111,4 +179,47 @@ fn runs<'a, 'b>(texts: &'a [Text<'b>]) -> Vec<&'a [Text<'b>]> {
         runs.push(&texts[start..]);
     }
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Pretokenizer, SplitBehavior, SplitPattern, TokenizerSpec};
+
+    #[test]
+    fn a_text_cut_into_parts_has_the_same_pieces() {
+        let patterns = crate::pretokenize::covering_patterns();
+        let mut state = 5_u64;
+        let mut random = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % bound
+        };
+        let units = ["a", "B", "'s", " ", "\n", "\r\n", "!", "/", "7", "é", "中", "\t"];
+        let mut text = String::new();
+        while text.len() < 5 * RUN_BYTES {
+            text.push_str(units[random(units.len())]);
+        }
+        assert!(parts(&text).len() >= 4);
+        for pattern in patterns {
+            let split = Pretokenizer::Split {
+                pattern: SplitPattern::Regex(pattern.into()),
+                behavior: SplitBehavior::Isolated,
+                invert: false,
+            };
+            let tokens = (0..=255u8).map(|byte| (u32::from(byte), Box::from([byte]))).collect();
+            let spec = TokenizerSpec { tokens, pretokenizers: vec![split], ..TokenizerSpec::default() };
+            let tokenizer = Tokenizer::new(spec).unwrap();
+            let mut start = 0;
+            let mut joined = Vec::new();
+            for part in parts(&text) {
+                let pieces = tokenizer.pretokenize(part).unwrap();
+                joined.extend(pieces.into_iter().map(|piece| piece.start + start..piece.end + start));
+                start += part.len();
+            }
+            assert_eq!(joined, tokenizer.pretokenize(&text).unwrap(), "{pattern}");
+            let options = EncodeOptions::default();
+            let parallel = tokenizer.encode_parallel(text.as_str().into(), &options, 3).unwrap();
+            assert_eq!(parallel, tokenizer.encode(&text, &options).unwrap());
+        }
+    }
 }

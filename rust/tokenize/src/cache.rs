@@ -89,7 +89,7 @@ impl PretokenCache {
     const MIN_SHORT: usize = 1 << 8;
     const MAX_SHORT: usize = 1 << 16;
     const MIN_LONG: usize = 1 << 4;
-    const MAX_LONG: usize = 1 << 13;
+    const MAX_LONG: usize = 1 << 14;
 
     /// The tables never take more than this.
     pub(crate) const MAX_BYTES: usize =

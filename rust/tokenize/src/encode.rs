@@ -236,6 +236,21 @@ impl Tokenizer {
                 go_on(out)
             });
         }
+        Ok(self.encode_batches(text, scratch, out, go_on))
+    }
+
+    /// Appends the ids of text without added tokens that one scanner covers.
+    pub(crate) fn encode_covered(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<TokenId>) {
+        let _never_broken = self.encode_batches(text, scratch, out, &mut |_| ControlFlow::Continue(()));
+    }
+
+    fn encode_batches(
+        &self,
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<TokenId>,
+        go_on: &mut impl FnMut(&mut Vec<TokenId>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let mut at = 0;
         let mut ends = std::mem::take(&mut scratch.ends);
         let mut flow = ControlFlow::Continue(());
@@ -247,7 +262,36 @@ impl Tokenizer {
             flow = go_on(out);
         }
         scratch.ends = ends;
-        Ok(flow)
+        flow
+    }
+
+    /// Appends the ids of `text`; `inside` appends those of text without added tokens.
+    pub(crate) fn encode_by_parts(
+        &self,
+        text: Text<'_>,
+        options: &EncodeOptions,
+        out: &mut Vec<TokenId>,
+        mut inside: impl FnMut(&str, &mut Vec<TokenId>),
+    ) -> Result<(), EncodeError> {
+        let template = &self.spec().template;
+        if options.add_special_tokens {
+            out.extend(&template.prefix);
+        }
+        let flow = self.walk::<false>(text, &options.allowed_special, |part| {
+            match part {
+                Part::Run { .. } => {}
+                Part::Added { id, .. } => out.push(id),
+                Part::Inside { text, .. } => inside(text, out),
+                Part::Raw { bytes } => {
+                    self.scratches.with(|scratch| self.encode_piece(bytes, scratch, out));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        if options.add_special_tokens {
+            out.extend(&template.suffix);
+        }
+        flow.map(|_| ())
     }
 
     /// Appends the ids of pretokens that follow each other from `start` on.

@@ -21,6 +21,8 @@ use std::ops::{ControlFlow, Range};
 use blocks::VectorUnit;
 use generic::{GenericPattern, LongSearches};
 use scan::Scanner;
+#[cfg(test)]
+pub(crate) use scan::covering_patterns;
 
 use crate::spec::{PrependScheme, Pretokenizer, SplitBehavior, SplitPattern};
 use crate::{BuildErrorKind, EncodeError};

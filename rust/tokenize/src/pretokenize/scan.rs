@@ -100,6 +100,12 @@ const PUBLISHED: [(&str, Scanner); 15] = [
 /// The bare number steps.
 const NUMBERS: [(&str, usize); 3] = [(r"\p{N}{1,3}", 3), (r"\p{N}", 1), (r"\p{N}+", usize::MAX)];
 
+/// The patterns whose scanners cover.
+#[cfg(test)]
+pub(crate) fn covering_patterns() -> Vec<&'static str> {
+    PUBLISHED.iter().filter(|(_, scanner)| scanner.covers()).map(|&(pattern, _)| pattern).collect()
+}
+
 impl Scanner {
     /// The scanner of a pattern, if it has one.
     pub(crate) fn of(pattern: &str) -> Option<Self> {
@@ -341,11 +347,18 @@ mod tests {
         }
     }
 
+    fn covering() -> Vec<Scanner> {
+        let mut scanners: Vec<Scanner> = Vec::new();
+        for (_, scanner) in PUBLISHED {
+            if scanner.covers() && !scanners.contains(&scanner) {
+                scanners.push(scanner);
+            }
+        }
+        scanners
+    }
+
     /// The pieces of a scanner that covers, window by window on every vector unit, and what they must be.
     fn check_windows(scanner: Scanner, text: &str) {
-        if !scanner.covers() {
-            return;
-        }
         let expected: Vec<usize> = by_scanner(scanner, text).into_iter().map(|(_, end)| end).collect();
         for unit in VectorUnit::all() {
             let (mut found, mut ends, mut at) = (Vec::new(), Vec::new(), 0);
@@ -365,7 +378,7 @@ mod tests {
         // Long enough that what follows the string is another window, and not.
         let padding = ["", &"x".repeat(60), &"é ".repeat(32)];
         let mut text = String::new();
-        for (_, _, scanner) in all() {
+        for scanner in covering() {
             for (which, &a) in kinds.iter().enumerate() {
                 for (at, &b) in kinds.iter().enumerate() {
                     for &c in &kinds {
@@ -388,13 +401,13 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % bound
         };
-        let all = all();
-        for round in 0..8_000 {
+        let covering = covering();
+        for round in 0..6_000 {
             let from = if round % 2 == 0 { &ascii } else { &kinds };
             let pool: Vec<char> = (0..1 + random(7)).map(|_| from[random(from.len())]).collect();
             let n_chars = if round % 8 == 0 { 2000 } else { 200 };
             let text: String = (0..random(n_chars)).map(|_| pool[random(pool.len())]).collect();
-            all.iter().for_each(|(_, _, scanner)| check_windows(*scanner, &text));
+            covering.iter().for_each(|scanner| check_windows(*scanner, &text));
         }
     }
 
