@@ -128,6 +128,24 @@ impl PretokenCache {
         slots.iter().find(same).map(|slot| &slot.ids[..usize::from(slot.n_ids)])
     }
 
+    /// Appends the ids of a pretoken, if they are kept; whether they are.
+    #[inline]
+    pub(crate) fn recall(&self, piece: &[u8], out: &mut Vec<TokenId>) -> bool {
+        if piece.len() <= MAX_KEY_BYTES {
+            match self.short(key_at(piece, 0, piece.len())) {
+                Short::Ids(ids, n_ids) => {
+                    out.extend_from_slice(&ids[..n_ids]);
+                    return true;
+                }
+                Short::Unknown => return false,
+                Short::Elsewhere => {}
+            }
+        }
+        let ids = self.long(piece);
+        out.extend_from_slice(ids.unwrap_or_default());
+        ids.is_some()
+    }
+
     /// Keeps the ids of a pretoken that was not found, if they fit.
     pub(crate) fn insert(&mut self, piece: &[u8], ids: &[TokenId]) {
         if piece.is_empty() || piece.len() > LONG_BYTES || ids.len() > LONG_IDS {
@@ -256,14 +274,8 @@ mod tests {
     use super::*;
 
     fn look_up(cache: &PretokenCache, piece: &[u8]) -> Option<Vec<TokenId>> {
-        if piece.len() <= MAX_KEY_BYTES {
-            match cache.short(pack(piece)) {
-                Short::Ids(ids, n_ids) => return Some(ids[..n_ids].to_vec()),
-                Short::Elsewhere => {}
-                Short::Unknown => return None,
-            }
-        }
-        cache.long(piece).map(<[TokenId]>::to_vec)
+        let mut ids = Vec::new();
+        cache.recall(piece, &mut ids).then_some(ids)
     }
 
     #[test]

@@ -327,45 +327,33 @@ impl Tokenizer {
 
     /// Appends the ids of one pretoken.
     pub(crate) fn encode_piece(&self, piece: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
-        let mut may_be_long = piece.len() > MAX_KEY_BYTES;
-        if !may_be_long {
-            match scratch.cache.short(key_at(piece, 0, piece.len())) {
-                Short::Ids(ids, n_ids) => return out.extend_from_slice(&ids[..n_ids]),
-                Short::Elsewhere => may_be_long = true,
-                Short::Unknown => {}
-            }
-        }
-        if may_be_long && let Some(ids) = scratch.cache.long(piece) {
-            return out.extend_from_slice(ids);
+        if scratch.cache.recall(piece, out) {
+            return;
         }
         if piece.len() > MAX_KEY_BYTES
             && let Some(cut) = self.bpe().first_cut(piece)
         {
             return self.encode_parts(piece, cut, scratch, out);
         }
-        let n_before = out.len();
-        self.bpe().encode_piece(piece, out, &mut scratch.bpe);
-        scratch.cache.insert(piece, &out[n_before..]);
+        self.encode_new(piece, scratch, out);
     }
 
     /// Appends the ids of a pretoken that may be cut, at `end` first: those of its parts.
     fn encode_parts(&self, piece: &[u8], mut end: usize, scratch: &mut Scratch, out: &mut Vec<TokenId>) {
         let mut start = 0;
         while start < piece.len() {
-            if end - start <= MAX_KEY_BYTES
-                && let Some((ids, n_ids)) = scratch.cache.short(key_at(piece, start, end - start))
-            {
-                out.extend_from_slice(&ids[..n_ids]);
-            } else if let Some(ids) = scratch.cache.long(&piece[start..end]) {
-                out.extend_from_slice(ids);
-            } else {
-                let n_before = out.len();
-                self.bpe().encode_piece(&piece[start..end], out, &mut scratch.bpe);
-                scratch.cache.insert(&piece[start..end], &out[n_before..]);
+            if !scratch.cache.recall(&piece[start..end], out) {
+                self.encode_new(&piece[start..end], scratch, out);
             }
             start = end;
             end = self.bpe().first_cut(&piece[start..]).map_or(piece.len(), |cut| start + cut);
         }
+    }
+
+    fn encode_new(&self, piece: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
+        let n_before = out.len();
+        self.bpe().encode_piece(piece, out, &mut scratch.bpe);
+        scratch.cache.insert(piece, &out[n_before..]);
     }
 
     /// Walks over `text`. With `ALIGNED` stretches know their source.
