@@ -12,6 +12,8 @@
 
 use tokenloom_vocab::{TokenId, TokenTable};
 
+use crate::prefetch::prefetch;
+
 /// A pretoken of at most 15 bytes, with its length in the last byte; `[0; 2]` is none.
 pub(crate) type Key = [u64; 2];
 
@@ -126,6 +128,19 @@ impl PretokenCache {
                 && slot.bytes[..piece.len()] == *piece
         };
         slots.iter().find(same).map(|slot| &slot.ids[..usize::from(slot.n_ids)])
+    }
+
+    /// Asks for the memory that [`PretokenCache::short`] reads.
+    #[inline]
+    pub(crate) fn prefetch(&self, key: Key) {
+        prefetch(&self.short, (mix(key) >> self.short_shift) as usize);
+    }
+
+    /// Whether the table of short pretokens knows of the key.
+    #[inline]
+    pub(crate) fn has(&self, key: Key) -> bool {
+        let ShortPair([first, second]) = &self.short[(mix(key) >> self.short_shift) as usize];
+        first.key == key || second.key == key
     }
 
     /// Appends the ids of a pretoken, if they are kept; whether they are.

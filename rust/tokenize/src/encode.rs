@@ -303,12 +303,23 @@ impl Tokenizer {
         scratch: &mut Scratch,
         out: &mut Vec<TokenId>,
     ) {
+        let mut keys = std::mem::take(&mut scratch.keys);
+        keys.clear();
+        let mut from = start;
+        keys.extend(ends.iter().map(|&end| {
+            let n_bytes = end - std::mem::replace(&mut from, end);
+            // A long pretoken has the key of none.
+            let key = if n_bytes <= MAX_KEY_BYTES { key_at(text, end - n_bytes, n_bytes) } else { [0; 2] };
+            scratch.cache.prefetch(key);
+            key
+        }));
+        keys.iter().filter(|&&key| !scratch.cache.has(key)).for_each(|&key| self.bpe().prefetch(key));
         let mut ready = std::mem::take(&mut scratch.ready);
         ready.resize(4 * MAX_BATCH, 0);
         let mut n_ready = 0;
-        for &end in ends {
+        for (&end, &key) in ends.iter().zip(&keys) {
             if end - start <= MAX_KEY_BYTES
-                && let Short::Ids(ids, n_ids) = scratch.cache.short(key_at(text, start, end - start))
+                && let Short::Ids(ids, n_ids) = scratch.cache.short(key)
                 && let Some(place) = ready.get_mut(n_ready..n_ready + 4)
             {
                 // All four, whatever counts: a copy of fixed size.
@@ -322,7 +333,7 @@ impl Tokenizer {
             start = end;
         }
         out.extend_from_slice(&ready[..n_ready]);
-        scratch.ready = ready;
+        (scratch.ready, scratch.keys) = (ready, keys);
     }
 
     /// Appends the ids of one pretoken.

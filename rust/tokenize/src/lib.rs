@@ -32,6 +32,7 @@ mod nfc;
 mod normalize;
 mod offsets;
 pub mod pipeline;
+mod prefetch;
 pub mod pretokenize;
 mod scratch;
 mod segmentations;

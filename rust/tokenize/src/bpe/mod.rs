@@ -33,6 +33,7 @@ use tokenloom_vocab::{TokenId, TokenTable};
 use whole::WholePieces;
 
 use crate::BuildErrorKind;
+use crate::cache::Key;
 use crate::spec::{Merge, Ranks, Symbols};
 
 /// How pretokens become ids.
@@ -225,6 +226,12 @@ impl Bpe {
             return None;
         }
         self.cuts.get_or_init(|| Cuts::new(&self.table, &self.merges, &self.symbols)).first(piece)
+    }
+
+    /// Asks for the memory in which [`Bpe::encode_piece`] looks for a pretoken of at most 15 bytes.
+    #[inline]
+    pub(crate) fn prefetch(&self, key: Key) {
+        self.whole.prefetch(key);
     }
 
     /// Appends the ids of one pretoken to `out`. Bytes without a token are left out.

@@ -6,6 +6,9 @@
 
 use tokenloom_vocab::{TokenId, TokenTable};
 
+use crate::cache::{Key, MAX_KEY_BYTES, pack};
+use crate::prefetch::prefetch;
+
 /// The tokens that a whole pretoken may become.
 #[derive(Clone, Debug)]
 pub(crate) struct WholePieces {
@@ -16,17 +19,15 @@ pub(crate) struct WholePieces {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     /// The bytes, and the length in the last one; 0 where the slot is free, as no token is empty.
-    key: [u64; 2],
+    key: Key,
     id: TokenId,
 }
-
-const MAX_BYTES: usize = 15;
 
 impl WholePieces {
     /// The tokens for which `keep` holds; of several with the same bytes the one that the table answers.
     pub(crate) fn new(table: &TokenTable, keep: impl Fn(TokenId) -> bool) -> Self {
         let kept = |&(id, bytes): &(TokenId, &[u8])| {
-            !bytes.is_empty() && bytes.len() <= MAX_BYTES && table.id(bytes) == Some(id) && keep(id)
+            !bytes.is_empty() && bytes.len() <= MAX_KEY_BYTES && table.id(bytes) == Some(id) && keep(id)
         };
         let n_kept = table.iter().filter(kept).count();
         let n_slots = (2 * n_kept + 1).next_power_of_two();
@@ -49,15 +50,21 @@ impl WholePieces {
     }
 
     #[inline]
-    fn start(&self, key: [u64; 2]) -> usize {
+    fn start(&self, key: Key) -> usize {
         let mixed = (key[0] ^ key[1].rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         ((mixed ^ mixed >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> self.shift) as usize
+    }
+
+    /// Asks for the memory that [`WholePieces::get`] reads first.
+    #[inline]
+    pub(crate) fn prefetch(&self, key: Key) {
+        prefetch(&self.slots, self.start(key));
     }
 
     /// The token of a pretoken of at most 15 bytes, not empty; `Err` for others.
     #[inline]
     pub(crate) fn get(&self, piece: &[u8]) -> Result<Option<TokenId>, TooLong> {
-        if piece.len() > MAX_BYTES {
+        if piece.len() > MAX_KEY_BYTES {
             return Err(TooLong);
         }
         let key = pack(piece);
@@ -78,38 +85,9 @@ impl WholePieces {
 /// The pretoken does not fit a slot.
 pub(crate) struct TooLong;
 
-#[inline]
-fn pack(bytes: &[u8]) -> [u64; 2] {
-    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    let n_bytes = (bytes.len() as u64) << 56;
-    // Two overlapping words of a fixed size are cheaper than a loop over the bytes.
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        // The last word without the bytes that the first one has; all of them where there are eight.
-        let high = u64::from_le_bytes(*last).checked_shr(8 * (16 - bytes.len() as u32)).unwrap_or(0);
-        return [u64::from_le_bytes(*first), high | n_bytes];
-    }
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let low = u64::from(u32::from_le_bytes(*first));
-        return [low | u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4)), n_bytes];
-    }
-    [word(bytes), n_bytes]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn packing_keeps_every_byte_and_the_length() {
-        for length in 1..=MAX_BYTES {
-            let bytes: Vec<u8> = (0..length as u8).map(|at| at * 17 + 1).collect();
-            let mut plain = [0; 16];
-            plain[..length].copy_from_slice(&bytes);
-            plain[15] = length as u8;
-            let [low, high] = pack(&bytes);
-            assert_eq!([low.to_le_bytes(), high.to_le_bytes()].concat(), plain, "{length} bytes");
-        }
-    }
 
     #[test]
     fn kept_tokens_and_no_others_are_found() {
@@ -120,7 +98,7 @@ mod tests {
         for (id, word) in words.iter().enumerate() {
             match whole.get(word.as_bytes()) {
                 Ok(found) => assert_eq!(found, (id % 3 != 0).then_some(id as TokenId)),
-                Err(TooLong) => assert!(word.len() > MAX_BYTES),
+                Err(TooLong) => assert!(word.len() > MAX_KEY_BYTES),
             }
         }
         assert!(matches!(WholePieces::new(&table, |_| false).get(b"x1"), Ok(None)));

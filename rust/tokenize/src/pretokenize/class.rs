@@ -84,6 +84,11 @@ impl ClassTable {
         Self { ascii: std::array::from_fn(|code_point| all[code_point]), stage, blocks }
     }
 
+    /// By code point / 256: the number of its block; and the blocks.
+    pub(crate) fn stages(&self) -> (&[u16], &[[Properties; 256]]) {
+        (&self.stage, &self.blocks)
+    }
+
     /// The properties of the character at byte `at` of UTF-8 text and its length in bytes; `(0, 0)` at the end.
     #[inline]
     pub(crate) fn at(&self, text: &[u8], at: usize) -> (Properties, usize) {

@@ -6,9 +6,7 @@
 
 use std::sync::LazyLock;
 
-use hashbrown::HashMap;
-
-use super::class::{CLASS_TABLE, LOWER, MARK, NEWLINE, NUMBER, SPACE, UNCASED, UPPER};
+use super::class::{CLASS_TABLE, LOWER, MARK, NEWLINE, NUMBER, Properties, SPACE, UNCASED, UPPER};
 
 /// Eight flags of a character.
 pub(crate) type Kind = u8;
@@ -35,15 +33,12 @@ pub(crate) struct KindTable {
     blocks: Vec<[Kind; BLOCK]>,
 }
 
-const BLOCK: usize = 128;
+const BLOCK: usize = 256;
 
 /// The table. A function of the Unicode data alone.
 pub(crate) static KIND_TABLE: LazyLock<KindTable> = LazyLock::new(KindTable::new);
 
-fn kind_of(code_point: u32) -> Kind {
-    let Some(c) = char::from_u32(code_point) else { return 0 };
-    let mut buffer = [0; 4];
-    let (found, _) = CLASS_TABLE.at(c.encode_utf8(&mut buffer).as_bytes(), 0);
+fn kind_of(found: Properties) -> Kind {
     let flags = [
         (UPPER | UNCASED | MARK, CAPITAL),
         (LOWER | UNCASED | MARK, SMALL),
@@ -52,28 +47,21 @@ fn kind_of(code_point: u32) -> Kind {
         (SPACE, WHITE),
         (NEWLINE, LINE_OR_SLASH),
     ];
-    let kind = flags.iter().filter(|(property, _)| found & property != 0).fold(0, |kind, flag| kind | flag.1);
-    match c {
-        ' ' => kind | BLANK,
-        '\'' => kind | APOSTROPHE,
-        '/' => kind | LINE_OR_SLASH,
-        _ => kind,
-    }
+    flags.iter().filter(|(property, _)| found & property != 0).fold(0, |kind, flag| kind | flag.1)
 }
 
 impl KindTable {
     fn new() -> Self {
-        let (mut stage, mut blocks, mut known) = (Vec::new(), Vec::<[Kind; BLOCK]>::new(), HashMap::new());
+        let (stage, blocks) = CLASS_TABLE.stages();
+        let mut stage = stage.to_vec();
         // Four bytes of something else than UTF-8 would give at most 21 bits.
-        for start in (0..1 << 21).step_by(BLOCK) {
-            let block: [Kind; BLOCK] = std::array::from_fn(|at| kind_of(start + at as u32));
-            let number = *known.entry(block).or_insert_with(|| {
-                blocks.push(block);
-                blocks.len() as u16 - 1
-            });
-            stage.push(number);
-        }
-        Self { ascii: blocks[0], stage, blocks }
+        stage.resize((1 << 21) / BLOCK, 0);
+        let mut blocks: Vec<[Kind; BLOCK]> = blocks.iter().map(|block| block.map(kind_of)).collect();
+        let ascii = &mut blocks[usize::from(stage[0])];
+        ascii[usize::from(b' ')] |= BLANK;
+        ascii[usize::from(b'\'')] |= APOSTROPHE;
+        ascii[usize::from(b'/')] |= LINE_OR_SLASH;
+        Self { ascii: std::array::from_fn(|code_point| ascii[code_point]), stage, blocks }
     }
 
     /// The kind of the character that starts with the high byte of `bytes`.
@@ -177,7 +165,14 @@ mod tests {
             let mut end = at;
             for (index, c) in all[at..].chars().take(kinds.n_chars).enumerate() {
                 assert_eq!(usize::from(kinds.offsets[index]), end - at, "{c:?}");
-                assert_eq!(kinds.kinds[index], kind_of(u32::from(c)), "{c:?}");
+                let (found, _) = CLASS_TABLE.at(all.as_bytes(), end);
+                let expected = match c {
+                    ' ' => WHITE | BLANK,
+                    '\'' => APOSTROPHE,
+                    '/' => LINE_OR_SLASH,
+                    _ => kind_of(found),
+                };
+                assert_eq!(kinds.kinds[index], expected, "{c:?}");
                 end += c.len_utf8();
             }
             assert_eq!(usize::from(kinds.offsets[kinds.n_chars]), end - at);
