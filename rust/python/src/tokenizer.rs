@@ -36,7 +36,12 @@ pub(crate) struct PyTokenizer {
     pub(crate) grammar_vocabulary: OnceLock<Arc<GrammarVocabulary>>,
     /// The ints of all ids, made by the first long list.
     ints: OnceLock<Vec<Py<PyInt>>>,
+    /// Where ids are written before they become a Python object.
+    buffer: Mutex<Vec<u32>>,
 }
+
+/// Memory for more ids is not kept between calls.
+const MAX_KEPT_IDS: usize = 1 << 20;
 
 /// A list of fewer ids makes its own ints.
 const LONG_LIST: usize = 4096;
@@ -104,7 +109,12 @@ fn unknown_id(py: Python<'_>, id: i64, index: usize) -> PyErr {
 
 impl PyTokenizer {
     pub(crate) fn wrap(tokenizer: Tokenizer) -> Self {
-        Self { inner: Arc::new(tokenizer), grammar_vocabulary: OnceLock::new(), ints: OnceLock::new() }
+        Self {
+            inner: Arc::new(tokenizer),
+            grammar_vocabulary: OnceLock::new(),
+            ints: OnceLock::new(),
+            buffer: Mutex::default(),
+        }
     }
 
     pub(crate) fn options(
@@ -129,17 +139,28 @@ impl PyTokenizer {
         Ok(EncodeOptions { add_special_tokens, allowed_special })
     }
 
-    fn ids_of(
+    /// What `make` makes of the ids of `text`. They are written where the ids of the last text were: memory that the
+    /// system has to provide anew costs more than encoding.
+    fn with_ids<R>(
         &self,
         text: &Bound<'_, PyAny>,
-        add: bool,
-        allowed: &Bound<'_, PyAny>,
+        (add, allowed): (bool, &Bound<'_, PyAny>),
         threads: usize,
-    ) -> PyResult<Vec<u32>> {
+        make: impl FnOnce(&[u32]) -> PyResult<R>,
+    ) -> PyResult<R> {
         let (options, input) = (self.options(add, allowed)?, Text::from_any(text)?);
         let input = input.as_text()?;
-        let encode = || self.inner.encode_parallel(input, &options, threads);
-        if input.as_bytes().len() < DETACH_BYTES { encode() } else { text.py().detach(encode) }.map_err(raise)
+        let (mut own, mut kept) = (Vec::new(), self.buffer.try_lock());
+        let ids = kept.as_deref_mut().unwrap_or(&mut own);
+        ids.clear();
+        let mut encode = || self.inner.encode_onto(input, &options, threads, ids);
+        if input.as_bytes().len() < DETACH_BYTES { encode() } else { text.py().detach(encode) }
+            .map_err(raise)?;
+        let made = make(ids);
+        if ids.capacity() > MAX_KEPT_IDS {
+            *ids = Vec::new();
+        }
+        made
     }
 
     /// Counting a reference to an int that is there is cheaper than making one.
@@ -187,7 +208,9 @@ impl PyTokenizer {
         allowed_special: &Bound<'py, PyAny>,
         threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        Ok(to_array(text.py(), self.ids_of(text, add_special_tokens, allowed_special, threads)?))
+        self.with_ids(text, (add_special_tokens, allowed_special), threads, |ids| {
+            Ok(PyArray1::from_slice(text.py(), ids))
+        })
     }
 
     fn encode_list<'py>(
@@ -196,7 +219,7 @@ impl PyTokenizer {
         add_special_tokens: bool,
         allowed_special: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
-        self.list_of(text.py(), &self.ids_of(text, add_special_tokens, allowed_special, 1)?)
+        self.with_ids(text, (add_special_tokens, allowed_special), 1, |ids| self.list_of(text.py(), ids))
     }
 
     #[allow(clippy::type_complexity)]

@@ -60,21 +60,24 @@ impl Tokenizer {
         Ok(ragged)
     }
 
-    /// The ids of one text, on at most `n_threads` threads; fewer where its pretokenizers have no place for a cut.
+    /// Appends the ids of one text to `ids`, on at most `n_threads` threads; fewer where its pretokenizers have no place
+    /// for a cut.
     ///
     /// # Errors
-    /// [`crate::EncodeErrorKind::Pattern`] if a split pattern gives up.
-    pub fn encode_parallel(
+    /// [`crate::EncodeErrorKind::Pattern`] if a split pattern gives up; `ids` then has those before it.
+    pub fn encode_onto(
         &self,
         text: Text<'_>,
         options: &EncodeOptions,
         n_threads: usize,
-    ) -> Result<Vec<TokenId>, EncodeError> {
-        if n_threads <= 1 || text.as_bytes().len() < 2 * RUN_BYTES || !self.pretokenizers.has_ends() {
-            return self.encode_text(text, options);
+        ids: &mut Vec<TokenId>,
+    ) -> Result<(), EncodeError> {
+        let n_bytes = text.as_bytes().len();
+        ids.reserve(n_bytes / 4 + 8);
+        if n_threads <= 1 || n_bytes < 2 * RUN_BYTES || !self.pretokenizers.has_ends() {
+            return self.scratches.with(|scratch| self.encode_into(text, options, scratch, ids));
         }
-        let mut ids = Vec::with_capacity(text.as_bytes().len() / 4 + 8);
-        self.encode_by_parts(text, options, &mut ids, |text, ids| {
+        self.encode_by_parts(text, options, ids, |text, ids| {
             let parts = parts(text);
             let encoded = self.in_order(parts.len(), n_threads, |index, scratch| {
                 let mut ids = Vec::with_capacity(parts[index].len() / 4 + 8);
@@ -82,8 +85,7 @@ impl Tokenizer {
                 ids
             });
             encoded.iter().for_each(|part| ids.extend_from_slice(part));
-        })?;
-        Ok(ids)
+        })
     }
 
     /// What `work` makes of every index below `n_parts`, on at most `n_threads` threads, in order.
@@ -218,7 +220,8 @@ mod tests {
             }
             assert_eq!(joined, tokenizer.pretokenize(&text).unwrap(), "{pattern}");
             let options = EncodeOptions::default();
-            let parallel = tokenizer.encode_parallel(text.as_str().into(), &options, 3).unwrap();
+            let mut parallel = Vec::new();
+            tokenizer.encode_onto(text.as_str().into(), &options, 3, &mut parallel).unwrap();
             assert_eq!(parallel, tokenizer.encode(&text, &options).unwrap());
         }
     }

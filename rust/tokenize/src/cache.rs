@@ -27,16 +27,18 @@ const ID_BITS: u32 = 28;
 const _: () = assert!(TokenTable::MAX_ID < 1 << ID_BITS);
 /// Instead of a count: the table of long pretokens knows.
 const ELSEWHERE: u32 = u32::MAX >> ID_BITS;
+/// Instead of a count: there is no such entry.
+const UNKNOWN: u32 = ELSEWHERE - 1;
 
 #[derive(Clone, Copy, Debug)]
-struct ShortSlot {
+pub(crate) struct Slot {
     key: Key,
     ids: [TokenId; SHORT_IDS],
 }
 
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct ShortPair([ShortSlot; 2]);
+struct ShortPair([Slot; 2]);
 
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
@@ -49,15 +51,34 @@ struct LongSlot {
     ids: [TokenId; LONG_IDS],
 }
 
-const NO_SHORT: ShortPair = ShortPair([ShortSlot { key: [0; 2], ids: [0; SHORT_IDS] }; 2]);
+const NO_SHORT: ShortPair = ShortPair([NO_SLOT; 2]);
+const NO_SLOT: Slot = Slot { key: [0; 2], ids: [UNKNOWN << ID_BITS, 0, 0, 0] };
 const NO_LONG: LongSlot =
     LongSlot { tag: 0, n_bytes: 0, n_ids: 0, bytes: [0; LONG_BYTES], ids: [0; LONG_IDS] };
 
-/// What the table of short pretokens says.
-pub(crate) enum Short {
-    Ids([TokenId; SHORT_IDS], usize),
-    Elsewhere,
-    Unknown,
+impl Slot {
+    /// The ids of the pretoken and how many of the four count, if they are here.
+    #[inline]
+    pub(crate) fn ids(&self) -> Option<([TokenId; SHORT_IDS], usize)> {
+        let n_ids = self.ids[0] >> ID_BITS;
+        if n_ids as usize > SHORT_IDS {
+            return None;
+        }
+        let [first, rest @ ..] = self.ids;
+        let [second, third, fourth] = rest;
+        Some(([first & ((1 << ID_BITS) - 1), second, third, fourth], n_ids as usize))
+    }
+
+    /// The table of long pretokens knows of it.
+    fn is_elsewhere(&self) -> bool {
+        self.ids[0] >> ID_BITS == ELSEWHERE
+    }
+
+    /// Nothing is known of the pretoken.
+    #[inline]
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.ids[0] == NO_SLOT.ids[0]
+    }
 }
 
 /// The ids of pretokens that were encoded before. One a thread.
@@ -97,23 +118,6 @@ impl PretokenCache {
     pub(crate) const MAX_BYTES: usize =
         Self::MAX_SHORT * size_of::<ShortPair>() + Self::MAX_LONG * size_of::<[LongSlot; 2]>();
 
-    /// The ids of a short pretoken and how many of the four count; [`Short::Elsewhere`] where four are too few.
-    #[inline]
-    pub(crate) fn short(&self, key: Key) -> Short {
-        let ShortPair([first, second]) = &self.short[(mix(key) >> self.short_shift) as usize];
-        let slot = if first.key == key { first } else { second };
-        if slot.key != key {
-            return Short::Unknown;
-        }
-        let mut ids = slot.ids;
-        let n_ids = ids[0] >> ID_BITS;
-        if n_ids == ELSEWHERE {
-            return Short::Elsewhere;
-        }
-        ids[0] &= (1 << ID_BITS) - 1;
-        Short::Ids(ids, n_ids as usize)
-    }
-
     /// The ids of a long pretoken, or of a short one that is [`Short::Elsewhere`].
     #[inline]
     pub(crate) fn long(&self, piece: &[u8]) -> Option<&[TokenId]> {
@@ -130,30 +134,34 @@ impl PretokenCache {
         slots.iter().find(same).map(|slot| &slot.ids[..usize::from(slot.n_ids)])
     }
 
-    /// Asks for the memory that [`PretokenCache::short`] reads.
+    /// Where a key would be, with its memory on the way.
     #[inline]
-    pub(crate) fn prefetch(&self, key: Key) {
-        prefetch(&self.short, (mix(key) >> self.short_shift) as usize);
+    pub(crate) fn place(&self, key: Key) -> usize {
+        let place = (mix(key) >> self.short_shift) as usize;
+        prefetch(&self.short, place);
+        place
     }
 
-    /// Whether the table of short pretokens knows of the key.
+    /// What the table of short pretokens says of a key at its place.
     #[inline]
-    pub(crate) fn has(&self, key: Key) -> bool {
-        let ShortPair([first, second]) = &self.short[(mix(key) >> self.short_shift) as usize];
-        first.key == key || second.key == key
+    pub(crate) fn at(&self, place: usize, key: Key) -> &Slot {
+        let Some(ShortPair([first, second])) = self.short.get(place) else { return &NO_SLOT };
+        let slot = if first.key == key { first } else { second };
+        if slot.key == key { slot } else { &NO_SLOT }
     }
 
     /// Appends the ids of a pretoken, if they are kept; whether they are.
     #[inline]
     pub(crate) fn recall(&self, piece: &[u8], out: &mut Vec<TokenId>) -> bool {
         if piece.len() <= MAX_KEY_BYTES {
-            match self.short(key_at(piece, 0, piece.len())) {
-                Short::Ids(ids, n_ids) => {
-                    out.extend_from_slice(&ids[..n_ids]);
-                    return true;
-                }
-                Short::Unknown => return false,
-                Short::Elsewhere => {}
+            let key = pack(piece);
+            let slot = self.at(self.place(key), key);
+            if let Some((ids, n_ids)) = slot.ids() {
+                out.extend_from_slice(&ids[..n_ids]);
+                return true;
+            }
+            if !slot.is_elsewhere() {
+                return false;
             }
         }
         let ids = self.long(piece);
@@ -167,7 +175,7 @@ impl PretokenCache {
             return;
         }
         if piece.len() <= MAX_KEY_BYTES {
-            let mut slot = ShortSlot { key: pack(piece), ids: [ELSEWHERE << ID_BITS, 0, 0, 0] };
+            let mut slot = Slot { key: pack(piece), ids: [ELSEWHERE << ID_BITS, 0, 0, 0] };
             if ids.len() <= SHORT_IDS {
                 slot.ids = [0; SHORT_IDS];
                 slot.ids[..ids.len()].copy_from_slice(ids);
@@ -186,7 +194,7 @@ impl PretokenCache {
         }
     }
 
-    fn put_short(&mut self, slot: ShortSlot) {
+    fn put_short(&mut self, slot: Slot) {
         let ShortPair(pair) = &mut self.short[(mix(slot.key) >> self.short_shift) as usize];
         *pair = [slot, pair[0]];
     }

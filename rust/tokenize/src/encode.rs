@@ -11,7 +11,7 @@ use std::ops::{ControlFlow, Range};
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::TokenId;
 
-use crate::cache::{MAX_KEY_BYTES, Short, key_at};
+use crate::cache::{MAX_KEY_BYTES, key_at};
 use crate::normalize::Normalized;
 use crate::pretokenize::MAX_BATCH;
 use crate::scratch::Scratch;
@@ -303,23 +303,28 @@ impl Tokenizer {
         scratch: &mut Scratch,
         out: &mut Vec<TokenId>,
     ) {
-        let mut keys = std::mem::take(&mut scratch.keys);
+        let (mut keys, mut found) = (std::mem::take(&mut scratch.keys), std::mem::take(&mut scratch.found));
+        let mut ready = std::mem::take(&mut scratch.ready);
         keys.clear();
+        found.clear();
+        ready.resize(4 * MAX_BATCH, 0);
         let mut from = start;
         keys.extend(ends.iter().map(|&end| {
             let n_bytes = end - std::mem::replace(&mut from, end);
             // A long pretoken has the key of none.
             let key = if n_bytes <= MAX_KEY_BYTES { key_at(text, end - n_bytes, n_bytes) } else { [0; 2] };
-            scratch.cache.prefetch(key);
-            key
+            (key, scratch.cache.place(key))
         }));
-        keys.iter().filter(|&&key| !scratch.cache.has(key)).for_each(|&key| self.bpe().prefetch(key));
-        let mut ready = std::mem::take(&mut scratch.ready);
-        ready.resize(4 * MAX_BATCH, 0);
+        found.extend(keys.iter().map(|&(key, place)| {
+            let slot = *scratch.cache.at(place, key);
+            if slot.is_unknown() {
+                self.bpe().prefetch(key);
+            }
+            slot
+        }));
         let mut n_ready = 0;
-        for (&end, &key) in ends.iter().zip(&keys) {
-            if end - start <= MAX_KEY_BYTES
-                && let Short::Ids(ids, n_ids) = scratch.cache.short(key)
+        for (&end, slot) in ends.iter().zip(&found) {
+            if let Some((ids, n_ids)) = slot.ids()
                 && let Some(place) = ready.get_mut(n_ready..n_ready + 4)
             {
                 // All four, whatever counts: a copy of fixed size.
@@ -333,7 +338,7 @@ impl Tokenizer {
             start = end;
         }
         out.extend_from_slice(&ready[..n_ready]);
-        (scratch.ready, scratch.keys) = (ready, keys);
+        (scratch.keys, scratch.found, scratch.ready) = (keys, found, ready);
     }
 
     /// Appends the ids of one pretoken.

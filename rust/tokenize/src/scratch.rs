@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use tokenloom_vocab::TokenId;
 
 use crate::bpe::BpeScratch;
-use crate::cache::{Key, PretokenCache};
+use crate::cache::{Key, PretokenCache, Slot};
 
 /// Reusable memory of encoding; one a thread. It serves one tokenizer, as it remembers what pretokens became.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +19,10 @@ pub(crate) struct Scratch {
     pub(crate) cache: PretokenCache,
     /// Ends of pretokens on their way to the model.
     pub(crate) ends: Vec<usize>,
-    /// Keys of those pretokens.
-    pub(crate) keys: Vec<Key>,
+    /// Keys of those pretokens, and their places in the cache.
+    pub(crate) keys: Vec<(Key, usize)>,
+    /// What was there.
+    pub(crate) found: Vec<Slot>,
     /// Ids that the cache knew, on their way out.
     pub(crate) ready: Vec<TokenId>,
 }
