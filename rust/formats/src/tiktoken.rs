@@ -10,7 +10,7 @@
 use std::hash::BuildHasher;
 
 use base64::Engine;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use rustc_hash::FxBuildHasher;
 use tokenloom_tokenize::spec::{
     Merge, Pretokenizer, Ranks, SplitBehavior, SplitPattern, Symbols, TokenizerSpec,
@@ -174,8 +174,7 @@ fn splits(ranks: &RankedTokens) -> Result<Vec<Merge>, FormatError> {
             FormatErrorKind::TooLarge { what: "tokens", found: ranks.len() as u64, limit: limits::TOKENS };
         return Err(error("ranks", kind));
     }
-    let hash_of = |bytes: &[u8]| FxBuildHasher.hash_one(bytes);
-    let mut by_bytes: HashTable<usize> = HashTable::with_capacity(ranks.len());
+    let mut ids = IdsByBytes::new(ranks.len());
     for (index, (token, id)) in ranks.iter().enumerate() {
         let at = |kind| error(format!("rank {id}"), kind);
         let (found, limit) = (token.len() as u64, limits::RANK_TOKEN_BYTES);
@@ -185,16 +184,12 @@ fn splits(ranks: &RankedTokens) -> Result<Vec<Merge>, FormatError> {
         if token.is_empty() {
             return Err(at(FormatErrorKind::MalformedLine));
         }
-        let hash = hash_of(token);
-        if by_bytes.find(hash, |&other| ranks[other].0 == *token).is_some() {
+        if !ids.insert(ranks, index) {
             let token = String::from_utf8_lossy(token).into();
             return Err(at(FormatErrorKind::DuplicateToken { token }));
         }
-        by_bytes.insert_unique(hash, index, |&other| hash_of(&ranks[other].0));
     }
-    let id_of = |bytes: &[u8]| {
-        by_bytes.find(hash_of(bytes), |&index| *ranks[index].0 == *bytes).map(|&index| ranks[index].1)
-    };
+    let id_of = |bytes: &[u8]| ids.get(ranks, bytes);
     if let Some(byte) = (0..=255u8).find(|&byte| id_of(&[byte]).is_none()) {
         return Err(error("ranks", FormatErrorKind::MissingByte { byte }));
     }
@@ -221,4 +216,48 @@ fn splits(ranks: &RankedTokens) -> Result<Vec<Merge>, FormatError> {
         }
     }
     Ok(merges)
+}
+
+/// The ids of tokens by their bytes. Most parts of tokens are short: those are keys themselves, and looking one up does
+/// not touch the token.
+struct IdsByBytes {
+    short: HashMap<u64, TokenId, FxBuildHasher>,
+    /// Places in the list.
+    long: HashTable<usize>,
+}
+
+impl IdsByBytes {
+    fn new(n_tokens: usize) -> Self {
+        Self { short: HashMap::with_capacity_and_hasher(n_tokens, FxBuildHasher), long: HashTable::new() }
+    }
+
+    /// Up to seven bytes and how many there are.
+    fn key(bytes: &[u8]) -> Option<u64> {
+        let push = |key, &byte: &u8| key << 8 | u64::from(byte);
+        (bytes.len() <= 7).then(|| bytes.iter().fold(bytes.len() as u64, push))
+    }
+
+    /// Whether the token at `index` was not there yet.
+    fn insert(&mut self, ranks: &RankedTokens, index: usize) -> bool {
+        let (token, id) = &ranks[index];
+        if let Some(key) = Self::key(token) {
+            return self.short.insert(key, *id).is_none();
+        }
+        let hash_of = |bytes: &[u8]| FxBuildHasher.hash_one(bytes);
+        let is_new = self.get(ranks, token).is_none();
+        if is_new {
+            self.long.insert_unique(hash_of(token), index, |&other| hash_of(&ranks[other].0));
+        }
+        is_new
+    }
+
+    fn get(&self, ranks: &RankedTokens, bytes: &[u8]) -> Option<TokenId> {
+        match Self::key(bytes) {
+            Some(key) => self.short.get(&key).copied(),
+            None => {
+                let hash = FxBuildHasher.hash_one(bytes);
+                self.long.find(hash, |&index| *ranks[index].0 == *bytes).map(|&index| ranks[index].1)
+            }
+        }
+    }
 }
