@@ -10,9 +10,9 @@ const TOKENS: [&str; 16] = [
     " .", "do not",
 ];
 
-fn pipeline(decoder: Option<Decoder>) -> Pipeline {
+fn definition(decoder: Option<Decoder>) -> Arc<Definition> {
     let vocab = (0..).zip(TOKENS).map(|(id, token)| (token.to_owned(), id)).collect();
-    Pipeline::new(Arc::new(Definition {
+    Arc::new(Definition {
         truncation: None,
         padding: None,
         added_tokens: Vec::new(),
@@ -21,8 +21,7 @@ fn pipeline(decoder: Option<Decoder>) -> Pipeline {
         post_processor: None,
         decoder,
         model: Model::WordLevel { vocab, unk_token: "b".to_owned() },
-    }))
-    .unwrap()
+    })
 }
 
 fn llama(tail: Vec<Decoder>) -> Decoder {
@@ -63,7 +62,7 @@ fn parts_joined_are_the_whole() {
         Some(Decoder::Sequence(vec![])),
     ];
     for decoder in decoders {
-        let pipeline = pipeline(decoder.clone());
+        let pipeline = Pipeline::new(definition(decoder.clone())).unwrap();
         let mut stream = PipelineStream::new(&pipeline, false);
         for seed in 0..200 {
             let ids = ids(seed * 31, seed % 23);
@@ -79,7 +78,8 @@ fn parts_joined_are_the_whole() {
 
 #[test]
 fn what_is_certain_does_not_wait() {
-    let pipeline = pipeline(Some(llama(vec![Decoder::Strip { content: ' ', start: 1, stop: 0 }])));
+    let decoder = llama(vec![Decoder::Strip { content: ' ', start: 1, stop: 0 }]);
+    let pipeline = Pipeline::new(definition(Some(decoder))).unwrap();
     let mut stream = PipelineStream::new(&pipeline, false);
     let parts: Vec<String> =
         [0, 0, 4, 5, 6, 2, 4, 2].into_iter().map(|id| stream.push(&pipeline, id).unwrap()).collect();
@@ -91,7 +91,7 @@ fn what_is_certain_does_not_wait() {
 
 #[test]
 fn a_million_characters_are_an_ordinary_word() {
-    let pipeline = pipeline(None);
+    let pipeline = Pipeline::new(definition(None)).unwrap();
     let text = "b".repeat(1_000_000);
     let options = SequenceOptions { offsets: OffsetUnit::Bytes, ..SequenceOptions::default() };
     let encoding = pipeline.encode_sequence(Sequence::Text(&text), &options).unwrap();
