@@ -342,6 +342,47 @@ class Tokenizer:
             return self._machine.encode(text, add_special_tokens, allowed_special, threads)
         return self._machine.encode(text, add_special_tokens, allowed_special)
 
+    def encode_with_dropout(
+        self,
+        text: Text,
+        probability: float,
+        *,
+        seed: int,
+        superwords_only: bool = False,
+        add_special_tokens: bool = False,
+        allowed_special: AllowedSpecial = "all",
+    ) -> NDArray[np.uint32]:
+        """One of the other ways to cut ``text``: BPE dropout as Hugging Face ``tokenizers`` does it.
+
+        A merge that is about to be applied is put aside with ``probability`` and waits again once another one was
+        applied; ``ignore_merges`` does not count. 0 gives what merging gives, 1 the first symbols. Draws depend on
+        ``seed`` alone, so equal arguments give equal ids.
+
+        Args:
+            text: The text.
+            probability: From 0 to 1.
+            seed: From 0 to 2^64 - 1.
+            superwords_only: Put aside only merges whose result has white space behind something else.
+            add_special_tokens: See the class.
+            allowed_special: See the class.
+
+        Raises:
+            ValueError: ``probability`` is not from 0 to 1.
+            SpecialTokenError: ``allowed_special`` names no special token.
+            PatternError: A split pattern without a scanner gives up on this text.
+            UnsupportedFeatureError: The file is interpreted; its own ``dropout`` field counts there.
+
+        >>> ranks = {bytes([b]): b for b in range(256)} | {b"ab": 256, b"abc": 257}
+        >>> tok = Tokenizer.from_tiktoken("tiny", pat_str="[a-z]+", mergeable_ranks=ranks, special_tokens={})
+        >>> [tok.encode_with_dropout("abc", p, seed=1).tolist() for p in (0, 1)]
+        [[257], [97, 98, 99]]
+        """
+        if not 0 <= probability <= 1:
+            raise ValueError(f"expected a probability from 0 to 1, found {probability}")
+        return self._core.encode_with_dropout(
+            text, probability, seed, superwords_only, add_special_tokens, allowed_special
+        )
+
     def encode_list(
         self, text: Text, add_special_tokens: bool = False, allowed_special: AllowedSpecial = "all"
     ) -> list[int]:

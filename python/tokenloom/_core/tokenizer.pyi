@@ -17,6 +17,15 @@ class Tokenizer:
     def encode(
         self, text: Text, add_special_tokens: bool, allowed_special: AllowedSpecial, threads: int = 1
     ) -> NDArray[np.uint32]: ...
+    def encode_with_dropout(
+        self,
+        text: Text,
+        probability: float,
+        seed: int,
+        superwords_only: bool,
+        add_special_tokens: bool,
+        allowed_special: AllowedSpecial,
+    ) -> NDArray[np.uint32]: ...
     def encode_list(self, text: Text, add_special_tokens: bool, allowed_special: AllowedSpecial) -> list[int]: ...
     def encode_batch(
         self, texts: Iterable[Text], threads: int, add_special_tokens: bool, allowed_special: AllowedSpecial

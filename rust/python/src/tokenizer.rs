@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 use tokenloom_decode::control::GrammarVocabulary;
 use tokenloom_tokenize::spec::TokenizerSpec;
 use tokenloom_tokenize::{
-    self as core, AllowedSpecial, DecodeErrorKind, DecodeStream, EncodeOptions, Tokenizer,
+    self as core, AllowedSpecial, DecodeErrorKind, DecodeStream, Dropout, EncodeOptions, Tokenizer,
 };
 
 use crate::array::TokenIds;
@@ -211,6 +211,24 @@ impl PyTokenizer {
         self.with_ids(text, (add_special_tokens, allowed_special), threads, |ids| {
             Ok(PyArray1::from_slice(text.py(), ids))
         })
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn encode_with_dropout<'py>(
+        &self,
+        text: &Bound<'py, PyAny>,
+        probability: f32,
+        seed: u64,
+        superwords_only: bool,
+        add_special_tokens: bool,
+        allowed_special: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let py = text.py();
+        let (options, input) = (self.options(add_special_tokens, allowed_special)?, Text::from_any(text)?);
+        let input = input.as_text()?;
+        let dropout = Dropout { probability, seed, superwords_only };
+        let ids = py.detach(|| self.inner.encode_with_dropout(input, &options, dropout)).map_err(raise)?;
+        Ok(to_array(py, ids))
     }
 
     fn encode_list<'py>(

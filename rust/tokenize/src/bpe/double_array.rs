@@ -22,6 +22,8 @@ struct Place {
     /// Whose child the node here is; `FREE` where there is none.
     parent: u32,
     skipped: Skipped,
+    /// Bit `byte % 64` is set for the byte of every child, so that most walks end without a look at a stranger.
+    children: u64,
     longest: TokenId,
 }
 
@@ -61,7 +63,7 @@ fn low_word(bytes: &[u8]) -> u64 {
 
 const FREE: u32 = u32::MAX;
 const BLOCK: usize = 256;
-const EMPTY: Place = Place { base: 0, parent: FREE, skipped: Skipped(0), longest: TokenId::MAX };
+const EMPTY: Place = Place { base: 0, parent: FREE, skipped: Skipped(0), children: 0, longest: TokenId::MAX };
 
 impl DoubleArray {
     /// Walks on from `node` by `bytes` and gives the longest token on the way, `before` where there is none.
@@ -76,6 +78,9 @@ impl DoubleArray {
             }
             longest = place.longest;
             let Some((&byte, behind)) = rest[place.skipped.n_bytes()..].split_first() else { return longest };
+            if place.children >> (byte % 64) & 1 == 0 {
+                return longest;
+            }
             let next = place.base ^ u32::from(byte);
             place = &self.places[next as usize];
             if place.parent != node {
@@ -116,7 +121,9 @@ impl Builder {
     /// Gives `node` children by `bytes`, none of them twice and at least one; child `i` is `base ^ bytes[i]`.
     pub(crate) fn add_children(&mut self, node: u32, bytes: &[u8]) -> u32 {
         let base = self.find_base(bytes);
-        self.array.places[node as usize].base = base;
+        let place = &mut self.array.places[node as usize];
+        place.base = base;
+        place.children = bytes.iter().fold(0, |children, byte| children | 1 << (byte % 64));
         for &byte in bytes {
             self.array.places[(base ^ u32::from(byte)) as usize].parent = node;
         }

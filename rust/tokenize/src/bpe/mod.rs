@@ -262,6 +262,18 @@ impl Bpe {
         }
     }
 
+    /// The same with dropout, without the look-up of the whole; `drops` is asked as in [`heap::merge_some`].
+    pub(crate) fn encode_dropping(
+        &self,
+        piece: &[u8],
+        out: &mut Vec<TokenId>,
+        scratch: &mut BpeScratch,
+        drops: impl FnMut(Option<TokenId>) -> bool,
+    ) {
+        self.symbols.for_each(&self.table, piece, |id| scratch.heap.push(id));
+        heap::merge_some(&self.merges, &mut scratch.heap, drops, |id| out.push(id));
+    }
+
     /// Whether the token is the encoding of its own bytes. Asked once, remembered for ever.
     #[inline]
     fn is_produced(&self, id: TokenId) -> bool {

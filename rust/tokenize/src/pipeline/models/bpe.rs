@@ -32,7 +32,7 @@ impl Draws {
     }
 
     /// The next number in `0.0..1.0`: SplitMix64 (Steele et al., 2014) of the seed and the count.
-    fn uniform(&mut self) -> f32 {
+    pub(crate) fn uniform(&mut self) -> f32 {
         self.n_drawn += 1;
         let mut bits = self.seed.wrapping_add(self.n_drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         bits = (bits ^ bits >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
