@@ -8,7 +8,20 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from tokenloom import bytelevel, control, draft, errors, exactness, gpu, patterns, sample, tokenizer, train, verify
+from tokenloom import (
+    bytelevel,
+    control,
+    draft,
+    errors,
+    exactness,
+    gpu,
+    patterns,
+    sample,
+    segment,
+    tokenizer,
+    train,
+    verify,
+)
 from tokenloom._core import VERSION as __version__
 from tokenloom.sample import Rng
 from tokenloom.tokenizer import Ragged, Tokenizer
@@ -26,6 +39,7 @@ __all__ = [
     "gpu",
     "patterns",
     "sample",
+    "segment",
     "tokenizer",
     "torch",
     "train",

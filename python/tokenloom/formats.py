@@ -8,6 +8,7 @@ interpreted. Files are untrusted; limits and refusals are listed in ``docs/conce
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = [
     "read_file",
     "read_pretrained",
     "read_tiktoken",
+    "with_split_first",
     "write_file",
     "write_tokenizer_json",
 ]
@@ -193,6 +195,16 @@ def read_tiktoken(
     except FormatError as error:
         error.args = (f"encoding {name!r}: {error}",)
         raise
+
+
+def with_split_first(data: bytes, pattern: str) -> bytes:
+    """A ``tokenizer.json`` with one more step before its pretokenizer, which cuts out the matches of ``pattern``."""
+    file = json.loads(data)
+    step = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    others = file.get("pre_tokenizer")
+    steps = others["pretokenizers"] if others and others["type"] == "Sequence" else [others] if others else []
+    file["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [step, *steps]}
+    return json.dumps(file, ensure_ascii=False).encode()
 
 
 def write_file(found: Spec | Definition, path: str | os.PathLike[str], kind: str | None = None) -> None:

@@ -13,8 +13,10 @@ from __future__ import annotations
 __all__ = [
     "CL100K",
     "DEEPSEEK_V3",
+    "DIGITS_FROM_RIGHT",
     "GPT2",
     "LLAMA3",
+    "NUMBERS_FROM_RIGHT",
     "O200K",
     "PUBLISHED",
     "QWEN2",
@@ -64,6 +66,12 @@ SUPERBPE_STAGE1 = (
 
 SUPERBPE_STAGE2 = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
 """SuperBPE after its transition: only digits, runs of punctuation and trailing spaces are cut off."""
+
+NUMBERS_FROM_RIGHT = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?:\P{N}|$))"
+"""Numbers in threes from the right, 1|234|567: a step of its own, see ``Tokenizer.with_digits_from_right``."""
+
+DIGITS_FROM_RIGHT = r"\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?:\P{Nd}|$))"
+"""The same for decimal digits alone, which have place values."""
 
 PUBLISHED: dict[str, str | tuple[str, ...]] = {
     "GPT2": GPT2,

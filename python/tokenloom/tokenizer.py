@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tokenloom import exactness, formats
+from tokenloom import exactness, formats, patterns
 from tokenloom._core import tokenizer as compiled
 from tokenloom.errors import ArrayError, UnsupportedFeatureError
 
@@ -510,6 +510,20 @@ class Tokenizer:
     def canonicalize(self, ids: Ids) -> NDArray[np.uint32]:
         """The ids that encoding the bytes of ``ids`` gives; raises what :meth:`is_canonical` raises."""
         return self._core.canonicalize(ids)
+
+    def with_digits_from_right(self, pattern: str = patterns.DIGITS_FROM_RIGHT) -> Tokenizer:
+        """This tokenizer with digits cut in threes from the right, 1|234|567, before anything else is cut.
+
+        The step is an ordinary ``Split`` by a regular expression: :meth:`save` and Hugging Face ``tokenizers`` keep it.
+        Ids of numbers change, so a model has to be trained with it. In a stream digits regroup as they arrive.
+
+        Args:
+            pattern: ``patterns.DIGITS_FROM_RIGHT``, ``patterns.NUMBERS_FROM_RIGHT`` or one of your own.
+
+        Raises:
+            UnsupportedFeatureError: The tokenizer cannot be written as a ``tokenizer.json``.
+        """
+        return Tokenizer.from_bytes(formats.with_split_first(formats.write_tokenizer_json(self._core.spec), pattern))
 
     def canonical_stream(self) -> exactness.CanonicalStream:
         """Whether ids that arrive one at a time are canonical; see :class:`tokenloom.exactness.CanonicalStream`."""

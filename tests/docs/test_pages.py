@@ -20,6 +20,7 @@ DOMAINS = (
     "generate",
     "pipeline",
     "sample",
+    "segment",
     "tokenizer",
     "train",
     "verify",

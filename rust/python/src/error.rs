@@ -220,6 +220,21 @@ impl Raise for tokenloom_tokenize::StabilityError {
     }
 }
 
+impl Raise for tokenloom_tokenize::segment::WordsError {
+    fn into_py_err(self) -> PyErr {
+        match self {
+            Self::Encode(error) => error.into_py_err(),
+            _ => UnsupportedFeatureError::new_err(self.to_string()),
+        }
+    }
+}
+
+impl Raise for tokenloom_tokenize::segment::LongWord {
+    fn into_py_err(self) -> PyErr {
+        ArrayError::new_err(self.to_string())
+    }
+}
+
 impl Raise for tokenloom_tokenize::StateError {
     fn into_py_err(self) -> PyErr {
         VocabError::new_err(self.to_string())

@@ -14,6 +14,7 @@ mod grammar;
 mod interpreted;
 mod pipeline;
 mod sample;
+mod segment;
 mod tokenizer;
 mod train;
 mod verify;
@@ -39,6 +40,8 @@ mod _core {
     use crate::pipeline::pipeline;
     #[pymodule_export]
     use crate::sample::sample;
+    #[pymodule_export]
+    use crate::segment::segment;
     #[pymodule_export]
     use crate::tokenizer::tokenizer;
     #[pymodule_export]

@@ -36,6 +36,7 @@ pub mod pipeline;
 mod prefetch;
 pub mod pretokenize;
 mod scratch;
+pub mod segment;
 mod segmentations;
 pub mod spec;
 mod stability;

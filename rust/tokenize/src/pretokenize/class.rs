@@ -30,12 +30,18 @@ pub(crate) const NEWLINE: Properties = 1 << 6;
 pub(crate) const SIGN: Properties = 1 << 7;
 /// `[一-龥぀-ゟ゠-ヿ]`.
 pub(crate) const HAN_OR_KANA: Properties = 1 << 8;
+/// `\p{Nd}`.
+pub(crate) const DECIMAL: Properties = 1 << 9;
+/// `\p{P}`.
+pub(crate) const PUNCTUATION: Properties = 1 << 10;
+/// `\p{Lt}`.
+pub(crate) const TITLE: Properties = 1 << 11;
 /// There is a character: not the end of the text.
 pub(crate) const PRESENT: Properties = 1 << 15;
 /// `\p{L}`.
 pub(crate) const LETTER: Properties = UPPER | LOWER | UNCASED;
 
-const CLASSES: [(&str, Properties); 9] = [
+const CLASSES: [(&str, Properties); 12] = [
     (r"[\p{Lu}\p{Lt}]", UPPER),
     (r"\p{Ll}", LOWER),
     (r"[\p{Lm}\p{Lo}]", UNCASED),
@@ -45,6 +51,9 @@ const CLASSES: [(&str, Properties); 9] = [
     (r"[\r\n]", NEWLINE),
     (r"[\p{P}\p{S}]", SIGN),
     ("[一-龥\u{3040}-ゟ゠-ヿ]", HAN_OR_KANA),
+    (r"\p{Nd}", DECIMAL),
+    (r"\p{P}", PUNCTUATION),
+    (r"\p{Lt}", TITLE),
 ];
 
 /// The properties of every code point.

@@ -7,6 +7,7 @@
 mod blocks;
 pub(crate) mod class;
 mod deepseek;
+mod from_right;
 pub(crate) mod generic;
 mod kinds;
 mod masks;

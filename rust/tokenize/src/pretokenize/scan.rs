@@ -5,8 +5,11 @@
 //! chosen by the pattern's text and must agree with it on every string; tests compare both on all code points in context.
 
 use super::blocks::{VectorUnit, Window};
-use super::class::{CLASS_TABLE, ClassTable, HAN_OR_KANA, LETTER, MARK, NEWLINE, NUMBER, Properties, SPACE};
+use super::class::{
+    CLASS_TABLE, ClassTable, DECIMAL, HAN_OR_KANA, LETTER, MARK, NEWLINE, NUMBER, Properties, SPACE,
+};
 use super::deepseek::Deepseek;
+use super::from_right;
 use super::o200k::O200k;
 use super::superword::Superword;
 use super::words::{Contractions, TrailingSpace, Words};
@@ -24,6 +27,8 @@ pub(crate) enum Scanner {
     HanOrKana,
     /// `\p{N}{1,n}`.
     Numbers(usize),
+    /// Digits of this kind in threes from the right.
+    FromRight(Properties),
     /// The second stage of SuperBPE.
     Superword,
 }
@@ -46,7 +51,7 @@ const CL100K: Words = Words {
 };
 
 /// The patterns as they are published, line breaks in them written as escapes.
-const PUBLISHED: [(&str, Scanner); 15] = [
+const PUBLISHED: [(&str, Scanner); 21] = [
     (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", Scanner::Words(GPT2)),
     (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", Scanner::Words(GPT2)),
     (
@@ -95,6 +100,19 @@ const PUBLISHED: [(&str, Scanner); 15] = [
     ),
     ("[一-龥\u{3040}-ゟ゠-ヿ]+", Scanner::HanOrKana),
     (r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)", Scanner::Superword),
+    (r"\p{N}{1,3}(?=(?:\p{N}{3})*(?:\P{N}|$))", Scanner::FromRight(NUMBER)),
+    (r"\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?:\P{Nd}|$))", Scanner::FromRight(DECIMAL)),
+    // As the dialect of tokenizer.json comes back: the end of a line is no digit either.
+    (r"\p{N}{1,3}(?=(?:\p{N}{3})*(?:\P{N}|(?m:$)))", Scanner::FromRight(NUMBER)),
+    (r"\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?:\P{Nd}|(?m:$)))", Scanner::FromRight(DECIMAL)),
+    (
+        r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++\z|\s+(?!\S)|\s",
+        Scanner::Words(GPT2),
+    ),
+    (
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|(?>\p{N}{1,3})| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++\z|\s*[\r\n]|\s+(?!\S)|\s",
+        Scanner::Words(Words { trailing_space: TrailingSpace::WholeAtEnd, ..CL100K }),
+    ),
 ];
 
 /// The bare number steps.
@@ -123,6 +141,7 @@ impl Scanner {
             Self::Deepseek => "scanner deepseek",
             Self::HanOrKana => "scanner han or kana",
             Self::Numbers(_) => "scanner numbers",
+            Self::FromRight(_) => "scanner digits from the right",
             Self::Superword => "scanner superwords",
         }
     }
@@ -158,6 +177,7 @@ impl Scanner {
                 let start = table.run_without(text, at, HAN_OR_KANA);
                 (start < text.len()).then(|| (start, table.run(text, start, HAN_OR_KANA)))
             }
+            Self::FromRight(digit) => from_right::find(table, text, at, digit),
             Self::Numbers(n_max) => {
                 let start = table.run_without(text, at, NUMBER);
                 (start < text.len()).then(|| (start, table.numbers(text, start, n_max)))
