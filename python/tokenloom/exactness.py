@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenloom._core import exactness as core
-from tokenloom._core import tokenizer as compiled
-from tokenloom.errors import ArrayError, UnsupportedFeatureError
+from tokenloom.errors import ArrayError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from tokenloom._core import tokenizer as compiled
     from tokenloom.tokenizer import Tokenizer
 
 __all__ = [
@@ -320,10 +320,8 @@ def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
 
 
 def _compiled(tokenizer: Tokenizer) -> compiled.Tokenizer:
-    found = tokenizer._core
-    if not isinstance(found, compiled.Tokenizer):
-        raise UnsupportedFeatureError(f"expected a tokenizer of the compiled kind, found {tokenizer!r}")
-    return found
+    # The property says why, where a file runs in the other machine.
+    return tokenizer._core
 
 
 def _without_surrogates(text: str) -> str:

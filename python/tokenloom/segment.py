@@ -7,6 +7,7 @@ cutting a word. :class:`VocabularyPermutation` renames token ids anew for each s
 
 from __future__ import annotations
 
+import builtins
 import itertools
 import os
 from collections.abc import Iterable
@@ -17,8 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenloom._core import segment as core
-from tokenloom._core import tokenizer as compiled
-from tokenloom.errors import ArrayError, ParamsError, UnsupportedFeatureError
+from tokenloom.errors import ArrayError, ParamsError
 
 if TYPE_CHECKING:
     from tokenloom.tokenizer import Tokenizer
@@ -82,7 +82,7 @@ class Segments:
             raise ArrayError(f"expected cumulative lengths below 2**31, found {lengths[-1]}", argument="bytes")
         return lengths.astype(np.int32)
 
-    def words(self) -> list[bytes]:
+    def words(self) -> list[builtins.bytes]:
         """Every word as bytes."""
         data, cuts = self.bytes.tobytes(), self.word_start.tolist()
         return [data[start:end] for start, end in itertools.pairwise(cuts)]
@@ -167,8 +167,6 @@ def segment(
     if rule in ("pretokens", "tokens"):
         if tokenizer is None:
             raise ParamsError(f"expected a tokenizer for the rule {rule!r}")
-        if not isinstance(tokenizer._core, compiled.Tokenizer):
-            raise UnsupportedFeatureError(f"expected a tokenizer of the compiled kind, found {tokenizer!r}")
         is_pretokens = rule == "pretokens"
         return Segments(*core.segment_by_tokenizer(texts, tokenizer._core, is_pretokens, max_word_bytes, threads))
     if rule == "fixed" and size is None:

@@ -523,7 +523,12 @@ class Tokenizer:
         Raises:
             UnsupportedFeatureError: The tokenizer cannot be written as a ``tokenizer.json``.
         """
-        return Tokenizer.from_bytes(formats.with_split_first(formats.write_tokenizer_json(self._core.spec), pattern))
+        machine = self._machine
+        if isinstance(machine, compiled.Tokenizer):
+            data = formats.write_tokenizer_json(machine.spec)
+        else:
+            data = machine.definition.to_json(False).encode()
+        return Tokenizer.from_bytes(formats.with_split_first(data, pattern))
 
     def canonical_stream(self) -> exactness.CanonicalStream:
         """Whether ids that arrive one at a time are canonical; see :class:`tokenloom.exactness.CanonicalStream`."""

@@ -41,6 +41,13 @@ def test_groups_have_place_values(grouped: tl.Tokenizer) -> None:
         assert pieces == digits_from_right(text)
 
 
-def test_a_long_run_is_an_ordinary_text(grouped: tl.Tokenizer) -> None:
+@pytest.mark.parametrize("pattern", PATTERNS.values())
+def test_a_long_run_is_an_ordinary_text(pattern: str) -> None:
     # Reading the rest of the run at every group would take minutes.
-    assert grouped.count("1" * 1_000_000) == 333_334
+    ranks = {bytes([byte]): byte for byte in range(256)} | {b"11": 256, b"111": 257}
+    tok = tl.Tokenizer.from_tiktoken("digits", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    assert tok.count("1" * 1_000_000) == 333_334
+
+
+def test_a_file_has_the_scanner_too(grouped: tl.Tokenizer) -> None:
+    assert any(stage.engine == "scanner digits from the right" for stage in grouped.stages())

@@ -51,7 +51,7 @@ const CL100K: Words = Words {
 };
 
 /// The patterns as they are published, line breaks in them written as escapes.
-const PUBLISHED: [(&str, Scanner); 21] = [
+const PUBLISHED: [(&str, Scanner); 19] = [
     (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", Scanner::Words(GPT2)),
     (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", Scanner::Words(GPT2)),
     (
@@ -102,17 +102,9 @@ const PUBLISHED: [(&str, Scanner); 21] = [
     (r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)", Scanner::Superword),
     (r"\p{N}{1,3}(?=(?:\p{N}{3})*(?:\P{N}|$))", Scanner::FromRight(NUMBER)),
     (r"\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?:\P{Nd}|$))", Scanner::FromRight(DECIMAL)),
-    // As the dialect of tokenizer.json comes back: the end of a line is no digit either.
-    (r"\p{N}{1,3}(?=(?:\p{N}{3})*(?:\P{N}|(?m:$)))", Scanner::FromRight(NUMBER)),
-    (r"\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?:\P{Nd}|(?m:$)))", Scanner::FromRight(DECIMAL)),
-    (
-        r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++\z|\s+(?!\S)|\s",
-        Scanner::Words(GPT2),
-    ),
-    (
-        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|(?>\p{N}{1,3})| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++\z|\s*[\r\n]|\s+(?!\S)|\s",
-        Scanner::Words(Words { trailing_space: TrailingSpace::WholeAtEnd, ..CL100K }),
-    ),
+    // As the patterns of tokenizer.json are said: the end of a line is no digit either.
+    (r"[\p{N}]{1,3}(?=(?:[\p{N}]{3})*(?:[^\p{N}]|(?m:$)))", Scanner::FromRight(NUMBER)),
+    (r"[\p{Nd}]{1,3}(?=(?:[\p{Nd}]{3})*(?:[^\p{Nd}]|(?m:$)))", Scanner::FromRight(DECIMAL)),
 ];
 
 /// The bare number steps.
