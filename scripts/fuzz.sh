@@ -19,6 +19,12 @@ for target in "${targets[@]}"; do
     mkdir -p "corpus/$target" artifacts
     case $target in
         parse_tokenizer_json) cp ../../tests/data/tiny*.tokenizer.json "corpus/$target/" ;;
+        parse_definition) cp ../../tests/data/tiny*.tokenizer.json "corpus/$target/" ;;
+        parse_sentencepiece) printf '\n\016\n\005<unk>\025\000\000\000\000\030\002\n\010\n\001a\025\000\000\200\277' >"corpus/$target/small" ;;
+        parse_tekken)
+            printf '{"config":{"pattern":".","default_vocab_size":2,"default_num_special_tokens":1},"vocab":[{"rank":0,"token_bytes":"YQ=="}]}' \
+                >"corpus/$target/small"
+            ;;
         parse_gguf) cp ../../tests/data/tiny.gguf "corpus/$target/" ;;
         scanner_agree) cp ../../tests/data/multilingual.txt "corpus/$target/" ;;
         parse_tiktoken) printf 'YQ== 0\nYg== 1\nYWI= 2\nYWFi 3\n' >"corpus/$target/small" ;;
