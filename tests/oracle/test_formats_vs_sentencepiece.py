@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import random
 from collections.abc import Callable
@@ -99,3 +100,26 @@ def test_ranks_are_written_as_they_were_read(asset: Callable[[str], Path], tmp_p
     path = asset("tiktoken") / "r50k_base.tiktoken"
     tl.Tokenizer.from_file(path).save(tmp_path / "ranks.tiktoken")
     assert (tmp_path / "ranks.tiktoken").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("named", "options"),
+    [
+        ("UNIGRAM", {"model_type": "unigram", "hard_vocab_limit": False}),
+        ("precompiled_charsmap", {"normalization_rule_name": "nmt_nfkc"}),
+        ("remove_extra_whitespaces", {"remove_extra_whitespaces": True}),
+        ("byte_fallback", {"byte_fallback": False, "vocab_size": 40}),
+    ],
+)
+def test_what_would_be_an_approximation_is_refused_by_name(named: str, options: dict[str, object]) -> None:
+    out = io.BytesIO()
+    plain = {"model_type": "bpe", "normalization_rule_name": "identity", "remove_extra_whitespaces": False}
+    lines = ["the cat sat on the mat", "it's a dog of the log"] * 20
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=out,
+        minloglevel=2,
+        **{**plain, "byte_fallback": True, "vocab_size": 290, **options},
+    )
+    with pytest.raises(tl.errors.UnsupportedFeatureError, match=named):
+        tl.Tokenizer.from_bytes(out.getvalue(), kind="sentencepiece")

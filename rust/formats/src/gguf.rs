@@ -28,7 +28,7 @@ use tokenloom_vocab::{AddedToken, TokenId};
 use crate::error::{FormatError, FormatErrorKind};
 use crate::gguf_pre::pretokenizer_named;
 use crate::gguf_reader::{Metadata, read_metadata};
-use crate::pieces::{ModelType, Parsed, Piece, PieceModel, PieceType, Reading};
+use crate::pieces::{Parsed, Piece, PieceModel, PieceType, Reading};
 use crate::{Kind, byte_chars, limits};
 
 const NORMAL: i64 = 1;
@@ -51,8 +51,7 @@ pub fn parse(reader: impl Read) -> Result<Parsed, FormatError> {
     match metadata.text("tokenizer.ggml.model")? {
         "gpt2" => byte_level(&metadata).map(Parsed::Spec),
         "gemma4" => characters(&metadata).map(Parsed::Spec),
-        "llama" => pieces(&metadata, ModelType::Bpe),
-        "t5" => pieces(&metadata, ModelType::Unigram),
+        "llama" => pieces(&metadata).map(Parsed::Spec),
         "bert" => word_pieces(&metadata),
         other => Err(unsupported("tokenizer.ggml.model", other)),
     }
@@ -111,8 +110,8 @@ fn characters(metadata: &Metadata) -> Result<TokenizerSpec, FormatError> {
     })
 }
 
-/// SentencePiece's models: BPE (`llama`) and Unigram (`t5`).
-fn pieces(metadata: &Metadata, model_type: ModelType) -> Result<Parsed, FormatError> {
+/// SentencePiece's BPE.
+fn pieces(metadata: &Metadata) -> Result<TokenizerSpec, FormatError> {
     let texts = texts(metadata)?;
     let scores = metadata.floats("tokenizer.ggml.scores")?;
     let types = metadata.optional_integers("tokenizer.ggml.token_type")?;
@@ -126,7 +125,7 @@ fn pieces(metadata: &Metadata, model_type: ModelType) -> Result<Parsed, FormatEr
         }
     }
     let mut model = PieceModel::new(Kind::Gguf, Reading::LlamaCpp);
-    model.model_type = model_type;
+    model.is_bpe = true;
     for (index, text) in texts.iter().enumerate() {
         let number = types.map_or(NORMAL, |types| types[index]);
         let piece_type = PieceType::from_number(number)
@@ -136,15 +135,9 @@ fn pieces(metadata: &Metadata, model_type: ModelType) -> Result<Parsed, FormatEr
         model.push(piece)?;
     }
     let flag = |key, default| Ok::<_, FormatError>(metadata.optional_flag(key)?.unwrap_or(default));
-    let is_bpe = model_type == ModelType::Bpe;
-    model.adds_dummy_prefix = flag("tokenizer.ggml.add_space_prefix", is_bpe)?;
+    model.adds_dummy_prefix = flag("tokenizer.ggml.add_space_prefix", true)?;
     model.removes_extra_spaces = flag("tokenizer.ggml.remove_extra_whitespaces", false)?;
-    if let Some(map) = metadata.optional_integers("tokenizer.ggml.precompiled_charsmap")?
-        && !is_bpe
-    {
-        model.charsmap = map.iter().map(|&byte| byte as u8).collect();
-    }
-    model.template = template_of(metadata, is_bpe, !is_bpe)?;
+    model.template = template_of(metadata, true, false)?;
     check_template(&model.template, texts.len())?;
     model.finish()
 }

@@ -1,22 +1,19 @@
 //! What tokenizer are pieces with scores?
 //!
-//! SentencePiece models and the `llama` and `t5` vocabularies of GGUF files are lists of pieces: text in which U+2581
-//! stands for a space, a score, a type. Two model types read them:
+//! SentencePiece models and the `llama` vocabularies of GGUF files are lists of pieces: text in which U+2581 stands for a
+//! space, a score, a type. BPE joins two neighbours whose text together is a piece, the highest score first, leftmost on
+//! ties. So every cut of a piece into two pieces is a merge, and equal scores are equal ranks. With a token for every byte
+//! this is the compiled machine's model.
 //!
-//! * BPE: two neighbours whose text together is a piece are joined, the highest score first, leftmost on ties. So every
-//!   cut of a piece into two pieces is a merge, and equal scores are equal ranks. With a token for every byte this is
-//!   the compiled machine's model.
-//! * Unigram: the cut of the text with the largest sum of scores.
+//! Unigram models, character maps, removed spaces and models without byte tokens are refused: SentencePiece's own reading of
+//! them is not that of `tokenizer.json`, which is all that the interpreting machine knows.
 //!
 //! Control pieces are never produced from text: they become special added tokens, user-defined ones added tokens that
 //! always match. Cutting costs the length of a piece squared, which [`limits::TOKEN_BYTES`] bounds.
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
-use tokenloom_tokenize::pipeline::definition::{
-    BpeModel, Decoder as DefinedDecoder, Definition, Model, Normalizer as DefinedNormalizer, Pattern,
-    PostProcessor, PreTokenizer, PrependScheme as DefinedScheme, TemplatePiece, TemplateToken,
-};
+use tokenloom_tokenize::pipeline::definition::Definition;
 use tokenloom_tokenize::spec::{
     Decoder, InvalidRun, Merge, Normalizer, Ranks, Symbols, Template, TokenizerSpec,
 };
@@ -66,12 +63,6 @@ pub(crate) struct Piece {
     pub(crate) piece_type: PieceType,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ModelType {
-    Unigram,
-    Bpe,
-}
-
 /// Whose reading of a piece list holds where two programs differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
@@ -87,19 +78,16 @@ pub(crate) struct PieceModel {
     format: Kind,
     reading: Reading,
     pub(crate) pieces: Vec<Piece>,
-    pub(crate) model_type: ModelType,
+    pub(crate) is_bpe: bool,
     pub(crate) has_byte_fallback: bool,
     pub(crate) adds_dummy_prefix: bool,
     pub(crate) removes_extra_spaces: bool,
-    pub(crate) charsmap: Vec<u8>,
+    pub(crate) has_charsmap: bool,
     pub(crate) unknown_surface: String,
     pub(crate) template: Template,
 }
 
 const SPACE_MARK: char = '\u{2581}';
-
-/// Far below every real score, so that text never becomes a control piece, and near enough to lose no digits.
-const CONTROL_SCORE: f64 = -1e6;
 
 impl PieceModel {
     pub(crate) fn new(format: Kind, reading: Reading) -> Self {
@@ -107,11 +95,11 @@ impl PieceModel {
             format,
             reading,
             pieces: Vec::new(),
-            model_type: ModelType::Unigram,
+            is_bpe: false,
             has_byte_fallback: false,
             adds_dummy_prefix: false,
             removes_extra_spaces: false,
-            charsmap: Vec::new(),
+            has_charsmap: false,
             unknown_surface: " \u{2047} ".to_owned(),
             template: Template::default(),
         }
@@ -145,7 +133,15 @@ impl PieceModel {
     }
 
     /// The tokenizer of the list.
-    pub(crate) fn finish(self) -> Result<Parsed, FormatError> {
+    pub(crate) fn finish(self) -> Result<TokenizerSpec, FormatError> {
+        let refused = [
+            (!self.is_bpe, "trainer_spec.model_type", "UNIGRAM"),
+            (self.has_charsmap, "normalizer_spec.precompiled_charsmap", ""),
+            (self.removes_extra_spaces, "normalizer_spec.remove_extra_whitespaces", "true"),
+        ];
+        if let Some((_, path, what)) = refused.into_iter().find(|(is_set, ..)| *is_set) {
+            return Err(self.unsupported(path, what));
+        }
         let by_text = self.by_text()?;
         let unknown = self
             .pieces
@@ -153,18 +149,14 @@ impl PieceModel {
             .position(|piece| piece.piece_type == PieceType::Unknown)
             .map(|id| id as TokenId);
         if let Some(id) = self.pieces.iter().position(|piece| piece.piece_type == PieceType::Unused)
-            && self.model_type == ModelType::Bpe
             && self.reading == Reading::SentencePiece
         {
             return Err(self.unsupported(&format!("pieces[{id}].type"), "UNUSED"));
         }
-        match self.compiled_obstacle(&by_text) {
-            None => self.spec(&by_text, unknown).map(Parsed::Spec),
-            Some(reason) => {
-                let definition = self.definition(&by_text, unknown)?;
-                Ok(Parsed::Definition(Box::new(definition), Box::new(reason)))
-            }
+        if self.byte_tokens(&by_text).is_none() {
+            return Err(self.unsupported("trainer_spec.byte_fallback", "without a piece for every byte"));
         }
+        self.spec(&by_text, unknown)
     }
 
     fn by_text(&self) -> Result<HashMap<&str, TokenId, FxBuildHasher>, FormatError> {
@@ -176,22 +168,6 @@ impl PieceModel {
             }
         }
         Ok(by_text)
-    }
-
-    /// Why the compiled machine is not this model.
-    fn compiled_obstacle(&self, by_text: &HashMap<&str, TokenId, FxBuildHasher>) -> Option<FormatError> {
-        if self.model_type != ModelType::Bpe {
-            return Some(self.unsupported("trainer_spec.model_type", "UNIGRAM"));
-        }
-        if !self.charsmap.is_empty() {
-            return Some(self.unsupported("normalizer_spec.precompiled_charsmap", ""));
-        }
-        if self.removes_extra_spaces {
-            return Some(self.unsupported("normalizer_spec.remove_extra_whitespaces", ""));
-        }
-        self.byte_tokens(by_text)
-            .is_none()
-            .then(|| self.unsupported("trainer_spec.byte_fallback", "without a piece for every byte"))
     }
 
     fn byte_tokens(&self, by_text: &HashMap<&str, TokenId, FxBuildHasher>) -> Option<Vec<TokenId>> {
@@ -270,11 +246,7 @@ impl PieceModel {
                 PieceType::Unknown if self.reading == Reading::LlamaCpp => true,
                 _ => return None,
             };
-            // A Unigram model weighs user-defined pieces against others.
-            let is_piece = piece.piece_type == PieceType::UserDefined
-                && self.model_type == ModelType::Unigram
-                && self.reading == Reading::SentencePiece;
-            (!piece.text.is_empty() && !is_piece).then(|| AddedToken {
+            (!piece.text.is_empty()).then(|| AddedToken {
                 id,
                 content: piece.text.clone(),
                 special,
@@ -332,120 +304,5 @@ impl PieceModel {
             return Err(self.unsupported(&format!("pieces[{}]", merge.result), "with a space"));
         }
         Ok(spec)
-    }
-
-    fn definition(
-        &self,
-        by_text: &HashMap<&str, TokenId, FxBuildHasher>,
-        unknown: Option<TokenId>,
-    ) -> Result<Definition, FormatError> {
-        let mut normalizers = Vec::new();
-        if !self.charsmap.is_empty() {
-            normalizers.push(DefinedNormalizer::Precompiled { charsmap: self.charsmap.clone() });
-        }
-        let replace = |pattern: &str, content: &str| DefinedNormalizer::Replace {
-            pattern: Pattern::Regex(pattern.to_owned()),
-            content: content.to_owned(),
-        };
-        if self.removes_extra_spaces {
-            normalizers.push(replace(r"\A +| +\z", ""));
-            normalizers.push(replace(" {2,}", " "));
-        }
-        let prepend_scheme = match (self.adds_dummy_prefix, self.reading) {
-            (false, _) => DefinedScheme::Never,
-            (true, Reading::SentencePiece) => DefinedScheme::First,
-            (true, Reading::LlamaCpp) => DefinedScheme::Always,
-        };
-        let marks = PreTokenizer::Metaspace { replacement: SPACE_MARK, prepend_scheme, split: false };
-        let literal = |pattern: &str| Pattern::Literal(pattern.to_owned());
-        let mut decoders = vec![DefinedDecoder::Replace { pattern: literal("▁"), content: " ".to_owned() }];
-        if self.has_byte_fallback {
-            decoders.push(DefinedDecoder::ByteFallback);
-        }
-        decoders.push(DefinedDecoder::Fuse);
-        if self.adds_dummy_prefix || self.removes_extra_spaces {
-            decoders.push(DefinedDecoder::Strip { content: ' ', start: 1, stop: 0 });
-        }
-        Ok(Definition {
-            truncation: None,
-            padding: None,
-            added_tokens: self.added_tokens(),
-            normalizer: match normalizers.len() {
-                0 => None,
-                _ => Some(DefinedNormalizer::Sequence(normalizers)),
-            },
-            pre_tokenizer: Some(marks),
-            post_processor: self.post_processor(),
-            decoder: Some(DefinedDecoder::Sequence(decoders)),
-            model: match self.model_type {
-                ModelType::Unigram => self.unigram(unknown),
-                ModelType::Bpe => self.defined_bpe(by_text, unknown)?,
-            },
-        })
-    }
-
-    fn post_processor(&self) -> Option<PostProcessor> {
-        let Template { prefix, suffix } = &self.template;
-        if prefix.is_empty() && suffix.is_empty() {
-            return None;
-        }
-        let name = |id: TokenId| self.pieces[id as usize].text.clone();
-        let one = |is_second: bool| {
-            let type_id = u32::from(is_second);
-            let special = move |&id: &TokenId| TemplatePiece::SpecialToken { id: name(id), type_id };
-            let text = TemplatePiece::Sequence { is_second, type_id };
-            prefix.iter().map(&special).chain([text]).chain(suffix.iter().map(&special)).collect::<Vec<_>>()
-        };
-        let mut ids = [prefix.as_slice(), suffix].concat();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut special_tokens: Vec<TemplateToken> = ids
-            .into_iter()
-            .map(|id| TemplateToken { id: name(id), ids: vec![id], tokens: vec![name(id)] })
-            .collect();
-        special_tokens.sort_by(|left, right| left.id.cmp(&right.id));
-        let pair = [one(false), one(true)].concat();
-        Some(PostProcessor::Template { single: one(false), pair, special_tokens })
-    }
-
-    fn unigram(&self, unknown: Option<TokenId>) -> Model {
-        let scores = || self.pieces.iter().filter(|piece| piece.piece_type == PieceType::Normal);
-        let max = scores().map(|piece| piece.score).fold(f32::NEG_INFINITY, f32::max);
-        let score = |piece: &Piece| match (piece.piece_type, self.reading) {
-            (PieceType::Normal, _) => f64::from(piece.score),
-            (PieceType::UserDefined, Reading::SentencePiece) => {
-                f64::from(piece.text.len() as f32 * max - 0.1)
-            }
-            (PieceType::UserDefined, Reading::LlamaCpp) => 0.0,
-            (PieceType::Unused, Reading::LlamaCpp) => f64::from(piece.score),
-            _ => CONTROL_SCORE,
-        };
-        Model::Unigram {
-            vocab: self.pieces.iter().map(|piece| (piece.text.clone(), score(piece))).collect(),
-            unk_id: unknown.map(|id| id as usize),
-            byte_fallback: self.has_byte_fallback,
-        }
-    }
-
-    fn defined_bpe(
-        &self,
-        by_text: &HashMap<&str, TokenId, FxBuildHasher>,
-        unknown: Option<TokenId>,
-    ) -> Result<Model, FormatError> {
-        let (merges, groups) = self.merges(by_text)?;
-        for (index, pair) in merges.windows(2).enumerate() {
-            if groups[index] == groups[index + 1] && pair[0].result != pair[1].result {
-                let path = format!("pieces[{}].score", pair[1].result);
-                return Err(self.unsupported(&path, "equal to that of another piece"));
-            }
-        }
-        Ok(Model::Bpe(BpeModel {
-            vocab: self.pieces.iter().zip(0..).map(|(piece, id)| (piece.text.clone(), id)).collect(),
-            merges: merges.iter().map(|merge| (merge.left, merge.right)).collect(),
-            unk_token: unknown.map(|id| self.pieces[id as usize].text.clone()),
-            fuse_unk: true,
-            byte_fallback: self.has_byte_fallback,
-            ..BpeModel::default()
-        }))
     }
 }

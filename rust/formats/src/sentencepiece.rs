@@ -4,8 +4,10 @@
 //! normalized (3, and 5 for decoded text). Everything else, such as self-tests, is skipped. What the fields mean is in
 //! [`crate::pieces`]. Linear in the file.
 
+use tokenloom_tokenize::spec::TokenizerSpec;
+
 use crate::error::{FormatError, FormatErrorKind};
-use crate::pieces::{ModelType, Parsed, Piece, PieceModel, PieceType, Reading};
+use crate::pieces::{Piece, PieceModel, PieceType, Reading};
 use crate::proto::{Fields, Wire};
 use crate::{Kind, limits};
 
@@ -13,7 +15,7 @@ use crate::{Kind, limits};
 ///
 /// # Errors
 /// [`FormatError`] of [`Kind::SentencePiece`]: not such a message, a limit, or something unsupported by its name.
-pub fn parse(data: &[u8]) -> Result<Parsed, FormatError> {
+pub fn parse(data: &[u8]) -> Result<TokenizerSpec, FormatError> {
     let found = data.len() as u64;
     if found > limits::PIECE_FILE_BYTES {
         let kind = FormatErrorKind::TooLarge { what: "bytes", found, limit: limits::PIECE_FILE_BYTES };
@@ -75,13 +77,13 @@ fn trainer(mut fields: Fields<'_>, model: &mut PieceModel) -> Result<(), FormatE
     while let Some((number, value)) = fields.next()? {
         match number {
             3 => {
-                model.model_type = match value.integer() {
-                    Some(1) => ModelType::Unigram,
-                    Some(2) => ModelType::Bpe,
+                model.is_bpe = match value.integer() {
+                    Some(1) => false,
+                    Some(2) => true,
                     Some(3) => return Err(unsupported("trainer_spec.model_type", "WORD")),
                     Some(4) => return Err(unsupported("trainer_spec.model_type", "CHAR")),
                     _ => return Err(unsupported("trainer_spec.model_type", "of an unknown number")),
-                }
+                };
             }
             24 if value.flag() == Some(true) => {
                 return Err(unsupported("trainer_spec.treat_whitespace_as_suffix", "true"));
@@ -97,7 +99,7 @@ fn trainer(mut fields: Fields<'_>, model: &mut PieceModel) -> Result<(), FormatE
 fn normalizer(mut fields: Fields<'_>, model: &mut PieceModel) -> Result<(), FormatError> {
     while let Some((number, value)) = fields.next()? {
         match number {
-            2 => model.charsmap = value.bytes().unwrap_or_default().to_vec(),
+            2 => model.has_charsmap = value.bytes().is_some_and(|map| !map.is_empty()),
             3 => model.adds_dummy_prefix = value.flag().unwrap_or_default(),
             4 => model.removes_extra_spaces = value.flag().unwrap_or_default(),
             5 if value.flag() == Some(false) => {

@@ -44,7 +44,7 @@ pub fn parse_any(data: &[u8], options: Options) -> Result<Parsed, FormatError> {
 /// Reads the bytes of a `tokenizer.json` for the compiled machine.
 ///
 /// # Errors
-/// [`FormatError`] of [`Kind::TokenizerJson`](crate::Kind::TokenizerJson): see the head of this module; unsupported is
+/// [`FormatError`] of [`TokenizerJson`](crate::Kind::TokenizerJson): see the head of this module; unsupported is
 /// what the compiled machine cannot do exactly.
 pub fn parse(data: &[u8], options: Options) -> Result<TokenizerSpec, FormatError> {
     let document = Document::read(reader::read(data)?)?;
@@ -54,7 +54,7 @@ pub fn parse(data: &[u8], options: Options) -> Result<TokenizerSpec, FormatError
 /// Reads the bytes of a `tokenizer.json` as they are.
 ///
 /// # Errors
-/// [`FormatError`] of [`Kind::TokenizerJson`](crate::Kind::TokenizerJson): see the head of this module.
+/// [`FormatError`] of [`TokenizerJson`](crate::Kind::TokenizerJson): see the head of this module.
 pub fn parse_definition(data: &[u8]) -> Result<Definition, FormatError> {
     Ok(Document::read(reader::read(data)?)?.into_definition())
 }
@@ -62,7 +62,7 @@ pub fn parse_definition(data: &[u8]) -> Result<Definition, FormatError> {
 /// What a definition is for the compiled machine.
 ///
 /// # Errors
-/// [`FormatError`] of [`Kind::TokenizerJson`](crate::Kind::TokenizerJson): see [`parse`].
+/// [`FormatError`] of [`TokenizerJson`](crate::Kind::TokenizerJson): see [`parse`].
 pub fn lower_definition(definition: &Definition, options: Options) -> Result<TokenizerSpec, FormatError> {
     lower::lower(&Document::of(definition)?, options)
 }

@@ -152,8 +152,8 @@ fn parse_gguf(py: Python<'_>, data: &[u8]) -> PyResult<Read> {
 }
 
 #[pyfunction]
-fn parse_sentencepiece(py: Python<'_>, data: &[u8]) -> PyResult<Read> {
-    py.detach(|| sentencepiece::parse(data)).map(Read::from).map_err(raise)
+fn parse_sentencepiece(py: Python<'_>, data: &[u8]) -> PyResult<PySpec> {
+    py.detach(|| sentencepiece::parse(data)).map(PySpec::from).map_err(raise)
 }
 
 #[pyfunction]

@@ -118,7 +118,7 @@ impl PretokenCache {
     pub(crate) const MAX_BYTES: usize =
         Self::MAX_SHORT * size_of::<ShortPair>() + Self::MAX_LONG * size_of::<[LongSlot; 2]>();
 
-    /// The ids of a long pretoken, or of a short one that is [`Short::Elsewhere`].
+    /// The ids of a long pretoken, or of a short one of more ids than its table keeps.
     #[inline]
     pub(crate) fn long(&self, piece: &[u8]) -> Option<&[TokenId]> {
         if piece.len() > LONG_BYTES {
