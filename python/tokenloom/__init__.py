@@ -1,6 +1,6 @@
 """The token layer for language models: everything between text and logits.
 
-``import tokenloom as tl`` needs NumPy alone. ``tl.torch`` is loaded when it is first used.
+``import tokenloom as tl`` needs NumPy alone. ``tl.torch`` and ``tl.compat`` are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ __all__ = [
     "Tokenizer",
     "__version__",
     "bytelevel",
+    "compat",
     "control",
     "draft",
     "errors",
@@ -48,8 +49,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "torch":
-        return importlib.import_module("tokenloom.torch")
+    if name in ("compat", "torch"):
+        return importlib.import_module(f"tokenloom.{name}")
     raise AttributeError(f"module 'tokenloom' has no attribute {name!r}")
 
 

@@ -41,3 +41,9 @@ def test_import_loads_numpy_alone(modules: str) -> None:
 def test_probe_sees_what_is_loaded() -> None:
     """The probe itself: rich is seen where it is asked for."""
     assert "rich" in loaded_by("rich.progress")
+
+
+def test_what_is_loaded_late_is_named_without_an_import() -> None:
+    """`tl.compat.tiktoken` and its neighbours work behind `import tokenloom` alone, and load no peer."""
+    names = "tl.compat.tiktoken.Encoding, tl.compat.tokenizers.Tokenizer, tl.compat.transformers.attach"
+    assert loaded_by(f"tokenloom as tl; {names}") <= {"tokenloom", "numpy"}
