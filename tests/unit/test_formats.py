@@ -87,6 +87,16 @@ def test_save_is_a_fixed_point(test_data: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.json", "second.json"]
 
 
+@pytest.mark.parametrize("pattern", sorted({encoding.pattern for encoding in ENCODINGS.values()}))
+def test_a_saved_encoding_keeps_its_scanner(pattern: str, tmp_path: Path) -> None:
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    tok = tl.Tokenizer.from_tiktoken("bytes", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    tok.save(tmp_path / "tokenizer.json")
+    again = tl.Tokenizer.from_file(tmp_path / "tokenizer.json")
+    assert tok.stages()[0].engine.startswith("scanner")
+    assert again.stages()[0] == tok.stages()[0]
+
+
 def test_truncation_can_be_ignored(test_data: Path) -> None:
     data = (test_data / "tiny.tokenizer.json").read_bytes()
     cut = data.replace(

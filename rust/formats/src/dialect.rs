@@ -16,6 +16,7 @@
 use std::borrow::Cow;
 
 use tokenloom_tokenize::pipeline::oniguruma;
+use tokenloom_tokenize::pretokenize::published_patterns;
 
 /// A construct that cannot be said in the other dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,11 @@ enum Direction {
 
 /// The pattern of a `tokenizer.json` as fancy-regex must be given it.
 pub(crate) fn from_oniguruma(pattern: &str) -> Result<Cow<'_, str>, Untranslatable> {
+    // What `to_oniguruma` makes of a published pattern reads back as that pattern, by which its scanner is found.
+    let is_written = |published: &&str| to_oniguruma(published).is_ok_and(|text| text == pattern);
+    if let Some(published) = published_patterns().find(is_written) {
+        return Ok(Cow::Borrowed(published));
+    }
     let anew = oniguruma::translate(pattern).map_err(|what| Untranslatable(what.0))?;
     if is_read_alike(pattern) { translate(pattern, Direction::FromOniguruma) } else { Ok(Cow::Owned(anew)) }
 }
@@ -215,6 +221,14 @@ fn interval_length(rest: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn published_patterns_come_back_as_they_were() {
+        for pattern in published_patterns() {
+            let written = to_oniguruma(pattern).unwrap();
+            assert_eq!(from_oniguruma(&written).unwrap(), pattern);
+        }
+    }
 
     #[test]
     fn intervals_and_anchors_are_rewritten_and_all_else_is_kept() {

@@ -24,6 +24,7 @@ use generic::{GenericPattern, LongSearches};
 use scan::Scanner;
 #[cfg(test)]
 pub(crate) use scan::covering_patterns;
+pub use scan::published_patterns;
 
 use crate::spec::{PrependScheme, Pretokenizer, SplitBehavior, SplitPattern};
 use crate::{BuildErrorKind, EncodeError};

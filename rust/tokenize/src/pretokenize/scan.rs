@@ -110,6 +110,11 @@ const PUBLISHED: [(&str, Scanner); 19] = [
 /// The bare number steps.
 const NUMBERS: [(&str, usize); 3] = [(r"\p{N}{1,3}", 3), (r"\p{N}", 1), (r"\p{N}+", usize::MAX)];
 
+/// The patterns that have a scanner, in the dialect of a specification.
+pub fn published_patterns() -> impl Iterator<Item = &'static str> {
+    PUBLISHED.iter().map(|&(pattern, _)| pattern)
+}
+
 /// The patterns whose scanners cover.
 #[cfg(test)]
 pub(crate) fn covering_patterns() -> Vec<&'static str> {
