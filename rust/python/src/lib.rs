@@ -12,6 +12,7 @@ mod formats;
 mod gpu;
 mod grammar;
 mod interpreted;
+mod ints;
 mod pipeline;
 mod sample;
 mod segment;

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use tokenloom_decode::control::GrammarVocabulary;
 use tokenloom_tokenize::spec::TokenizerSpec;
 use tokenloom_tokenize::{
@@ -15,6 +16,7 @@ use tokenloom_tokenize::{
 use crate::array::TokenIds;
 use crate::error::raise;
 use crate::formats::PySpec;
+use crate::ints::Ints;
 
 /// See `tokenloom.tokenizer`.
 #[pyo3::pymodule(gil_used = false)]
@@ -34,17 +36,14 @@ pub(crate) struct PyTokenizer {
     pub(crate) inner: Arc<Tokenizer>,
     /// What grammars need of it, made by the first one.
     pub(crate) grammar_vocabulary: OnceLock<Arc<GrammarVocabulary>>,
-    /// The ints of all ids, made by the first long list.
-    ints: OnceLock<Vec<Py<PyInt>>>,
-    /// Where ids are written before they become a Python object.
+    /// Those that lists were made of.
+    ints: Ints,
+    /// Where ids of long texts are written before they become a Python object.
     buffer: Mutex<Vec<u32>>,
 }
 
 /// Memory for more ids is not kept between calls.
 const MAX_KEPT_IDS: usize = 1 << 20;
-
-/// A list of fewer ids makes its own ints.
-const LONG_LIST: usize = 4096;
 
 /// `str` or `bytes`. Lone surrogates of a `str` are replaced as tiktoken does it: through UTF-16.
 pub(crate) enum Text<'py> {
@@ -112,7 +111,7 @@ impl PyTokenizer {
         Self {
             inner: Arc::new(tokenizer),
             grammar_vocabulary: OnceLock::new(),
-            ints: OnceLock::new(),
+            ints: Ints::default(),
             buffer: Mutex::default(),
         }
     }
@@ -123,6 +122,7 @@ impl PyTokenizer {
         allowed: &Bound<'_, PyAny>,
     ) -> PyResult<EncodeOptions> {
         let allowed_special = match allowed.cast::<PyString>() {
+            Ok(text) if text.is(intern!(allowed.py(), "all")) => AllowedSpecial::All,
             Ok(text) if text.to_str()? == "all" => AllowedSpecial::All,
             Ok(text) => {
                 return Err(PyTypeError::new_err(format!(
@@ -148,14 +148,22 @@ impl PyTokenizer {
         threads: usize,
         make: impl FnOnce(&[u32]) -> PyResult<R>,
     ) -> PyResult<R> {
-        let (options, input) = (self.options(add, allowed)?, Text::from_any(text)?);
-        let input = input.as_text()?;
+        let options = self.options(add, allowed)?;
+        let other;
+        let input = match text.cast::<PyString>().ok().and_then(|text| text.to_str().ok()) {
+            Some(text) => text.into(),
+            None => {
+                other = Text::from_any(text)?;
+                other.as_text()?
+            }
+        };
+        if input.as_bytes().len() < DETACH_BYTES {
+            return self.inner.with_ids(input, &options, make).map_err(raise)?;
+        }
         let (mut own, mut kept) = (Vec::new(), self.buffer.try_lock());
         let ids = kept.as_deref_mut().unwrap_or(&mut own);
         ids.clear();
-        let mut encode = || self.inner.encode_onto(input, &options, threads, ids);
-        if input.as_bytes().len() < DETACH_BYTES { encode() } else { text.py().detach(encode) }
-            .map_err(raise)?;
+        text.py().detach(|| self.inner.encode_onto(input, &options, threads, ids)).map_err(raise)?;
         let made = make(ids);
         if ids.capacity() > MAX_KEPT_IDS {
             *ids = Vec::new();
@@ -163,17 +171,8 @@ impl PyTokenizer {
         made
     }
 
-    /// Counting a reference to an int that is there is cheaper than making one.
     fn list_of<'py>(&self, py: Python<'py>, ids: &[u32]) -> PyResult<Bound<'py, PyList>> {
-        if ids.len() < LONG_LIST {
-            return PyList::new(py, ids);
-        }
-        let int = |id: usize| match id.into_pyobject(py) {
-            Ok(int) => int.unbind(),
-            Err(never) => match never {},
-        };
-        let ints = self.ints.get_or_init(|| (0..self.inner.id_bound()).map(int).collect());
-        PyList::new(py, ids.iter().map(|&id| ints[id as usize].bind(py)))
+        self.ints.list(py, ids, self.inner.id_bound())
     }
 }
 

@@ -30,6 +30,17 @@ pub(crate) struct AddedMatcher {
     tokens: Vec<AddedToken>,
     /// By token: the longest other one that its content starts with, and that one's length.
     shorter: Vec<Option<(usize, usize)>>,
+    first_bytes: FirstBytes,
+}
+
+/// The bytes that contents start with: where none of them is, nothing matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstBytes {
+    None,
+    One(u8),
+    Two(u8, u8),
+    Three(u8, u8, u8),
+    More,
 }
 
 impl AddedMatcher {
@@ -51,6 +62,7 @@ impl AddedMatcher {
             })
             .collect();
         let shorter = shorter(&contents);
+        let first_bytes = FirstBytes::of(&contents);
         let automaton = if tokens.is_empty() {
             None
         } else {
@@ -61,7 +73,20 @@ impl AddedMatcher {
             let n_tokens = tokens.len();
             Some(build.map_err(|source| BuildErrorKind::AddedTokens { n_tokens, source: Box::new(source) })?)
         };
-        Ok(Self { automaton, tokens, shorter })
+        Ok(Self { automaton, tokens, shorter, first_bytes })
+    }
+
+    /// Whether some token may be in `text`. Quicker than looking for one.
+    #[inline]
+    pub(crate) fn may_match(&self, text: &str) -> bool {
+        let text = text.as_bytes();
+        match self.first_bytes {
+            FirstBytes::None => false,
+            FirstBytes::One(a) => memchr::memchr(a, text).is_some(),
+            FirstBytes::Two(a, b) => memchr::memchr2(a, b, text).is_some(),
+            FirstBytes::Three(a, b, c) => memchr::memchr3(a, b, c, text).is_some(),
+            FirstBytes::More => true,
+        }
     }
 
     /// Cuts `text` into segments. `allowed` says which special tokens are matched; the others are ordinary text.
@@ -123,6 +148,25 @@ impl AddedMatcher {
             (which, end) = (next, span.start + length);
         }
         Some((which, end))
+    }
+}
+
+impl FirstBytes {
+    fn of(contents: &[String]) -> Self {
+        // What is empty would match anywhere.
+        if contents.iter().any(String::is_empty) {
+            return Self::More;
+        }
+        let mut bytes: Vec<u8> = contents.iter().map(|content| content.as_bytes()[0]).collect();
+        bytes.sort_unstable();
+        bytes.dedup();
+        match bytes[..] {
+            [] => Self::None,
+            [a] => Self::One(a),
+            [a, b] => Self::Two(a, b),
+            [a, b, c] => Self::Three(a, b, c),
+            _ => Self::More,
+        }
     }
 }
 

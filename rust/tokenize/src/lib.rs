@@ -38,6 +38,7 @@ pub mod pretokenize;
 mod scratch;
 pub mod segment;
 mod segmentations;
+mod short;
 pub mod spec;
 mod stability;
 mod state;

@@ -67,6 +67,12 @@ impl Normalizers {
         text
     }
 
+    /// Whether the text at the start of the input stays as it is; quicker to say of ASCII.
+    #[inline]
+    pub(crate) fn keep(&self, text: &str) -> bool {
+        self.steps.iter().all(|step| is_normal(*step, text, true))
+    }
+
     /// The space that stands before an input which an added token starts, if one does.
     pub(crate) fn first_space(&self) -> Option<Normalized<'static>> {
         self.steps.contains(&Normalizer::PrependFirst).then(|| Normalized {

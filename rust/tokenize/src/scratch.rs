@@ -25,6 +25,8 @@ pub(crate) struct Scratch {
     pub(crate) found: Vec<Slot>,
     /// Ids that the cache knew, on their way out.
     pub(crate) ready: Vec<TokenId>,
+    /// The ids of a short text.
+    pub(crate) ids: Vec<TokenId>,
 }
 
 /// The places of scratches that wait for their next call.
