@@ -65,7 +65,7 @@ fn tokenizer(
         single_word: false,
     };
     let spec = TokenizerSpec {
-        tokens: tokens.into_iter().enumerate().map(|(id, bytes)| (id as u32, bytes.into())).collect(),
+        tokens: tokens.into_iter().enumerate().map(|(id, bytes)| (id as u32, bytes)).collect(),
         merges,
         ignore_merges,
         added_tokens: vec![added],

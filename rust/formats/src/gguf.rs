@@ -23,7 +23,7 @@ use tokenloom_tokenize::spec::{
     Decoder, InvalidRun, Merge, Normalizer, Pretokenizer, SplitBehavior, SplitPattern, Symbols, Template,
     TokenizerSpec,
 };
-use tokenloom_vocab::{AddedToken, TokenId};
+use tokenloom_vocab::{AddedToken, TokenId, TokenList};
 
 use crate::error::{FormatError, FormatErrorKind};
 use crate::gguf_pre::pretokenizer_named;
@@ -238,7 +238,7 @@ fn check_template(template: &Template, n_tokens: usize) -> Result<(), FormatErro
 }
 
 struct Tokens<'a> {
-    model: Vec<(TokenId, Box<[u8]>)>,
+    model: TokenList,
     decode_only: Vec<(TokenId, Box<[u8]>)>,
     added: Vec<AddedToken>,
     /// Tokens of single bytes, in ascending order of their ids.
@@ -260,7 +260,7 @@ impl<'a> Tokens<'a> {
             return Err(error("tokenizer.ggml.token_type", kind));
         }
         let mut tokens = Self {
-            model: Vec::new(),
+            model: TokenList::new(),
             decode_only: Vec::new(),
             added: Vec::new(),
             bytes: Vec::new(),
@@ -276,7 +276,7 @@ impl<'a> Tokens<'a> {
             }
             match token_type {
                 NORMAL => match bytes_of(text) {
-                    Some(bytes) => tokens.model.push((id, bytes.into_boxed_slice())),
+                    Some(bytes) => tokens.model.push(id, bytes),
                     None => tokens.decode_only.push((id, text.as_bytes().into())),
                 },
                 UNUSED => tokens.decode_only.push((id, text.as_bytes().into())),
@@ -301,7 +301,7 @@ impl<'a> Tokens<'a> {
             if merged.binary_search(&token.id).is_ok()
                 && let Some(bytes) = (self.bytes_of)(&token.content)
             {
-                self.model.push((token.id, bytes.into_boxed_slice()));
+                self.model.push(token.id, bytes);
             }
         }
     }
@@ -309,7 +309,7 @@ impl<'a> Tokens<'a> {
     /// Without the merges of strings that the byte mapping never produces: they apply to no text.
     fn reachable(&self, mut merges: Vec<Merge>) -> Vec<Merge> {
         let mut is_model = vec![false; self.by_text.len()];
-        self.model.iter().for_each(|(id, _)| is_model[*id as usize] = true);
+        self.model.iter().for_each(|(id, _)| is_model[id as usize] = true);
         merges
             .retain(|merge| [merge.left, merge.right, merge.result].iter().all(|&id| is_model[id as usize]));
         merges

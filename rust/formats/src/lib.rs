@@ -7,6 +7,7 @@
 //! and this crate cannot do exactly is [`FormatErrorKind::Unsupported`], never an approximation.
 #![forbid(unsafe_code)]
 
+mod base64;
 mod dialect;
 mod error;
 pub mod gguf;
@@ -20,6 +21,7 @@ mod lower_characters;
 mod pieces;
 mod proto;
 pub mod sentencepiece;
+mod splits;
 pub mod tekken;
 pub mod tiktoken;
 pub mod tokenizer_json;

@@ -110,9 +110,9 @@ fn check_unknown(model: &BpeModel, spec: &TokenizerSpec) -> Result<(), FormatErr
         _ => return Ok(()),
     };
     let mut present = [false; 256];
-    for (_, bytes) in &spec.tokens {
-        if let [byte] = **bytes {
-            present[byte as usize] = true;
+    for (_, bytes) in spec.tokens.iter() {
+        if let [byte] = bytes {
+            present[usize::from(*byte)] = true;
         }
     }
     match (0..=255u8).find(|&byte| is_in_utf8(byte) && !present[byte as usize]) {
@@ -303,10 +303,9 @@ fn check_decoder(component: Option<&Decoder>, path: &str) -> Result<(), FormatEr
 fn sort_tokens(vocab: &Vocab, spec: &mut TokenizerSpec) {
     let mut added_ids: Vec<u32> = spec.added_tokens.iter().map(|token| token.id).collect();
     added_ids.sort_unstable();
-    spec.tokens.reserve(vocab.len());
     for (text, id) in vocab.iter() {
         match byte_chars::bytes_of_text(text) {
-            Some(bytes) => spec.tokens.push((id, bytes.into_boxed_slice())),
+            Some(bytes) => spec.tokens.push(id, bytes),
             None if added_ids.binary_search(&id).is_ok() => {}
             None => spec.decode_only.push((id, text.as_bytes().into())),
         }
@@ -315,7 +314,7 @@ fn sort_tokens(vocab: &Vocab, spec: &mut TokenizerSpec) {
 
 /// Without the merges of strings that the byte mapping never produces: they apply to no text.
 fn reachable(merges: &[Merge], spec: &TokenizerSpec) -> Vec<Merge> {
-    let mut ids: Vec<u32> = spec.tokens.iter().map(|(id, _)| *id).collect();
+    let mut ids: Vec<u32> = spec.tokens.iter().map(|(id, _)| id).collect();
     ids.sort_unstable();
     let is_dense = ids.last().is_none_or(|&last| last as usize + 1 == ids.len());
     let is_token =

@@ -158,7 +158,6 @@ fn sort_tokens(model: &FlatBpe, spec: &mut TokenizerSpec) -> Result<(), FormatEr
         return Err(unsupported(&format!("added_tokens[{index}]"), "that is a byte token"));
     }
     let mut made = Vec::new();
-    spec.tokens.reserve(vocab.len());
     for (text, id) in vocab.iter() {
         if is_byte(id) {
             continue;
@@ -172,7 +171,7 @@ fn sort_tokens(model: &FlatBpe, spec: &mut TokenizerSpec) -> Result<(), FormatEr
             made.resize(id as usize + 1, false);
         }
         made[id as usize] = true;
-        spec.tokens.push((id, text.replace(SPACE_MARK, " ").into_bytes().into()));
+        spec.tokens.push(id, text.replace(SPACE_MARK, " "));
     }
     let is_made = |id: u32| made.get(id as usize).copied().unwrap_or(false);
     for (index, merge) in model.merges.iter().enumerate() {

@@ -294,7 +294,7 @@ impl PieceModel {
                     spec.decode_only.push((id, surface.as_bytes().into()));
                 }
                 PieceType::Normal if piece.text.contains(' ') => spec.decode_only.push((id, bytes)),
-                _ if self.is_made(piece) => spec.tokens.push((id, bytes)),
+                _ if self.is_made(piece) => spec.tokens.push(id, bytes),
                 PieceType::Unused => spec.decode_only.push((id, bytes)),
                 _ => {}
             }

@@ -9,12 +9,12 @@
 
 use std::fmt;
 
-use base64::Engine;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use tokenloom_tokenize::spec::TokenizerSpec;
+use tokenloom_vocab::TokenList;
 
 use crate::error::{FormatError, FormatErrorKind};
-use crate::{Kind, limits, tiktoken};
+use crate::{Kind, base64, limits, tiktoken};
 
 /// The special tokens of files that list none, from id 0 on.
 const UNLISTED: [&str; 20] = [
@@ -79,20 +79,20 @@ pub fn parse(data: &[u8]) -> Result<TokenizerSpec, FormatError> {
             let (expected, found) = (n_ids.saturating_sub(n_special), file.vocab.len() as u64);
             error("vocab", FormatErrorKind::LengthMismatch { expected, found })
         })?;
-    let mut ranks = tiktoken::RankedTokens::new();
+    let mut ranks = TokenList::new();
     for (index, entry) in file.vocab.iter().enumerate() {
         if entry.rank >= n_ranks {
             continue;
         }
-        let bytes = base64::engine::general_purpose::STANDARD.decode(&*entry.bytes);
-        let bytes = bytes.map_err(|_| {
+        let id = (entry.rank + n_special) as u32;
+        let is_base64 = ranks.push_with(id, |bytes| base64::decode_onto(entry.bytes.as_bytes(), bytes));
+        is_base64.ok_or_else(|| {
             let found = "text that is not".into();
             error(
                 format!("vocab[{index}].token_bytes"),
                 FormatErrorKind::WrongType { expected: "base64", found },
             )
         })?;
-        ranks.push((bytes.into_boxed_slice(), (entry.rank + n_special) as u32));
     }
     if ranks.len() as u64 != n_ranks {
         let (expected, found) = (n_ranks, ranks.len() as u64);

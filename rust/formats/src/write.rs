@@ -133,14 +133,14 @@ impl Texts {
         if let Symbols::Characters { byte_tokens } = &spec.symbols {
             vocabulary.extend((0u8..).zip(byte_tokens).map(|(byte, &id)| (id, format!("<0x{byte:02X}>"))));
         }
-        for (id, bytes) in &spec.tokens {
+        for (id, bytes) in spec.tokens.iter() {
             let text = text_of(bytes);
-            match added.get(id) {
+            match added.get(&id) {
                 Some(content) => {
-                    shared.insert(*id, *content == text);
-                    vocabulary.push((*id, content.clone()));
+                    shared.insert(id, *content == text);
+                    vocabulary.push((id, content.clone()));
                 }
-                None => vocabulary.push((*id, text)),
+                None => vocabulary.push((id, text)),
             }
         }
         for (id, bytes) in &spec.decode_only {

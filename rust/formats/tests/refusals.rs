@@ -2,6 +2,7 @@
 
 use tokenloom_formats::{FormatError, FormatErrorKind, Kind, Parsed, gguf, limits, tiktoken, tokenizer_json};
 use tokenloom_testkit::{cases, data, text};
+use tokenloom_vocab::TokenList;
 
 fn parse_json(bytes: &[u8]) -> Result<(), FormatError> {
     tokenizer_json::parse(bytes, tokenizer_json::Options::default()).map(|_| ())
@@ -92,11 +93,11 @@ fn rank_files_name_the_line() {
     for bad in [&b"IQ==\n"[..], b"IQ== 1 2\n", b"?? 1\n", b"IQ== -1\n", b"IQ== 99999999999\n"] {
         assert_eq!(line(bad).kind(), &FormatErrorKind::MalformedLine);
     }
-    assert_eq!(tiktoken::parse_ranks(b"\r\nIQ== 0\r\n\n").unwrap(), vec![(Box::from(*b"!"), 0)]);
+    assert_eq!(tiktoken::parse_ranks(b"\r\nIQ== 0\r\n\n").unwrap(), [(0, b"!")].into_iter().collect());
 }
 
-fn all_bytes() -> tiktoken::RankedTokens {
-    (0..=255u8).map(|byte| (Box::from([byte]), u32::from(byte))).collect()
+fn all_bytes() -> TokenList {
+    (0..=255u8).map(|byte| (u32::from(byte), [byte])).collect()
 }
 
 #[test]
@@ -104,14 +105,14 @@ fn rank_tables_must_be_a_vocabulary() {
     let kind = |ranks| tiktoken::spec(ranks, "a", Vec::new()).unwrap_err().kind().clone();
     let with = |token: &[u8], id| {
         let mut ranks = all_bytes();
-        ranks.push((token.into(), id));
+        ranks.push(id, token);
         ranks
     };
     assert!(matches!(kind(with(b"a", 256)), FormatErrorKind::DuplicateToken { .. }));
     assert_eq!(kind(with(b"ab", 97)), FormatErrorKind::DuplicateId { id: 97 });
     assert!(matches!(kind(with(b"ab", u32::MAX)), FormatErrorKind::TooLarge { .. }));
     assert!(matches!(kind(with(&[b'a'; 2000], 256)), FormatErrorKind::TooLarge { .. }));
-    assert_eq!(kind(all_bytes().split_off(1)), FormatErrorKind::MissingByte { byte: 0 });
+    assert_eq!(kind(all_bytes().iter().skip(1).collect()), FormatErrorKind::MissingByte { byte: 0 });
     let special = tiktoken::spec(all_bytes(), "a", vec![("<x>".into(), 5)]).unwrap_err();
     assert_eq!(special.kind(), &FormatErrorKind::DuplicateId { id: 5 });
 }
@@ -119,7 +120,7 @@ fn rank_tables_must_be_a_vocabulary() {
 #[test]
 fn every_split_of_a_rank_is_a_merge() {
     let mut ranks = all_bytes();
-    ranks.extend([(Box::from(*b"bc"), 256), (Box::from(*b"ab"), 257), (Box::from(*b"abc"), 258)]);
+    ranks.extend([(256, "bc"), (257, "ab"), (258, "abc")]);
     let spec = tiktoken::spec(ranks, "a", Vec::new()).unwrap();
     let pairs: Vec<_> = spec.merges.iter().map(|merge| (merge.left, merge.right, merge.result)).collect();
     assert_eq!(pairs, [(98, 99, 256), (97, 98, 257), (97, 256, 258), (257, 99, 258)]);
@@ -181,7 +182,7 @@ fn gguf_metadata_becomes_a_specification() {
     let mut file = gguf_file(&small_gguf());
     file.extend(b"tensors follow and are not read");
     let Parsed::Spec(spec) = gguf::parse(&file[..]).unwrap() else { panic!("byte-level BPE is compiled") };
-    let tokens: Vec<(u32, &[u8])> = spec.tokens.iter().map(|(id, bytes)| (*id, &**bytes)).collect();
+    let tokens: Vec<(u32, &[u8])> = spec.tokens.iter().collect();
     assert_eq!(tokens, [(1, &b" "[..]), (2, b"a"), (3, b" a")]);
     assert_eq!(spec.decode_only, [(4, Box::from("▁".as_bytes())), (5, Box::from(&b"[PAD]"[..]))]);
     assert_eq!((spec.added_tokens[0].id, spec.added_tokens[0].special), (0, true));

@@ -8,8 +8,8 @@ use tokenloom_tokenize::{EncodeOptions, Tokenizer};
 fuzz_target!(|data: &[u8]| {
     let Ok(mut ranks) = parse_ranks(data) else { return };
     for byte in 0..=255u8 {
-        if !ranks.iter().any(|(token, _)| **token == [byte]) {
-            ranks.push((Box::from([byte]), 10_000 + u32::from(byte)));
+        if !ranks.iter().any(|(_, token)| token == [byte]) {
+            ranks.push(10_000 + u32::from(byte), [byte]);
         }
     }
     let Ok(spec) = spec(ranks, r"\s+|\S+", vec![("<x>".into(), 20_000)]) else { return };

@@ -25,7 +25,7 @@ fn pair(pattern: &str) -> (Regex, Tokenizer) {
         invert: false,
     };
     let spec = TokenizerSpec {
-        tokens: (0..=255u8).map(|byte| (u32::from(byte), Box::from([byte]))).collect(),
+        tokens: (0..=255u8).map(|byte| (u32::from(byte), [byte])).collect(),
         pretokenizers: vec![split],
         ..TokenizerSpec::default()
     };

@@ -12,6 +12,7 @@ use tokenloom_formats::tokenizer_json::Options;
 use tokenloom_formats::{Kind, Parsed, gguf, sentencepiece, tekken, tiktoken, tokenizer_json, write};
 use tokenloom_tokenize::pipeline::definition::Definition;
 use tokenloom_tokenize::spec::TokenizerSpec;
+use tokenloom_vocab::TokenList;
 
 use crate::error::raise;
 
@@ -173,7 +174,7 @@ fn parse_gguf_file(py: Python<'_>, path: PathBuf) -> PyResult<Read> {
 fn parse_ranks<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyDict>> {
     let ranks = py.detach(|| tiktoken::parse_ranks(data)).map_err(raise)?;
     let dict = PyDict::new(py);
-    for (token, rank) in &ranks {
+    for (rank, token) in ranks.iter() {
         dict.set_item(PyBytes::new(py, token), rank)?;
     }
     Ok(dict)
@@ -207,9 +208,9 @@ fn tiktoken_spec(
     pattern: &str,
     special_tokens: &Bound<'_, PyDict>,
 ) -> PyResult<PySpec> {
-    let mut owned = Vec::with_capacity(ranks.len());
+    let mut owned = TokenList::new();
     for (token, rank) in ranks {
-        owned.push((token.extract::<&[u8]>()?.into(), rank.extract().map_err(|_| bad_id(&rank))?));
+        owned.push(rank.extract().map_err(|_| bad_id(&rank))?, token.extract::<&[u8]>()?);
     }
     let special = special_ids(special_tokens)?;
     py.detach(|| tiktoken::spec(owned, pattern, special)).map(PySpec::from).map_err(raise)

@@ -138,7 +138,7 @@ fn of_decoder(decoder: Decoder) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tokenloom_vocab::AddedToken;
+    use tokenloom_vocab::{AddedToken, TokenList};
 
     use crate::Tokenizer;
     use crate::spec::{Merge, Normalizer, Pretokenizer, SplitBehavior, SplitPattern, TokenizerSpec};
@@ -150,8 +150,8 @@ mod tests {
             behavior: SplitBehavior::Isolated,
             invert: false,
         };
-        let mut tokens: Vec<(u32, Box<[u8]>)> = (0..=255u8).map(|b| (u32::from(b), Box::from([b]))).collect();
-        tokens.push((256, Box::from(*b"ab")));
+        let mut tokens: TokenList = (0..=255u8).map(|b| (u32::from(b), [b])).collect();
+        tokens.push(256, b"ab");
         let tokenizer = Tokenizer::new(TokenizerSpec {
             tokens,
             merges: vec![Merge { left: 97, right: 98, result: 256 }],

@@ -5,8 +5,9 @@
 //!
 //! ```
 //! use tokenloom_tokenize::{EncodeOptions, Tokenizer, spec::{Merge, TokenizerSpec}};
-//! let mut tokens: Vec<(u32, Box<[u8]>)> = (0..=255u8).map(|b| (u32::from(b), Box::from([b]))).collect();
-//! tokens.push((256, Box::from(*b"ab")));
+//! use tokenloom_vocab::TokenList;
+//! let mut tokens: TokenList = (0..=255u8).map(|b| (u32::from(b), [b])).collect();
+//! tokens.push(256, b"ab");
 //! let merges = vec![Merge { left: 97, right: 98, result: 256 }];
 //! let tokenizer = Tokenizer::new(TokenizerSpec { tokens, merges, ..Default::default() }).unwrap();
 //! let ids = tokenizer.encode("abba", &EncodeOptions::default()).unwrap();

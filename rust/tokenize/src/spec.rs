@@ -4,13 +4,13 @@
 //! from: data only, no automata. Token strings are already bytes: the byte-to-character table of GPT-2 files is a
 //! matter of the file format and is undone by the parser.
 
-use tokenloom_vocab::{AddedToken, TokenId};
+use tokenloom_vocab::{AddedToken, TokenId, TokenList};
 
 /// Everything that decides which ids a text becomes.
 #[derive(Clone, Debug, Default)]
 pub struct TokenizerSpec {
     /// The model's tokens (added tokens that are not in the model are only in `added_tokens`).
-    pub tokens: Vec<(TokenId, Box<[u8]>)>,
+    pub tokens: TokenList,
     /// Ids that decode to these bytes but that no text becomes: vocabulary strings outside a byte-level file's alphabet.
     pub decode_only: Vec<(TokenId, Box<[u8]>)>,
     /// The merges in rank order.

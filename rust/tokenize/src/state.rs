@@ -4,7 +4,7 @@
 //! the order below. Not a file format: only the same layout reads it back. The reader trusts nothing: a list is no
 //! longer than the bytes that are left, so a damaged image is an error and costs memory in proportion to its size.
 
-use tokenloom_vocab::AddedToken;
+use tokenloom_vocab::{AddedToken, TokenList};
 
 use crate::spec::{
     Decoder, InvalidRun, Merge, Normalizer, PrependScheme, Pretokenizer, Ranks, SplitBehavior, SplitPattern,
@@ -104,6 +104,27 @@ impl Field for String {
 
     fn get(reader: &mut Reader<'_>) -> Option<Self> {
         Self::from_utf8(Box::<[u8]>::get(reader)?.into_vec()).ok()
+    }
+}
+
+impl Field for TokenList {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u32).put(out);
+        for (id, bytes) in self.iter() {
+            id.put(out);
+            (bytes.len() as u32).put(out);
+            out.extend_from_slice(bytes);
+        }
+    }
+
+    fn get(reader: &mut Reader<'_>) -> Option<Self> {
+        let mut tokens = Self::new();
+        for _ in 0..u32::get(reader)? {
+            let (id, length) = (u32::get(reader)?, u32::get(reader)?);
+            tokens.push(id, reader.take(length as usize)?);
+        }
+        tokens.shrink_to_fit();
+        Some(tokens)
     }
 }
 
@@ -225,7 +246,7 @@ mod tests {
             invert: true,
         };
         TokenizerSpec {
-            tokens: vec![(0, Box::from(*b"a")), (7, Box::from(*b"\xff"))],
+            tokens: [(0, b"a"), (7, b"\xff")].into_iter().collect(),
             merges: vec![Merge { left: 1, right: 2, result: 3 }],
             ranks: Ranks::Given(vec![0]),
             added_tokens: vec![added],

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashSet;
-use tokenloom_vocab::{ByteTrie, TokenId, TokenTable};
+use tokenloom_vocab::{ByteTrie, TokenBytes, TokenId, TokenTable};
 
 use crate::added::AddedMatcher;
 use crate::bpe::Bpe;
@@ -21,7 +21,7 @@ pub struct Tokenizer {
     spec: Arc<TokenizerSpec>,
     bpe: Bpe,
     /// The model's tokens and the added ones, for decoding.
-    pub(crate) all_tokens: TokenTable,
+    pub(crate) all_tokens: TokenBytes,
     pub(crate) normalizers: Normalizers,
     pub(crate) pretokenizers: Pretokenizers,
     pub(crate) added_raw: AddedMatcher,
@@ -132,7 +132,7 @@ impl Tokenizer {
 
 /// The model's tokens and, where merging starts from characters, those of single bytes.
 fn table_of(spec: &TokenizerSpec) -> Result<TokenTable, BuildError> {
-    let tokens = spec.tokens.iter().map(|(id, bytes)| (*id, &**bytes));
+    let tokens = spec.tokens.iter();
     let Symbols::Characters { byte_tokens } = &spec.symbols else { return Ok(TokenTable::new(tokens)?) };
     let all_bytes: [u8; 256] = std::array::from_fn(|byte| byte as u8);
     let bytes = byte_tokens.iter().copied().zip(all_bytes.chunks(1));
@@ -145,7 +145,7 @@ fn join(
     spec: &TokenizerSpec,
     table: &TokenTable,
     normalizers: &Normalizers,
-) -> Result<TokenTable, BuildError> {
+) -> Result<TokenBytes, BuildError> {
     let mut added: Vec<(TokenId, Cow<'_, str>)> = Vec::with_capacity(spec.added_tokens.len());
     for token in &spec.added_tokens {
         if token.content.is_empty() {
@@ -163,7 +163,7 @@ fn join(
     }
     let model = table.iter().filter(|&(id, _)| added.binary_search_by_key(&id, |entry| entry.0).is_err());
     let decode_only = spec.decode_only.iter().map(|(id, bytes)| (*id, &**bytes));
-    Ok(TokenTable::new(
+    Ok(TokenBytes::new(
         model.chain(added.iter().map(|(id, content)| (*id, content.as_bytes()))).chain(decode_only),
     )?)
 }

@@ -13,15 +13,19 @@
 #![forbid(unsafe_code)]
 
 mod added;
+mod bytes;
 mod error;
 mod id;
+mod list;
 mod mask;
 mod table;
 mod trie;
 
 pub use added::AddedToken;
+pub use bytes::TokenBytes;
 pub use error::{VocabError, VocabErrorKind};
 pub use id::{Rank, TokenId};
+pub use list::TokenList;
 pub use mask::TokenMask;
 pub use table::TokenTable;
 pub use trie::{ByteTrie, TrieNode};

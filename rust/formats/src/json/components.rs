@@ -4,13 +4,13 @@
 //! type. A component is told by its `type` and, where that is missing or not one of the format's names, by its fields,
 //! in the order in which the format's own reader tries them. Keys that mean nothing to a component are skipped.
 
-use base64::Engine;
 use tokenloom_tokenize::pipeline::definition::{
     Decoder, Normalizer, Padding, Pattern, PostProcessor, PreTokenizer, PrependScheme, Side, TemplatePiece,
     TemplateToken, Truncation, TruncationStrategy,
 };
 use tokenloom_tokenize::spec::SplitBehavior;
 
+use crate::base64;
 use crate::error::{FormatError, FormatErrorKind};
 use crate::json::value::{At, Value};
 
@@ -111,9 +111,10 @@ fn strip_normalizer(at: &At<'_>) -> Result<Normalizer, FormatError> {
 
 fn precompiled(at: &At<'_>) -> Result<Normalizer, FormatError> {
     let map = at.field("precompiled_charsmap")?;
-    match base64::engine::general_purpose::STANDARD.decode(map.text()?) {
-        Ok(charsmap) => Ok(Normalizer::Precompiled { charsmap }),
-        Err(_) => {
+    let mut charsmap = Vec::new();
+    match base64::decode_onto(map.text()?.as_bytes(), &mut charsmap) {
+        Some(()) => Ok(Normalizer::Precompiled { charsmap }),
+        None => {
             Err(map
                 .error(FormatErrorKind::WrongType { expected: "base64", found: "text that is not".into() }))
         }

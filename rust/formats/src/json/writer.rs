@@ -4,7 +4,6 @@
 //! layout is compact, or indented by two spaces. Components are made into small values first; the long lists are
 //! written as they are walked. Linear in the definition.
 
-use base64::Engine;
 use tokenloom_tokenize::pipeline::definition::{
     Decoder, Definition, Model, Normalizer, Padding, Pattern, PostProcessor, PreTokenizer, PrependScheme,
     Side, TemplatePiece, Truncation, TruncationStrategy,
@@ -12,6 +11,7 @@ use tokenloom_tokenize::pipeline::definition::{
 use tokenloom_tokenize::spec::SplitBehavior;
 use tokenloom_vocab::{AddedToken, TokenId};
 
+use crate::base64;
 use crate::json::value::Value;
 
 /// Text of JSON in the making.
@@ -178,7 +178,7 @@ pub(crate) fn normalizer(step: &Normalizer) -> Value {
         Normalizer::Lowercase => tag("Lowercase"),
         Normalizer::Nmt => tag("Nmt"),
         Normalizer::Precompiled { charsmap } => {
-            let map = base64::engine::general_purpose::STANDARD.encode(charsmap);
+            let map = base64::encode(charsmap);
             object([("type", text("Precompiled")), ("precompiled_charsmap", Value::Text(map.into()))])
         }
         Normalizer::Replace { pattern, content } => replace(pattern, content),

@@ -6,8 +6,6 @@
 //! need not follow ids, and a part may itself be made by a later merge; nothing here assumes otherwise. Of two entries
 //! for one pair the later one counts, as in Hugging Face `tokenizers`. O(1) a question, 25 bytes a merge.
 
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
 use tokenloom_vocab::{Rank, TokenId, TokenTable};
 
 use crate::BuildErrorKind;
@@ -33,6 +31,8 @@ struct Slot {
 
 /// No pair: ids are smaller.
 const NO_KEY: u64 = u64::MAX;
+/// Above every rank.
+const NO_RANK: u32 = u32::MAX;
 const FREE: Slot = Slot { key: NO_KEY, rank: 0, result: 0 };
 
 #[inline]
@@ -66,19 +66,25 @@ impl MergeTable {
             filter_shift: 64 - filter_bits.trailing_zeros(),
             n_merges: 0,
         };
-        let mut rank_of_result: HashMap<TokenId, Rank, FxBuildHasher> = HashMap::default();
+        // By result, where merges of one result share a rank.
+        let mut ranks_of_results = match ranks {
+            Ranks::ByResult => vec![NO_RANK; table.id_bound()],
+            _ => Vec::new(),
+        };
         let mut last_group: Option<(u32, Rank)> = None;
         for (index, &Merge { left, right, result }) in merges.iter().enumerate() {
-            let bytes = |id| table.bytes(id).ok_or(BuildErrorKind::UnknownMergeToken { index, id });
-            let (a, b, joined) = (bytes(left)?, bytes(right)?, bytes(result)?);
-            let (head, tail) = joined.split_at_checked(a.len()).unwrap_or((&[], &[]));
-            if a.is_empty() || b.is_empty() || head != a || tail != b {
+            let are_joined = table.are_joined(left, right, result);
+            if !are_joined.map_err(|id| BuildErrorKind::UnknownMergeToken { index, id })? {
                 return Err(BuildErrorKind::MergeBytes { index, left, right, result });
             }
             let rank = Rank(index as u32);
             let rank = match ranks {
                 Ranks::ByPlace => rank,
-                Ranks::ByResult => *rank_of_result.entry(result).or_insert(rank),
+                Ranks::ByResult => {
+                    let first = &mut ranks_of_results[result as usize];
+                    *first = rank.0.min(*first);
+                    Rank(*first)
+                }
                 Ranks::Given(given) => {
                     let group = *given.get(index).ok_or(BuildErrorKind::Ranks { index })?;
                     match last_group {

@@ -26,10 +26,9 @@ struct Slot {
 impl WholePieces {
     /// The tokens for which `keep` holds; of several with the same bytes the one that the table answers.
     pub(crate) fn new(table: &TokenTable, keep: impl Fn(TokenId) -> bool) -> Self {
-        let kept = |&(id, bytes): &(TokenId, &[u8])| {
-            !bytes.is_empty() && bytes.len() <= MAX_KEY_BYTES && table.id(bytes) == Some(id) && keep(id)
-        };
-        let n_kept = table.iter().filter(kept).count();
+        let kept =
+            |&(id, bytes): &(TokenId, &[u8])| !bytes.is_empty() && bytes.len() <= MAX_KEY_BYTES && keep(id);
+        let n_kept = table.iter_answering().filter(kept).count();
         let n_slots = (2 * n_kept + 1).next_power_of_two();
         let mut this = Self {
             slots: vec![Slot { key: [0; 2], id: 0 }; n_slots],
@@ -38,13 +37,16 @@ impl WholePieces {
         if n_slots < 2 {
             this.slots.push(this.slots[0]);
         }
-        for (id, bytes) in table.iter().filter(kept) {
+        for (id, bytes) in table.iter_answering().filter(kept) {
             let key = pack(bytes);
             let mut at = this.start(key);
-            while this.slots[at].key != [0; 2] {
+            while this.slots[at].key != [0; 2] && this.slots[at].key != key {
                 at = (at + 1) & (this.slots.len() - 1);
             }
-            this.slots[at] = Slot { key, id };
+            // The first of several with the same bytes stays.
+            if this.slots[at].key != key {
+                this.slots[at] = Slot { key, id };
+            }
         }
         this
     }

@@ -178,7 +178,7 @@ impl Trained {
             single_word: false,
         };
         TokenizerSpec {
-            tokens: self.tokens,
+            tokens: self.tokens.into_iter().collect(),
             merges: self.merges,
             added_tokens: self.special_tokens.into_iter().enumerate().map(added).collect(),
             pretokenizers,

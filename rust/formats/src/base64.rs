@@ -1,0 +1,90 @@
+//! Which bytes does this base64 stand for?
+//!
+//! The standard alphabet with padding, one spelling for every string of bytes (no stray bits, no line breaks), appended to
+//! a buffer: rank files hold a hundred thousand short strings. O(n).
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const BAD: u8 = 0xFF;
+/// The value of every digit.
+const VALUES: [u8; 256] = {
+    let mut values = [BAD; 256];
+    let mut value = 0;
+    while value < 64 {
+        values[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
+/// Appends the bytes of `text`; `None` if it is no base64, with some bytes appended perhaps.
+pub(crate) fn decode_onto(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let (groups, []) = text.as_chunks::<4>() else { return None };
+    let Some((last, groups)) = groups.split_last() else { return Some(()) };
+    for group in groups {
+        let bits = bits(*group)?;
+        out.extend_from_slice(&bits.to_be_bytes()[1..]);
+    }
+    let n_padding = last.iter().rev().take_while(|&&digit| digit == b'=').count();
+    let mut padded = *last;
+    padded[4 - n_padding.min(2)..].fill(b'A');
+    let bytes = bits(padded)?.to_be_bytes();
+    let (kept, stray) = bytes[1..].split_at(3 - n_padding.min(2));
+    out.extend_from_slice(kept);
+    stray.iter().all(|&byte| byte == 0).then_some(())
+}
+
+fn bits(group: [u8; 4]) -> Option<u32> {
+    let [a, b, c, d] = group.map(|digit| VALUES[usize::from(digit)]);
+    let bits = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
+    (a | b | c | d != BAD).then_some(bits)
+}
+
+/// The base64 of `bytes`.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    encode_onto(bytes, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Appends the base64 of `bytes`.
+pub(crate) fn encode_onto(bytes: &[u8], out: &mut Vec<u8>) {
+    for chunk in bytes.chunks(3) {
+        let mut word = [0; 4];
+        word[1..=chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes(word);
+        let digits = [18, 12, 6, 0].map(|shift| ALPHABET[(bits >> shift) as usize % 64]);
+        let n_digits = chunk.len() + 1;
+        out.extend_from_slice(&digits[..n_digits]);
+        out.extend(std::iter::repeat_n(b'=', 4 - n_digits));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(text: &str) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        decode_onto(text.as_bytes(), &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn every_string_has_one_spelling() {
+        for (bytes, text) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("~~~", "fn5+")]
+        {
+            assert_eq!(decode(text).unwrap(), bytes.as_bytes());
+        }
+        for bad in
+            ["Z", "Zg", "Zg=", "Zh==", "Zm9=", "====", "Z===", "Zg==Zg==", "Z g=", "Zm9v\n", "Zm-v", "=Zm9"]
+        {
+            assert_eq!(decode(bad), None, "{bad:?}");
+        }
+        let bytes: Vec<u8> = (0..=255).rev().collect();
+        for n_bytes in 1..bytes.len() {
+            let mut text = Vec::new();
+            encode_onto(&bytes[..n_bytes], &mut text);
+            assert_eq!(decode(std::str::from_utf8(&text).unwrap()).unwrap(), &bytes[..n_bytes]);
+        }
+    }
+}
