@@ -230,6 +230,9 @@ impl Tokenizer {
         go_on: &mut impl FnMut(&mut Vec<TokenId>) -> ControlFlow<()>,
     ) -> Flow {
         if !self.pretokenizers.has_ends() {
+            if self.bpe().joins_words() {
+                return self.encode_joined(text, at_start, scratch, out, go_on);
+            }
             let mut prefixed = Vec::new();
             return self.pretokenizers.try_for_each(text, at_start, |piece| {
                 self.encode_piece(piece.bytes(text, &mut prefixed), scratch, out);
@@ -237,6 +240,40 @@ impl Tokenizer {
             });
         }
         Ok(self.encode_batches(text, scratch, out, go_on))
+    }
+
+    /// Appends the ids of text without added tokens, where merges reach across words.
+    fn encode_joined(
+        &self,
+        text: &str,
+        at_start: bool,
+        scratch: &mut Scratch,
+        out: &mut Vec<TokenId>,
+        go_on: &mut impl FnMut(&mut Vec<TokenId>) -> ControlFlow<()>,
+    ) -> Flow {
+        let mut pieces = Vec::with_capacity(MAX_BATCH);
+        let mut prefixed = Vec::new();
+        let mut encode = |bytes: &[u8], pieces: &mut Vec<Range<usize>>, out: &mut Vec<TokenId>| {
+            self.bpe().encode_joined(bytes, pieces, out, &mut scratch.bpe);
+            pieces.clear();
+        };
+        let flow = self.pretokenizers.try_for_each(text, at_start, |piece| {
+            if piece.prefix_space {
+                encode(text.as_bytes(), &mut pieces, out);
+                let bytes = piece.bytes(text, &mut prefixed);
+                pieces.push(0..bytes.len());
+                encode(bytes, &mut pieces, out);
+                return go_on(out);
+            }
+            pieces.push(piece.start..piece.end);
+            if pieces.len() < MAX_BATCH {
+                return ControlFlow::Continue(());
+            }
+            encode(text.as_bytes(), &mut pieces, out);
+            go_on(out)
+        })?;
+        encode(text.as_bytes(), &mut pieces, out);
+        Ok(flow)
     }
 
     /// Appends the ids of text without added tokens that one scanner covers.
@@ -346,27 +383,6 @@ impl Tokenizer {
         if scratch.cache.recall(piece, out) {
             return;
         }
-        if piece.len() > MAX_KEY_BYTES
-            && let Some(cut) = self.bpe().first_cut(piece)
-        {
-            return self.encode_parts(piece, cut, scratch, out);
-        }
-        self.encode_new(piece, scratch, out);
-    }
-
-    /// Appends the ids of a pretoken that may be cut, at `end` first: those of its parts.
-    fn encode_parts(&self, piece: &[u8], mut end: usize, scratch: &mut Scratch, out: &mut Vec<TokenId>) {
-        let mut start = 0;
-        while start < piece.len() {
-            if !scratch.cache.recall(&piece[start..end], out) {
-                self.encode_new(&piece[start..end], scratch, out);
-            }
-            start = end;
-            end = self.bpe().first_cut(&piece[start..]).map_or(piece.len(), |cut| start + cut);
-        }
-    }
-
-    fn encode_new(&self, piece: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
         let n_before = out.len();
         self.bpe().encode_piece(piece, out, &mut scratch.bpe);
         scratch.cache.insert(piece, &out[n_before..]);

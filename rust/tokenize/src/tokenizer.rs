@@ -34,7 +34,7 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Each thread that encodes may make a tokenizer keep so many bytes of pretokens and their ids.
-    pub const MAX_CACHE_BYTES_PER_THREAD: usize = PretokenCache::MAX_BYTES;
+    pub const MAX_CACHE_BYTES_PER_THREAD: usize = 2 * PretokenCache::MAX_BYTES;
 
     /// Builds the tables and automata of `spec`.
     ///

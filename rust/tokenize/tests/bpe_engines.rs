@@ -128,8 +128,11 @@ proptest! {
     fn engines_follow_the_definition(
         design in designs(2..7, 0..40),
         texts in prop::collection::vec((texts(), 0usize..9), 4),
+        transition in 0u32..40,
     ) {
         let (bpe, _) = design.model();
+        let by_words = bpe.clone().with_transition(transition);
+        let mut scratch = BpeScratch::default();
         let (linear, scan) = (bpe.clone().with_engine(Engine::Linear), bpe.clone().with_engine(Engine::Scan));
         let heap = bpe.clone().with_engine(Engine::Heap);
         for (text, n_cut) in &texts {
@@ -141,6 +144,12 @@ proptest! {
             prop_assert_eq!(&encode(&linear, text), &expected);
             prop_assert_eq!(&encode(&scan, text), &expected);
             prop_assert_eq!(&encode(&bpe, text), &expected);
+            // Twice, as the second time words are remembered.
+            for _ in 0..2 {
+                let mut ids = Vec::new();
+                by_words.encode_piece(text, &mut ids, &mut scratch);
+                prop_assert_eq!(&ids, &expected);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 
 use tokenloom_vocab::TokenId;
 
-use super::MergeTable;
+use super::merges::MergesBelow;
 
 /// Reusable memory of [`merge_all`].
 #[derive(Clone, Debug, Default)]
@@ -45,7 +45,7 @@ impl HeapScratch {
 /// Encodes the symbols that were pushed and calls `emit` for each token. Returns the last merge applied.
 /// The caller keeps pieces below 2^32 symbols.
 pub(crate) fn merge_all(
-    merges: &MergeTable,
+    merges: MergesBelow<'_>,
     scratch: &mut HeapScratch,
     emit: impl FnMut(TokenId),
 ) -> Option<(TokenId, TokenId)> {
@@ -56,7 +56,7 @@ pub(crate) fn merge_all(
 /// stale entry) is put aside, and is back in the heap once another entry was taken. This is what Hugging Face
 /// `tokenizers` does.
 pub(crate) fn merge_some(
-    merges: &MergeTable,
+    merges: MergesBelow<'_>,
     scratch: &mut HeapScratch,
     mut drops: impl FnMut(Option<TokenId>) -> bool,
     mut emit: impl FnMut(TokenId),
@@ -106,7 +106,7 @@ pub(crate) fn merge_some(
 
 /// Notes what the symbol at `at` becomes with the next one, and gives the entry of the heap for it.
 #[inline]
-fn look_up(merges: &MergeTable, list: &mut [Symbol], at: u32) -> Option<Reverse<u64>> {
+fn look_up(merges: MergesBelow<'_>, list: &mut [Symbol], at: u32) -> Option<Reverse<u64>> {
     let symbol = list[at as usize];
     let found = merges.get(symbol.id, list[symbol.next as usize].id);
     let (rank, result) = found.map_or((NONE, 0), |(rank, result)| (rank.0, result));

@@ -9,6 +9,7 @@
 use tokenloom_vocab::{Rank, TokenId, TokenTable};
 
 use crate::BuildErrorKind;
+use crate::prefetch::prefetch;
 use crate::spec::{Merge, Ranks};
 
 /// The merges of a model, looked up by their two parts.
@@ -141,6 +142,17 @@ impl MergeTable {
         }
     }
 
+    /// Asks for the memory that [`MergeTable::get`] reads where two tokens merge.
+    #[inline]
+    pub(crate) fn prefetch(&self, left: TokenId, right: TokenId) {
+        prefetch(&self.slots, self.start(hash(key(left, right))));
+    }
+
+    /// The merges of ranks smaller than `limit`.
+    pub(crate) fn below(&self, limit: u32) -> MergesBelow<'_> {
+        MergesBelow { table: self, limit }
+    }
+
     /// How many pairs merge.
     pub fn len(&self) -> usize {
         self.n_merges
@@ -156,5 +168,25 @@ impl MergeTable {
         let parts = |key: u64| ((key >> 32) as TokenId, key as TokenId);
         let taken = self.slots.iter().filter(|slot| slot.key != NO_KEY);
         taken.map(move |slot| (parts(slot.key), (Rank(slot.rank), slot.result)))
+    }
+}
+
+/// The merges of a table whose ranks are smaller than a limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MergesBelow<'a> {
+    table: &'a MergeTable,
+    limit: u32,
+}
+
+impl<'a> MergesBelow<'a> {
+    /// As [`MergeTable::get`].
+    #[inline]
+    pub(crate) fn get(self, left: TokenId, right: TokenId) -> Option<(Rank, TokenId)> {
+        self.table.get(left, right).filter(|(rank, _)| rank.0 < self.limit)
+    }
+
+    /// As [`MergeTable::iter`].
+    pub(crate) fn iter(self) -> impl Iterator<Item = ((TokenId, TokenId), (Rank, TokenId))> + 'a {
+        self.table.iter().filter(move |(_, (rank, _))| rank.0 < self.limit)
     }
 }

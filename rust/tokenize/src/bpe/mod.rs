@@ -14,26 +14,25 @@ mod pair_memo;
 mod pairs;
 mod prefixes;
 mod scan;
+mod seams;
+mod stage;
 mod symbols;
 mod whole;
+mod words;
 
 pub use merges::MergeTable;
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use cuts::Cuts;
 use heap::HeapScratch;
-use pair_memo::PairMemo;
-use pairs::{Derivations, Verdict};
-use prefixes::Prefixes;
-use scan::Row;
+use stage::{Stage, StageScratch};
 use symbols::InitialSymbols;
 use tokenloom_vocab::{TokenId, TokenTable};
 use whole::WholePieces;
+use words::{Words, WordsScratch};
 
 use crate::BuildErrorKind;
-use crate::cache::Key;
+use crate::cache::{Key, MAX_KEY_BYTES};
 use crate::spec::{Merge, Ranks, Symbols};
 
 /// How pretokens become ids.
@@ -56,37 +55,21 @@ pub struct Bpe {
     whole: WholePieces,
     symbols: InitialSymbols,
     ignore_merges: bool,
-    /// By id: whether the token is the encoding of its own bytes, once somebody asked.
-    produced: Arc<[AtomicU8]>,
-    cuts: OnceLock<Cuts>,
-    long: OnceLock<Arc<Long>>,
+    /// All merges.
+    all: Stage,
+    words: OnceLock<Arc<Words>>,
     /// Instead of what measuring says.
     engine: Option<Engine>,
-}
-
-/// What long pretokens need.
-#[derive(Debug)]
-struct Long {
-    derivations: Derivations,
-    prefixes: Prefixes,
-    engine: Engine,
 }
 
 /// Reusable memory of [`Bpe::encode_piece`].
 #[derive(Clone, Debug, Default)]
 pub struct BpeScratch {
-    heap: HeapScratch,
-    dead: linear::Dead,
-    filtered: Vec<u8>,
-    pairs: PairMemo,
+    all: StageScratch,
+    words: Option<Box<WordsScratch>>,
 }
 
 impl Bpe {
-    /// With more tokens than this starting at one position, the linear engine's bound is worse than the heap's.
-    const MAX_CANDIDATES: usize = 256;
-    /// Longer pieces are quicker in the engine of long ones, once that is made.
-    const MAX_SCANNED_BYTES: usize = 12;
-
     /// Builds the model over the tokens of `table`.
     ///
     /// # Errors
@@ -101,27 +84,8 @@ impl Bpe {
         let symbols = InitialSymbols::new(symbols, &table, merges)?;
         let merges = MergeTable::new(merges, ranks, &table)?;
         let whole = WholePieces::new(&table, |_| true);
-        let produced = (0..table.id_bound()).map(|_| AtomicU8::new(UNKNOWN)).collect();
-        let (cuts, long) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { table, merges, whole, symbols, ignore_merges, produced, cuts, long, engine: None })
-    }
-
-    fn long(&self) -> &Long {
-        self.long.get_or_init(|| {
-            let derivations = Derivations::new(
-                &self.table,
-                &self.merges,
-                self.symbols.all(&self.table),
-                |bytes| match self.by_definition(&[bytes]) {
-                    (ids, last) if ids.len() == 1 => last,
-                    _ => None,
-                },
-            );
-            let prefixes = Prefixes::new(&self.table, |id| derivations.is_reachable(id));
-            let fits = prefixes.max_candidates() <= Self::MAX_CANDIDATES;
-            let engine = if fits { Engine::Linear } else { Engine::Heap };
-            Arc::new(Long { derivations, prefixes, engine })
-        })
+        let all = Stage::new(Stage::ALL, table.id_bound());
+        Ok(Self { table, merges, whole, symbols, ignore_merges, all, words: OnceLock::new(), engine: None })
     }
 
     /// The same model with another engine: same ids, other speed.
@@ -131,9 +95,17 @@ impl Bpe {
         self
     }
 
-    /// The engine of long pretokens.
+    /// The same model whose long pretokens are cut by what the merges of ranks below `limit` can cross: same ids, other
+    /// speed.
+    #[must_use]
+    pub fn with_transition(mut self, limit: u32) -> Self {
+        self.words = OnceLock::from(Arc::new(self.words_below(limit)));
+        self
+    }
+
+    /// The engine of long pretokens that have no cuts.
     pub fn engine(&self) -> Engine {
-        self.engine.unwrap_or_else(|| self.long().engine)
+        self.engine.unwrap_or_else(|| self.long(&self.all).engine)
     }
 
     /// The tokens of the model.
@@ -168,64 +140,23 @@ impl Bpe {
 
     /// Whether merging ever produces `id`: its own bytes encode to it.
     pub fn is_reachable(&self, id: TokenId) -> bool {
-        self.long().derivations.is_reachable(id)
+        self.long(&self.all).derivations.is_reachable(id)
     }
 
     /// The two tokens that encoding the bytes of `id` merges last; `None` for a single byte and for a token that
     /// merging never produces.
     pub fn split_of(&self, id: TokenId) -> Option<(TokenId, TokenId)> {
-        self.long().derivations.split_of(id)
+        self.long(&self.all).derivations.split_of(id)
     }
 
     /// Whether merging leaves `left` and `right` as they are where they are adjacent in one pretoken. `false` if
     /// either is unreachable. O(spine); the few pairs that the spines leave open cost a run over their bytes.
     #[inline]
     pub fn is_valid_pair(&self, left: TokenId, right: TokenId) -> bool {
-        let derivations = &self.long().derivations;
+        let derivations = &self.long(&self.all).derivations;
         derivations.is_reachable(left)
             && derivations.is_reachable(right)
-            && self.are_neighbours(derivations, left, right)
-    }
-
-    /// The same for reachable tokens.
-    #[inline]
-    fn are_neighbours(&self, derivations: &Derivations, left: TokenId, right: TokenId) -> bool {
-        self.merges.get(left, right).is_none()
-            && match derivations.spines_agree(left, right, &self.merges) {
-                Verdict::Valid => true,
-                Verdict::Invalid => false,
-                Verdict::Open => self.are_neighbours_by_definition(left, right),
-            }
-    }
-
-    #[cold]
-    fn are_neighbours_by_definition(&self, left: TokenId, right: TokenId) -> bool {
-        let bytes = |id| self.table.bytes(id).unwrap_or_default();
-        self.by_definition(&[bytes(left), bytes(right)]).0 == [left, right]
-    }
-
-    /// The encoding of the joined parts, which are whole symbols each, and its last merge.
-    fn by_definition(&self, parts: &[&[u8]]) -> (Vec<TokenId>, Option<(TokenId, TokenId)>) {
-        if parts.iter().map(|part| part.len()).sum::<usize>() <= scan::MAX_SYMBOLS {
-            let mut row = Row::new();
-            parts.iter().for_each(|part| self.symbols.for_each(&self.table, part, |id| row.push(id)));
-            let (ids, last) = row.merge_all(&self.merges);
-            return (ids.to_vec(), last);
-        }
-        let (mut ids, mut heap) = (Vec::new(), HeapScratch::default());
-        parts.iter().for_each(|part| self.symbols.for_each(&self.table, part, |id| heap.push(id)));
-        let last = heap::merge_all(&self.merges, &mut heap, |id| ids.push(id));
-        (ids, last)
-    }
-
-    /// The first place inside `piece` where it may be cut so that its parts become what they become together. None
-    /// with `ignore_merges`, as a part may be a token that merging does not make.
-    #[inline]
-    pub(crate) fn first_cut(&self, piece: &[u8]) -> Option<usize> {
-        if self.ignore_merges {
-            return None;
-        }
-        self.cuts.get_or_init(|| Cuts::new(&self.table, &self.merges, &self.symbols)).first(piece)
+            && self.are_neighbours(&self.all, derivations, left, right)
     }
 
     /// Asks for the memory in which [`Bpe::encode_piece`] looks for a pretoken of at most 15 bytes.
@@ -246,20 +177,12 @@ impl Bpe {
             Err(_) => None,
         };
         if let Some(id) = whole
-            && (self.ignore_merges || self.is_produced(id))
+            && (self.ignore_merges || self.is_produced(&self.all, id))
         {
             out.push(id);
             return;
         }
-        if self.symbols.leaves_out_bytes() && piece.iter().any(|&byte| self.byte_id(byte).is_none()) {
-            let mut filtered = std::mem::take(&mut scratch.filtered);
-            filtered.clear();
-            filtered.extend(piece.iter().filter(|&&byte| self.byte_id(byte).is_some()));
-            self.merge_piece(&filtered, out, scratch);
-            scratch.filtered = filtered;
-        } else {
-            self.merge_piece(piece, out, scratch);
-        }
+        self.merge_piece(piece, out, scratch);
     }
 
     /// The same with dropout, without the look-up of the whole; `drops` is asked as in [`heap::merge_some`].
@@ -270,62 +193,19 @@ impl Bpe {
         scratch: &mut BpeScratch,
         drops: impl FnMut(Option<TokenId>) -> bool,
     ) {
-        self.symbols.for_each(&self.table, piece, |id| scratch.heap.push(id));
-        heap::merge_some(&self.merges, &mut scratch.heap, drops, |id| out.push(id));
+        self.symbols.for_each(&self.table, piece, |id| scratch.all.heap.push(id));
+        heap::merge_some(self.merges.below(Stage::ALL), &mut scratch.all.heap, drops, |id| out.push(id));
     }
 
-    /// Whether the token is the encoding of its own bytes. Asked once, remembered for ever.
-    #[inline]
-    fn is_produced(&self, id: TokenId) -> bool {
-        match self.produced[id as usize].load(Ordering::Relaxed) {
-            UNKNOWN => self.find_out_produced(id),
-            known => known == YES,
-        }
-    }
-
-    #[cold]
-    fn find_out_produced(&self, id: TokenId) -> bool {
-        let is_produced = match self.long.get() {
-            Some(long) => long.derivations.is_reachable(id),
-            None => self.by_definition(&[self.table.bytes(id).unwrap_or_default()]).0 == [id],
-        };
-        // Whoever asks at the same time finds the same.
-        self.produced[id as usize].store(if is_produced { YES } else { NO }, Ordering::Relaxed);
-        is_produced
-    }
-
-    /// What merging alone makes of bytes that all have a token, without the look-up of the whole.
+    /// What merging alone makes of a piece, without the look-up of the whole. Bytes without a token are left out.
     pub(crate) fn merge_piece(&self, piece: &[u8], out: &mut Vec<TokenId>, scratch: &mut BpeScratch) {
-        let scans = match self.engine {
-            None if self.long.get().is_some() => piece.len() <= Self::MAX_SCANNED_BYTES,
-            None | Some(Engine::Scan) => piece.len() <= scan::MAX_SYMBOLS,
-            Some(_) => false,
-        };
-        if scans {
-            let mut row = Row::new();
-            self.symbols.for_each(&self.table, piece, |id| row.push(id));
-            out.extend_from_slice(row.merge_all(&self.merges).0);
-        // Positions in the heap are 32 bits.
-        } else if self.engine() == Engine::Linear || piece.len() >= u32::MAX as usize {
-            let Long { derivations, prefixes, .. } = self.long();
-            linear::encode(
-                (prefixes, derivations),
-                piece,
-                &mut scratch.dead,
-                out,
-                |left, right| {
-                    scratch.pairs.look_up(left, right, || self.are_neighbours(derivations, left, right))
-                },
-                |byte| self.symbols.fallback(byte),
-            );
-        } else {
-            self.symbols.for_each(&self.table, piece, |id| scratch.heap.push(id));
-            heap::merge_all(&self.merges, &mut scratch.heap, |id| out.push(id));
+        if self.engine.is_none() && piece.len() > MAX_KEY_BYTES {
+            let words = self.words();
+            if words.can_cut(piece) {
+                let whole = 0..piece.len();
+                return self.merge_words(words, piece, std::slice::from_ref(&whole), out, scratch);
+            }
         }
+        self.merge_within(&self.all, piece, out, &mut scratch.all);
     }
 }
-
-/// Whether a token is the encoding of its own bytes.
-const UNKNOWN: u8 = 0;
-const YES: u8 = 1;
-const NO: u8 = 2;

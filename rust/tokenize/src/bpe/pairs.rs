@@ -19,7 +19,7 @@
 
 use tokenloom_vocab::{TokenId, TokenTable};
 
-use super::MergeTable;
+use super::merges::MergesBelow;
 
 /// The derivation of every token, by id.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ impl Derivations {
     /// of them become one token. O(merges · spine), plus an encoding for each pair that is open.
     pub(crate) fn new(
         table: &TokenTable,
-        merges: &MergeTable,
+        merges: MergesBelow<'_>,
         symbols: impl Iterator<Item = TokenId>,
         encode: impl Fn(&[u8]) -> Option<(TokenId, TokenId)>,
     ) -> Self {
@@ -106,7 +106,7 @@ impl Derivations {
 
     /// Whether no merge crosses between `left` and `right`, both reachable, before both are whole.
     #[inline]
-    pub(crate) fn spines_agree(&self, left: TokenId, right: TokenId, merges: &MergeTable) -> Verdict {
+    pub(crate) fn spines_agree(&self, left: TokenId, right: TokenId, merges: MergesBelow<'_>) -> Verdict {
         let (mut left, mut right) = (left, right);
         let (mut a, mut b) = (self.nodes[left as usize], self.nodes[right as usize]);
         loop {

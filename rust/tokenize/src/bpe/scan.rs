@@ -6,7 +6,7 @@
 
 use tokenloom_vocab::TokenId;
 
-use super::MergeTable;
+use super::merges::MergesBelow;
 
 /// A pretoken of at most this many symbols.
 pub(crate) const MAX_SYMBOLS: usize = 32;
@@ -36,7 +36,7 @@ impl Row {
     }
 
     /// The tokens that the symbols become, and the last merge that was applied.
-    pub(crate) fn merge_all(&mut self, merges: &MergeTable) -> (&[TokenId], Option<(TokenId, TokenId)>) {
+    pub(crate) fn merge_all(&mut self, merges: MergesBelow<'_>) -> (&[TokenId], Option<(TokenId, TokenId)>) {
         for at in 0..self.n {
             self.look_up(at, merges);
         }
@@ -64,7 +64,7 @@ impl Row {
     }
 
     #[inline]
-    fn look_up(&mut self, at: usize, merges: &MergeTable) {
+    fn look_up(&mut self, at: usize, merges: MergesBelow<'_>) {
         let found = if at + 1 < self.n { merges.get(self.ids[at], self.ids[at + 1]) } else { None };
         (self.ranks[at], self.results[at]) = found.map_or((NONE, 0), |(rank, result)| (rank.0, result));
     }

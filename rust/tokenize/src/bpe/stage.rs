@@ -1,0 +1,196 @@
+//! What do the merges below some rank make of a pretoken?
+//!
+//! The merges of all ranks are a stage, too. What long pretokens need is made when the first of them comes.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokenloom_vocab::TokenId;
+
+use super::merges::MergesBelow;
+use super::pair_memo::PairMemo;
+use super::pairs::{Derivations, Verdict};
+use super::prefixes::Prefixes;
+use super::scan::{self, Row};
+use super::{Bpe, Engine, HeapScratch, heap, linear};
+
+/// The merges of ranks below a limit, and what follows from them.
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    limit: u32,
+    /// By id: whether the token is what the merges of the stage make of its bytes, once somebody asked.
+    produced: Arc<[AtomicU8]>,
+    long: OnceLock<Arc<Long>>,
+}
+
+/// What long pretokens need.
+#[derive(Debug)]
+pub(crate) struct Long {
+    pub(crate) derivations: Derivations,
+    prefixes: Prefixes,
+    pub(crate) engine: Engine,
+}
+
+/// Reusable memory of merging in one stage.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StageScratch {
+    pub(crate) heap: HeapScratch,
+    dead: linear::Dead,
+    pairs: PairMemo,
+}
+
+/// Whether a token is what its bytes become.
+const UNKNOWN: u8 = 0;
+const YES: u8 = 1;
+const NO: u8 = 2;
+
+impl Stage {
+    /// The limit of the stage that has all merges.
+    pub(crate) const ALL: u32 = u32::MAX;
+
+    /// Of the merges of ranks below `limit`; ids are below `id_bound`.
+    pub(crate) fn new(limit: u32, id_bound: usize) -> Self {
+        let produced = (0..id_bound).map(|_| AtomicU8::new(UNKNOWN)).collect();
+        Self { limit, produced, long: OnceLock::new() }
+    }
+}
+
+impl Bpe {
+    /// With more tokens than this starting at one position, the linear engine's bound is worse than the heap's.
+    const MAX_CANDIDATES: usize = 256;
+    /// Longer pieces are quicker in the engine of long ones, once that is made.
+    const MAX_SCANNED_BYTES: usize = 12;
+
+    #[inline]
+    fn merges_of(&self, stage: &Stage) -> MergesBelow<'_> {
+        self.merges.below(stage.limit)
+    }
+
+    pub(crate) fn long<'a>(&self, stage: &'a Stage) -> &'a Long {
+        stage.long.get_or_init(|| {
+            let derivations = Derivations::new(
+                &self.table,
+                self.merges_of(stage),
+                self.symbols.all(&self.table),
+                |bytes| match self.by_definition(stage, &[bytes]) {
+                    (ids, last) if ids.len() == 1 => last,
+                    _ => None,
+                },
+            );
+            let prefixes = Prefixes::new(&self.table, |id| derivations.is_reachable(id));
+            let fits = prefixes.max_candidates() <= Self::MAX_CANDIDATES;
+            let engine = if fits { Engine::Linear } else { Engine::Heap };
+            Arc::new(Long { derivations, prefixes, engine })
+        })
+    }
+
+    /// Whether merging leaves reachable tokens as they are where they are adjacent.
+    #[inline]
+    pub(crate) fn are_neighbours(
+        &self,
+        stage: &Stage,
+        derivations: &Derivations,
+        left: TokenId,
+        right: TokenId,
+    ) -> bool {
+        let merges = self.merges_of(stage);
+        merges.get(left, right).is_none()
+            && match derivations.spines_agree(left, right, merges) {
+                Verdict::Valid => true,
+                Verdict::Invalid => false,
+                Verdict::Open => self.are_neighbours_by_definition(stage, left, right),
+            }
+    }
+
+    #[cold]
+    fn are_neighbours_by_definition(&self, stage: &Stage, left: TokenId, right: TokenId) -> bool {
+        let bytes = |id| self.table.bytes(id).unwrap_or_default();
+        self.by_definition(stage, &[bytes(left), bytes(right)]).0 == [left, right]
+    }
+
+    /// What the joined parts, which are whole symbols each, become, and the last merge.
+    fn by_definition(&self, stage: &Stage, parts: &[&[u8]]) -> (Vec<TokenId>, Option<(TokenId, TokenId)>) {
+        let merges = self.merges_of(stage);
+        if parts.iter().map(|part| part.len()).sum::<usize>() <= scan::MAX_SYMBOLS {
+            let mut row = Row::new();
+            parts.iter().for_each(|part| self.symbols.for_each(&self.table, part, |id| row.push(id)));
+            let (ids, last) = row.merge_all(merges);
+            return (ids.to_vec(), last);
+        }
+        let (mut ids, mut heap) = (Vec::new(), HeapScratch::default());
+        parts.iter().for_each(|part| self.symbols.for_each(&self.table, part, |id| heap.push(id)));
+        let last = heap::merge_all(merges, &mut heap, |id| ids.push(id));
+        (ids, last)
+    }
+
+    /// Whether the token is what its own bytes become. Asked once, remembered for ever.
+    #[inline]
+    pub(crate) fn is_produced(&self, stage: &Stage, id: TokenId) -> bool {
+        match stage.produced[id as usize].load(Ordering::Relaxed) {
+            UNKNOWN => self.find_out_produced(stage, id),
+            known => known == YES,
+        }
+    }
+
+    #[cold]
+    fn find_out_produced(&self, stage: &Stage, id: TokenId) -> bool {
+        let is_produced = match stage.long.get() {
+            Some(long) => long.derivations.is_reachable(id),
+            None => self.by_definition(stage, &[self.table.bytes(id).unwrap_or_default()]).0 == [id],
+        };
+        // Whoever asks at the same time finds the same.
+        stage.produced[id as usize].store(if is_produced { YES } else { NO }, Ordering::Relaxed);
+        is_produced
+    }
+
+    /// What the merges of the stage make of a piece, without the look-up of the whole. Bytes without a token are left out.
+    /// `scratch` is that of the stage.
+    pub(crate) fn merge_within(
+        &self,
+        stage: &Stage,
+        piece: &[u8],
+        out: &mut Vec<TokenId>,
+        scratch: &mut StageScratch,
+    ) {
+        if self.symbols.leaves_out_bytes() && piece.iter().any(|&byte| self.byte_id(byte).is_none()) {
+            let kept: Vec<u8> = piece.iter().copied().filter(|&byte| self.byte_id(byte).is_some()).collect();
+            self.merge_known(stage, &kept, out, scratch);
+        } else {
+            self.merge_known(stage, piece, out, scratch);
+        }
+    }
+
+    /// The same for bytes that all have a token.
+    fn merge_known(&self, stage: &Stage, piece: &[u8], out: &mut Vec<TokenId>, scratch: &mut StageScratch) {
+        let scans = match self.engine {
+            None if stage.long.get().is_some() => piece.len() <= Self::MAX_SCANNED_BYTES,
+            None | Some(Engine::Scan) => piece.len() <= scan::MAX_SYMBOLS,
+            Some(_) => false,
+        };
+        if scans {
+            let mut row = Row::new();
+            self.symbols.for_each(&self.table, piece, |id| row.push(id));
+            out.extend_from_slice(row.merge_all(self.merges_of(stage)).0);
+            return;
+        }
+        let engine = self.engine.unwrap_or_else(|| self.long(stage).engine);
+        // Positions in the heap are 32 bits.
+        if engine == Engine::Linear || piece.len() >= u32::MAX as usize {
+            let Long { derivations, prefixes, .. } = self.long(stage);
+            let StageScratch { dead, pairs, .. } = scratch;
+            linear::encode(
+                (prefixes, derivations),
+                piece,
+                dead,
+                out,
+                |left, right| {
+                    pairs.look_up(left, right, || self.are_neighbours(stage, derivations, left, right))
+                },
+                |byte| self.symbols.fallback(byte),
+            );
+        } else {
+            self.symbols.for_each(&self.table, piece, |id| scratch.heap.push(id));
+            heap::merge_all(self.merges_of(stage), &mut scratch.heap, |id| out.push(id));
+        }
+    }
+}

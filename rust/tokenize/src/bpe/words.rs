@@ -1,0 +1,277 @@
+//! How does a long pretoken fall into words?
+//!
+//! Cut it where no merge crosses: its parts are words, which text repeats, so what they become is remembered. Where merges
+//! reach across words only from some rank on (SuperBPE and its kin), cut where no merge *below that rank* crosses. Those
+//! merges run first, so they make of the text what they make of each word by itself, which is remembered; then the
+//! tokens of the words are what the other merges start from. These meet few of the places between tokens; runs of
+//! tokens in which they may are merged by the definition. The proof is in `docs/concepts/tokenizer.md`; it holds for any
+//! table and any rank. O(n) but for words without cuts and long runs, which take what their engines take.
+
+use std::ops::Range;
+
+use tokenloom_vocab::TokenId;
+
+use super::cuts::{Cuts, FirstRanks};
+use super::heap::{self, HeapScratch};
+use super::scan::{self, Row};
+use super::seams::Seams;
+use super::stage::{Stage, StageScratch};
+use super::{Bpe, BpeScratch};
+use crate::cache::{Key, MAX_KEY_BYTES, PretokenCache, Slot, key_at};
+
+/// Where words end, and what becomes of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Words {
+    cuts: Cuts,
+    /// The merges within words and the places that others cross, where there are others.
+    across: Option<(Stage, Seams)>,
+}
+
+/// Reusable memory, and what words became the last time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WordsScratch {
+    cache: PretokenCache,
+    stage: StageScratch,
+    words: Vec<Word>,
+    places: Vec<(Key, usize)>,
+    found: Vec<Slot>,
+    ready: Vec<TokenId>,
+    tokens: Vec<TokenId>,
+    /// How many of the tokens are left from the words before.
+    n_seen: usize,
+    /// After how many tokens a piece ends.
+    piece_ends: Vec<usize>,
+    /// By token: whether a merge may cross before it.
+    crossed: Vec<bool>,
+}
+
+/// A word of a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) ends_piece: bool,
+}
+
+impl Word {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Self { start, end, ends_piece: false }
+    }
+}
+
+/// Where the next word begins: in which piece, and at which byte of the text.
+struct Place {
+    piece: usize,
+    start: usize,
+}
+
+/// So many words are looked up at once.
+const MAX_WORDS: usize = 256;
+
+impl Words {
+    /// Whether the piece need not be merged as a whole.
+    pub(crate) fn can_cut(&self, piece: &[u8]) -> bool {
+        self.across.is_some() || self.cuts.has_any(piece)
+    }
+}
+
+impl Bpe {
+    /// A transition below this part of all ranks leaves little to the words.
+    const MIN_TRANSITION: usize = 16;
+
+    pub(crate) fn words(&self) -> &Words {
+        self.words.get_or_init(|| {
+            let ranks = FirstRanks::new(&self.table, &self.merges, &self.symbols);
+            let is_late = |&rank: &u32| rank as usize >= self.merges.len() / Self::MIN_TRANSITION;
+            self.words_of(&ranks, ranks.transition().filter(is_late).unwrap_or(Stage::ALL)).into()
+        })
+    }
+
+    pub(crate) fn words_below(&self, limit: u32) -> Words {
+        self.words_of(&FirstRanks::new(&self.table, &self.merges, &self.symbols), limit)
+    }
+
+    fn words_of(&self, ranks: &FirstRanks, limit: u32) -> Words {
+        let has_more = limit < Stage::ALL;
+        match has_more.then(|| Seams::new(&self.table, &self.merges, limit)).flatten() {
+            Some(seams) => {
+                let stage = Stage::new(limit, self.table.id_bound());
+                Words { cuts: Cuts::new(ranks, limit), across: Some((stage, seams)) }
+            }
+            None => Words { cuts: Cuts::new(ranks, Stage::ALL), across: None },
+        }
+    }
+
+    /// Whether merges reach from one word into the next, so that pretokens are encoded best by [`Bpe::encode_joined`].
+    pub(crate) fn joins_words(&self) -> bool {
+        self.engine.is_none() && !self.ignore_merges && self.words().across.is_some()
+    }
+
+    /// Appends the ids of pretokens of `text` that follow each other, none of them empty.
+    pub(crate) fn encode_joined(
+        &self,
+        text: &[u8],
+        pieces: &[Range<usize>],
+        out: &mut Vec<TokenId>,
+        scratch: &mut BpeScratch,
+    ) {
+        self.merge_words(self.words(), text, pieces, out, scratch);
+    }
+
+    /// What merging makes of pieces, by their words.
+    pub(crate) fn merge_words(
+        &self,
+        words: &Words,
+        text: &[u8],
+        pieces: &[Range<usize>],
+        out: &mut Vec<TokenId>,
+        scratch: &mut BpeScratch,
+    ) {
+        let memory = &mut **scratch.words.get_or_insert_default();
+        let mut tokens = std::mem::take(&mut memory.tokens);
+        let mut place = Place { piece: 0, start: pieces.first().map_or(0, |piece| piece.start) };
+        while place.piece < pieces.len() {
+            self.find_words(words, text, pieces, &mut place, memory);
+            match &words.across {
+                None => self.recall_words(&self.all, text, memory, out),
+                Some((stage, seams)) => {
+                    self.recall_words(stage, text, memory, &mut tokens);
+                    self.join(seams, &mut tokens, memory, out, &mut scratch.all.heap);
+                }
+            }
+        }
+        memory.tokens = tokens;
+    }
+
+    /// Finds some words from `place` on and asks for what is remembered of them.
+    fn find_words(
+        &self,
+        words: &Words,
+        text: &[u8],
+        pieces: &[Range<usize>],
+        place: &mut Place,
+        memory: &mut WordsScratch,
+    ) {
+        memory.words.clear();
+        while let Some(piece) = pieces.get(place.piece)
+            && memory.words.len() < MAX_WORDS
+        {
+            let first = memory.words.len();
+            words.cuts.words(text, place.start..piece.end, MAX_WORDS, &mut memory.words);
+            if let Some(last) = memory.words[first..].last_mut() {
+                last.ends_piece = last.end == piece.end;
+                place.start = last.end;
+            }
+            if place.start == piece.end {
+                place.piece += 1;
+                place.start = pieces.get(place.piece).map_or(0, |piece| piece.start);
+            }
+        }
+        let WordsScratch { cache, words, places, found, .. } = memory;
+        places.clear();
+        places.extend(words.iter().map(|word| {
+            let n_bytes = word.end - word.start;
+            // A long word has the key of none.
+            let key = if n_bytes <= MAX_KEY_BYTES { key_at(text, word.start, n_bytes) } else { [0; 2] };
+            (key, cache.place(key))
+        }));
+        found.clear();
+        found.extend(places.iter().map(|&(key, place)| {
+            let slot = *cache.at(place, key);
+            if slot.is_unknown() {
+                self.whole.prefetch(key);
+            }
+            slot
+        }));
+    }
+
+    /// Appends what the stage makes of the words that were found. Notes after how many tokens a piece ends.
+    fn recall_words(&self, stage: &Stage, text: &[u8], memory: &mut WordsScratch, out: &mut Vec<TokenId>) {
+        let WordsScratch { cache, words, found, ready, piece_ends, .. } = memory;
+        ready.resize(4 * MAX_WORDS, 0);
+        piece_ends.clear();
+        let mut n_ready = 0;
+        for (word, slot) in words.iter().zip(&*found) {
+            if let Some((ids, n_ids)) = slot.ids()
+                && let Some(place) = ready.get_mut(n_ready..n_ready + 4)
+            {
+                // All four, whatever counts: a copy of fixed size.
+                place.copy_from_slice(&ids);
+                n_ready += n_ids;
+            } else {
+                out.extend_from_slice(&ready[..n_ready]);
+                n_ready = 0;
+                let bytes = &text[word.start..word.end];
+                if !cache.recall(bytes, out) {
+                    let n_before = out.len();
+                    self.merge_word(stage, bytes, out, &mut memory.stage);
+                    cache.insert(bytes, &out[n_before..]);
+                }
+            }
+            if word.ends_piece {
+                piece_ends.push(out.len() + n_ready);
+            }
+        }
+        out.extend_from_slice(&ready[..n_ready]);
+    }
+
+    fn merge_word(&self, stage: &Stage, word: &[u8], out: &mut Vec<TokenId>, scratch: &mut StageScratch) {
+        match self.whole.get(word) {
+            Ok(Some(id)) if self.is_produced(stage, id) => out.push(id),
+            _ => self.merge_within(stage, word, out, scratch),
+        }
+    }
+
+    /// Merges the runs of `tokens` that are complete, appends the result to `out` and takes them away.
+    fn join(
+        &self,
+        seams: &Seams,
+        tokens: &mut Vec<TokenId>,
+        memory: &mut WordsScratch,
+        out: &mut Vec<TokenId>,
+        scratch: &mut HeapScratch,
+    ) {
+        let WordsScratch { n_seen, piece_ends, crossed, .. } = memory;
+        // First where merges may cross, so that what they become is on its way when the runs are merged.
+        crossed.resize(tokens.len() + 1, false);
+        for at in (*n_seen).max(1)..tokens.len() {
+            crossed[at] = seams.may_cross(tokens[at - 1], tokens[at]);
+            if crossed[at] {
+                self.merges.prefetch(tokens[at - 1], tokens[at]);
+            }
+        }
+        piece_ends.iter().for_each(|&end| crossed[end] = false);
+        let has_ended = piece_ends.last() == Some(&tokens.len());
+        let n_known = tokens.len() + usize::from(has_ended);
+        let mut start = 0;
+        for at in (*n_seen).max(1)..n_known {
+            if !crossed[at] {
+                self.merge_run(&tokens[start..at], out, scratch);
+                start = at;
+            }
+        }
+        tokens.drain(..start);
+        *n_seen = tokens.len();
+    }
+
+    /// What all merges make of tokens.
+    #[inline]
+    fn merge_run(&self, tokens: &[TokenId], out: &mut Vec<TokenId>, scratch: &mut HeapScratch) {
+        match *tokens {
+            [id] => out.push(id),
+            [left, right] => match self.merges.get(left, right) {
+                Some((_, id)) => out.push(id),
+                None => out.extend_from_slice(tokens),
+            },
+            _ if tokens.len() <= scan::MAX_SYMBOLS => {
+                let mut row = Row::new();
+                tokens.iter().for_each(|&id| row.push(id));
+                out.extend_from_slice(row.merge_all(self.merges.below(Stage::ALL)).0);
+            }
+            _ => {
+                tokens.iter().for_each(|&id| scratch.push(id));
+                heap::merge_all(self.merges.below(Stage::ALL), scratch, |id| out.push(id));
+            }
+        }
+    }
+}
