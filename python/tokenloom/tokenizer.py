@@ -167,7 +167,7 @@ class DecodeStream:
         return self._core.pending
 
 
-class Tokenizer:
+class Tokenizer(compiled.DirectCalls):
     """A tokenizer of any kind of file that is read; see ``docs/concepts/formats.md``.
 
     Keywords that several methods share:
@@ -192,7 +192,7 @@ class Tokenizer:
 
     @classmethod
     def _wrap(cls, machine: compiled.Tokenizer | compiled.Interpreted) -> Tokenizer:
-        self = object.__new__(cls)
+        self = super().__new__(cls, machine)
         self._machine = machine
         self._special = machine.special_tokens()
         return self
@@ -318,30 +318,6 @@ class Tokenizer:
         machine = self._machine
         formats.write_file(machine.spec if isinstance(machine, compiled.Tokenizer) else machine.definition, path, kind)
 
-    def encode(
-        self,
-        text: Text,
-        add_special_tokens: bool = False,
-        allowed_special: AllowedSpecial = "all",
-        threads: int = 1,
-    ) -> NDArray[np.uint32]:
-        """The ids of ``text``, uint32 ``[n]``.
-
-        Args:
-            text: See the class.
-            add_special_tokens: See the class.
-            allowed_special: See the class.
-            threads: A text of half a megabyte or more with a published split pattern is cut at line starts and encoded
-                on at most this many threads, which live for this call only. The result does not depend on it.
-
-        Raises:
-            SpecialTokenError: ``allowed_special`` names no special token.
-            PatternError: A split pattern without a scanner gives up on this text.
-        """
-        if threads > 1 and isinstance(self._machine, compiled.Tokenizer):
-            return self._machine.encode(text, add_special_tokens, allowed_special, threads)
-        return self._machine.encode(text, add_special_tokens, allowed_special)
-
     def encode_with_dropout(
         self,
         text: Text,
@@ -382,12 +358,6 @@ class Tokenizer:
         return self._core.encode_with_dropout(
             text, probability, seed, superwords_only, add_special_tokens, allowed_special
         )
-
-    def encode_list(
-        self, text: Text, add_special_tokens: bool = False, allowed_special: AllowedSpecial = "all"
-    ) -> list[int]:
-        """The ids of ``text`` as a list of ints; raises what :meth:`encode` raises."""
-        return self._machine.encode_list(text, add_special_tokens, allowed_special)
 
     def encode_batch(
         self,
@@ -434,22 +404,6 @@ class Tokenizer:
         """How many ids :meth:`encode` gives if that is at most ``limit``, else ``None``; stops soon after the limit."""
         return self._machine.count_until(text, limit, add_special_tokens, allowed_special) if limit >= 0 else None
 
-    def decode(self, ids: Ids, skip_special_tokens: bool = False, errors: str = "replace") -> str:
-        """The text of ``ids``.
-
-        Args:
-            ids: Integer array of one dimension, list or tuple.
-            skip_special_tokens: Leave special tokens out.
-            errors: What to do where the bytes are not UTF-8, as for :meth:`bytes.decode`. ``"replace"`` puts one
-                U+FFFD for each maximal invalid run.
-
-        Raises:
-            UnknownTokenError: An id is no token.
-            ArrayError: ``ids`` is no such array.
-            UnicodeDecodeError: The bytes are not UTF-8 and ``errors="strict"``.
-        """
-        return self._machine.decode(ids, skip_special_tokens, errors)
-
     def decode_bytes(self, ids: Ids) -> bytes:
         """The bytes of ``ids``, joined. ``decode_bytes(encode(b)) == b`` unless text is normalized or removed.
 
@@ -463,7 +417,10 @@ class Tokenizer:
         self, batch: Ragged | Iterable[Ids], skip_special_tokens: bool = False, errors: str = "replace"
     ) -> list[str]:
         """The text of every sequence of ids; raises what :meth:`decode` raises."""
-        return [self._machine.decode(ids, skip_special_tokens, errors) for ids in batch]
+        machine = self._machine
+        if isinstance(machine, compiled.Tokenizer):
+            return machine.decode_batch(batch, skip_special_tokens, errors)
+        return [machine.decode(ids, skip_special_tokens, errors) for ids in batch]
 
     def decode_stream(self, skip_special_tokens: bool = False) -> DecodeStream:
         """A stream that turns ids into text as they arrive."""

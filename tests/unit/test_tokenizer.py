@@ -69,6 +69,17 @@ def test_decode_skips_special_tokens_and_treats_invalid_bytes_as_asked(tok):
         tok.decode([0xC3], errors="strict")
 
 
+def test_a_batch_decodes_like_its_parts(tok):
+    texts = ["hello", "", "wörld 中", "<s>"]
+    batch = tok.encode_batch(texts)
+    assert tok.decode_batch(batch) == [tok.decode(ids) for ids in batch] == texts
+    assert tok.decode_batch([batch[0].tolist(), tuple(batch[2].tolist())]) == [texts[0], texts[2]]
+    cut = [batch[0], batch[2][:-1]]
+    assert tok.decode_batch(cut) == [tok.decode(ids) for ids in cut]
+    with pytest.raises(UnknownTokenError):
+        tok.decode_batch([[1], [-1]])
+
+
 def test_texts_at_the_edges(tok):
     assert tok.encode("").dtype == np.uint32
     assert tok.encode_list("") == tok.encode_list(b"") == []

@@ -1,12 +1,13 @@
 from collections.abc import Iterable
-from typing import final
+from typing import Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenloom._core.formats import Definition, Spec
 from tokenloom.tokenizer import AllowedSpecial, Ids, Text
+from typing_extensions import disjoint_base
 
-__all__ = ["DecodeStream", "Interpreted", "InterpretedStream", "Tokenizer"]
+__all__ = ["DecodeStream", "DirectCalls", "Interpreted", "InterpretedStream", "Tokenizer"]
 
 @final
 class Tokenizer:
@@ -37,6 +38,7 @@ class Tokenizer:
         self, text: Text, limit: int, add_special_tokens: bool, allowed_special: AllowedSpecial
     ) -> int | None: ...
     def decode(self, ids: Ids, skip_special_tokens: bool, errors: str) -> str: ...
+    def decode_batch(self, batch: Iterable[Ids], skip_special_tokens: bool, errors: str) -> list[str]: ...
     def decode_bytes(self, ids: Ids) -> bytes: ...
     def token_bytes(self, id: int) -> bytes: ...
     def token_id(self, token: bytes) -> int: ...
@@ -50,6 +52,21 @@ class Tokenizer:
     def vocab_size(self) -> int: ...
     @property
     def n_tokens(self) -> int: ...
+
+@disjoint_base
+class DirectCalls:
+    def __new__(cls, machine: Tokenizer | Interpreted) -> Self: ...
+    def encode(
+        self,
+        text: Text,
+        add_special_tokens: bool = False,
+        allowed_special: AllowedSpecial = "all",
+        threads: int = 1,
+    ) -> NDArray[np.uint32]: ...
+    def encode_list(
+        self, text: Text, add_special_tokens: bool = False, allowed_special: AllowedSpecial = "all"
+    ) -> list[int]: ...
+    def decode(self, ids: Ids, skip_special_tokens: bool = False, errors: str = "replace") -> str: ...
 
 @final
 class DecodeStream:

@@ -84,7 +84,7 @@ impl PyInterpreted {
         PyBytes::new(py, json.as_bytes())
     }
 
-    fn encode<'py>(
+    pub(crate) fn encode<'py>(
         &self,
         text: &Bound<'py, PyAny>,
         add_special_tokens: bool,
@@ -93,7 +93,7 @@ impl PyInterpreted {
         Ok(to_array(text.py(), self.ids_of(text, add_special_tokens, allowed_special)?))
     }
 
-    fn encode_list<'py>(
+    pub(crate) fn encode_list<'py>(
         &self,
         text: &Bound<'py, PyAny>,
         add_special_tokens: bool,
@@ -147,7 +147,12 @@ impl PyInterpreted {
         Ok(Some(n_ids).filter(|&n_ids| n_ids <= limit))
     }
 
-    fn decode(&self, ids: &Bound<'_, PyAny>, skip_special_tokens: bool, errors: &str) -> PyResult<String> {
+    pub(crate) fn decode(
+        &self,
+        ids: &Bound<'_, PyAny>,
+        skip_special_tokens: bool,
+        errors: &str,
+    ) -> PyResult<String> {
         let py = ids.py();
         // The decoder's steps have replaced what is no text.
         let _ = errors;

@@ -4,6 +4,7 @@
 mod array;
 mod bytelevel;
 mod control;
+mod direct;
 mod draft;
 mod encoding;
 mod error;

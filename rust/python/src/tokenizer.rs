@@ -24,6 +24,8 @@ pub(crate) mod tokenizer {
     #[pymodule_export]
     use super::{PyDecodeStream, PyTokenizer};
     #[pymodule_export]
+    use crate::direct::PyDirectCalls;
+    #[pymodule_export]
     use crate::interpreted::{PyInterpreted, PyInterpretedStream};
 }
 
@@ -83,6 +85,12 @@ impl<'py> Text<'py> {
 
 /// Ids as the caller gave them. An array is copied: it is cheaper than to guard it against other threads.
 pub(crate) struct Ids(pub(crate) Vec<u32>);
+
+impl AsRef<[u32]> for Ids {
+    fn as_ref(&self) -> &[u32] {
+        &self.0
+    }
+}
 
 impl Ids {
     pub(crate) fn from_any(object: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -200,7 +208,7 @@ impl PyTokenizer {
     }
 
     #[pyo3(signature = (text, add_special_tokens, allowed_special, threads=1))]
-    fn encode<'py>(
+    pub(crate) fn encode<'py>(
         &self,
         text: &Bound<'py, PyAny>,
         add_special_tokens: bool,
@@ -230,7 +238,7 @@ impl PyTokenizer {
         Ok(to_array(py, ids))
     }
 
-    fn encode_list<'py>(
+    pub(crate) fn encode_list<'py>(
         &self,
         text: &Bound<'py, PyAny>,
         add_special_tokens: bool,
@@ -286,7 +294,7 @@ impl PyTokenizer {
         if input.as_bytes().len() < DETACH_BYTES { count() } else { text.py().detach(count) }.map_err(raise)
     }
 
-    fn decode<'py>(
+    pub(crate) fn decode<'py>(
         &self,
         ids: &Bound<'py, PyAny>,
         skip_special_tokens: bool,
@@ -300,6 +308,22 @@ impl PyTokenizer {
         };
         let bytes = if ids.len() < DETACH_BYTES { decode() } else { py.detach(decode) }.map_err(raise)?;
         to_text(py, &bytes, errors)
+    }
+
+    fn decode_batch<'py>(
+        &self,
+        batch: &Bound<'py, PyAny>,
+        skip_special_tokens: bool,
+        errors: &str,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = batch.py();
+        let batch = batch.try_iter()?.map(|ids| Ids::from_any(&ids?)).collect::<PyResult<Vec<_>>>()?;
+        let decode = || self.inner.decode_batch(&batch, skip_special_tokens, errors == "replace");
+        let (bytes, ends) = py.detach(decode).map_err(raise)?;
+        let mut start = 0;
+        let texts =
+            ends.into_iter().map(|end| to_text(py, &bytes[std::mem::replace(&mut start, end)..end], errors));
+        PyList::new(py, texts.collect::<PyResult<Vec<_>>>()?)
     }
 
     fn decode_bytes<'py>(&self, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {

@@ -5,6 +5,7 @@
 
 use tokenloom_vocab::TokenId;
 
+use crate::spec::Decoder;
 use crate::{DecodeError, DecodeErrorKind, Tokenizer};
 
 impl Tokenizer {
@@ -36,20 +37,54 @@ impl Tokenizer {
         ids: &[TokenId],
         skip_special_tokens: bool,
     ) -> Result<Vec<u8>, DecodeError> {
-        let mut bytes = Vec::with_capacity(ids.len() * 4);
+        let mut bytes = Vec::new();
+        self.decode_onto(ids, skip_special_tokens, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The bytes of every sequence of ids, joined, and where those of each end; as [`Tokenizer::decode_replaced`] where
+    /// `replaced`, as [`Tokenizer::decode_filtered`] otherwise.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::UnknownToken`] of the first sequence that holds one.
+    pub fn decode_batch(
+        &self,
+        sequences: &[impl AsRef<[TokenId]>],
+        skip_special_tokens: bool,
+        replaced: bool,
+    ) -> Result<(Vec<u8>, Vec<usize>), DecodeError> {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(sequences.len()));
+        for ids in sequences.iter().map(AsRef::as_ref) {
+            if replaced && self.spec().decoder != Decoder::Bytes {
+                bytes.extend_from_slice(&self.decode_replaced(ids, skip_special_tokens)?);
+            } else {
+                self.decode_onto(ids, skip_special_tokens, &mut bytes)?;
+            }
+            ends.push(bytes.len());
+        }
+        Ok((bytes, ends))
+    }
+
+    fn decode_onto(
+        &self,
+        ids: &[TokenId],
+        skip_special_tokens: bool,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        let start = bytes.len();
         let unknown = |index: usize| DecodeErrorKind::UnknownToken { id: ids[index], index };
         if skip_special_tokens {
             if let Some(index) = ids.iter().position(|&id| self.all_tokens.bytes(id).is_none()) {
                 return Err(unknown(index).into());
             }
             let kept: Vec<TokenId> = ids.iter().copied().filter(|&id| !self.is_special(id)).collect();
-            self.all_tokens.append_bytes(&kept, &mut bytes).map_err(unknown)?;
+            self.all_tokens.append_bytes(&kept, bytes).map_err(unknown)?;
         } else {
-            self.all_tokens.append_bytes(ids, &mut bytes).map_err(unknown)?;
+            self.all_tokens.append_bytes(ids, bytes).map_err(unknown)?;
         }
-        if self.strips_space() && bytes.first() == Some(&b' ') {
-            bytes.remove(0);
+        if self.strips_space() && bytes.get(start) == Some(&b' ') {
+            bytes.remove(start);
         }
-        Ok(bytes)
+        Ok(())
     }
 }

@@ -32,6 +32,8 @@ struct Slot {
 
 /// No pair: ids are smaller.
 const NO_KEY: u64 = u64::MAX;
+/// The place of a merge is asked for while those before it are checked.
+const AHEAD: usize = 8;
 /// Above every rank.
 const NO_RANK: u32 = u32::MAX;
 const FREE: Slot = Slot { key: NO_KEY, rank: 0, result: 0 };
@@ -74,6 +76,9 @@ impl MergeTable {
         };
         let mut last_group: Option<(u32, Rank)> = None;
         for (index, &Merge { left, right, result }) in merges.iter().enumerate() {
+            if let Some(next) = merges.get(index + AHEAD) {
+                prefetch(&this.slots, this.start(hash(key(next.left, next.right))));
+            }
             let are_joined = table.are_joined(left, right, result);
             if !are_joined.map_err(|id| BuildErrorKind::UnknownMergeToken { index, id })? {
                 return Err(BuildErrorKind::MergeBytes { index, left, right, result });
