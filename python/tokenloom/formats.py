@@ -213,22 +213,26 @@ def write_file(found: Spec | Definition, path: str | os.PathLike[str], kind: str
     Args:
         found: What to write.
         path: Where to.
-        kind: ``"tokenizer.json"`` or ``"tiktoken"``; ``None`` tells it from the suffix.
+        kind: ``"tokenizer.json"``, ``"tiktoken"`` or ``"sentencepiece"``; ``None`` tells it from the suffix.
 
     Raises:
         UnsupportedFeatureError: The format cannot say something; the message names it.
     """
     path = Path(path)
     if kind is None:
-        kind = "tiktoken" if path.suffix == ".tiktoken" else "tokenizer.json"
+        kind = {".tiktoken": "tiktoken", ".model": "sentencepiece"}.get(path.suffix, "tokenizer.json")
     if kind == "tiktoken":
         if isinstance(found, Definition):
             raise UnsupportedFeatureError("tiktoken: only byte-level BPE has ranks", format=kind)
         data = write_ranks(found)
     elif kind == "tokenizer.json":
         data = write_tokenizer_json(found) if isinstance(found, Spec) else found.to_json(True).encode()
+    elif kind == "sentencepiece":
+        if isinstance(found, Spec) or not found.is_sentencepiece:
+            raise UnsupportedFeatureError("sentencepiece: only what was read as one and is interpreted", format=kind)
+        data = found.to_state()
     else:
-        raise ValueError(f"expected tokenizer.json or tiktoken as the kind to write, found {kind!r}")
+        raise ValueError(f"expected tokenizer.json, tiktoken or sentencepiece as the kind to write, found {kind!r}")
     # Readers never see half a file.
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(data)

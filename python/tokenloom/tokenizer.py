@@ -309,8 +309,9 @@ class Tokenizer(compiled.DirectCalls):
 
         Args:
             path: Where to; never seen half written.
-            kind: ``"tokenizer.json"`` (Hugging Face ``tokenizers``) or ``"tiktoken"`` (lines of token and rank, without
-                pattern and special tokens). ``None`` tells it from the suffix, ``.tiktoken`` or any other.
+            kind: ``"tokenizer.json"`` (Hugging Face ``tokenizers``), ``"tiktoken"`` (lines of token and rank, without
+                pattern and special tokens) or ``"sentencepiece"`` (a model that was read as one and is interpreted).
+                ``None`` tells it from the suffix, ``.tiktoken``, ``.model`` or any other.
 
         Raises:
             UnsupportedFeatureError: That format cannot say something; the message names it.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
+import copy
 import json
+import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import tiktoken
 import tokenizers
 import tokenloom as tl
 from oracle_texts import EDGE_TEXTS, random_texts
+from piece_models import LINES, PARTS, piece_model
 
 MISTRAL = (
     "tokenizer.model.v1",
@@ -102,24 +104,67 @@ def test_ranks_are_written_as_they_were_read(asset: Callable[[str], Path], tmp_p
     assert (tmp_path / "ranks.tiktoken").read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("named", "options"),
-    [
-        ("UNIGRAM", {"model_type": "unigram", "hard_vocab_limit": False}),
-        ("precompiled_charsmap", {"normalization_rule_name": "nmt_nfkc"}),
-        ("remove_extra_whitespaces", {"remove_extra_whitespaces": True}),
-        ("byte_fallback", {"byte_fallback": False, "vocab_size": 40}),
-    ],
-)
-def test_what_would_be_an_approximation_is_refused_by_name(named: str, options: dict[str, object]) -> None:
-    out = io.BytesIO()
-    plain = {"model_type": "bpe", "normalization_rule_name": "identity", "remove_extra_whitespaces": False}
-    lines = ["the cat sat on the mat", "it's a dog of the log"] * 20
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=out,
-        minloglevel=2,
-        **{**plain, "byte_fallback": True, "vocab_size": 290, **options},
-    )
-    with pytest.raises(tl.errors.UnsupportedFeatureError, match=named):
-        tl.Tokenizer.from_bytes(out.getvalue(), kind="sentencepiece")
+def check_model(data: bytes, rng: random.Random, texts: list[str]) -> tl.Tokenizer:
+    """Ids, byte offsets and text of a model, whichever machine runs it, and of its copies."""
+    theirs = sentencepiece.SentencePieceProcessor(model_proto=data)
+    ours = tl.Tokenizer.from_bytes(data, kind="sentencepiece")
+    for text in [*texts, *("".join(rng.choices(PARTS, k=rng.randrange(14))) for _ in range(50))]:
+        found, want = ours.encode_with_offsets(text, allowed_special=()), theirs.encode(text, return_type="proto")
+        assert found.ids.tolist() == [piece.id for piece in want.pieces], repr(text)
+        if not ours.is_compiled:
+            spans = [[piece.begin, piece.end] for piece in want.pieces]
+            assert found.byte_offsets.tolist() == spans, repr(text)
+    odd = [i for i in range(len(theirs)) if theirs.is_byte(i) or theirs.id_to_piece(i).startswith("▁") or i < 6]
+    for number in range(50):
+        ids = rng.choices(odd if number % 2 else range(len(theirs)), k=rng.randrange(1, 10))
+        want = theirs.decode(ids)
+        assert ours.decode(ids, skip_special_tokens=True) == want, ids
+        stream = ours.decode_stream(skip_special_tokens=True)
+        assert "".join(map(stream.push, ids)) + stream.flush() == want, ids
+    return ours
+
+
+def check_random_models(seeds: range) -> None:
+    kinds = set()
+    for seed in seeds:
+        rng = random.Random(seed)
+        data = piece_model(rng, is_plain=seed % 2 == 0)
+        kinds.add(check_model(data, rng, rng.sample(LINES, 2)).is_compiled)
+    assert kinds == {False, True}
+
+
+def test_random_models() -> None:
+    check_random_models(range(24))
+
+
+@pytest.mark.heavy
+def test_many_random_models() -> None:
+    start = random.SystemRandom().randrange(2**32)
+    print(f"seed {start}")
+    check_random_models(range(start, start + 1000))
+
+
+def test_interpreted_models_copy_and_save_themselves(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    ours = tl.Tokenizer.from_bytes(piece_model(rng, is_plain=False), kind="sentencepiece")
+    assert not ours.is_compiled
+    ours.save(tmp_path / "tokenizer.model")
+    copies = [
+        pickle.loads(pickle.dumps(ours)),
+        copy.deepcopy(ours),
+        tl.Tokenizer.from_file(tmp_path / "tokenizer.model"),
+    ]
+    check_model((tmp_path / "tokenizer.model").read_bytes(), rng, [])
+    for text in LINES[:9]:
+        assert [other.encode_list(text) for other in copies] == [ours.encode_list(text)] * 3
+    assert [part for part, _, _ in ours.stages()][-2:] == ["normalizer", "model"]
+    with pytest.raises(tl.errors.UnsupportedFeatureError, match="SentencePiece"):
+        ours.save(tmp_path / "tokenizer.json")
+
+
+def test_special_tokens_cut_an_interpreted_model() -> None:
+    rng = random.Random(1)
+    ours = tl.Tokenizer.from_bytes(piece_model(rng, is_plain=False), kind="sentencepiece")
+    whole = ours.encode_list("the<s>cat", allowed_special="all")
+    assert ours.special_tokens["<s>"] in whole
+    assert ours.special_tokens["<s>"] not in ours.encode_list("the<s>cat", allowed_special=())

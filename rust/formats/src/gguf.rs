@@ -16,8 +16,8 @@ use std::io::Read;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use tokenloom_tokenize::pipeline::definition::{
-    Decoder as DefinedDecoder, Definition, Model, Normalizer as DefinedNormalizer, PostProcessor,
-    PreTokenizer,
+    Decoder as DefinedDecoder, Definition, Model, Normalizer as DefinedNormalizer, Piece, PieceAlgorithm,
+    PieceType, PostProcessor, PreTokenizer,
 };
 use tokenloom_tokenize::spec::{
     Decoder, InvalidRun, Merge, Normalizer, Pretokenizer, SplitBehavior, SplitPattern, Symbols, Template,
@@ -28,7 +28,7 @@ use tokenloom_vocab::{AddedToken, TokenId, TokenList};
 use crate::error::{FormatError, FormatErrorKind};
 use crate::gguf_pre::pretokenizer_named;
 use crate::gguf_reader::{Metadata, read_metadata};
-use crate::pieces::{Parsed, Piece, PieceModel, PieceType, Reading};
+use crate::pieces::{Parsed, PieceFile, Reading, piece_type};
 use crate::{Kind, byte_chars, limits};
 
 const NORMAL: i64 = 1;
@@ -124,22 +124,22 @@ fn pieces(metadata: &Metadata) -> Result<TokenizerSpec, FormatError> {
             return Err(error(key, FormatErrorKind::LengthMismatch { expected, found }));
         }
     }
-    let mut model = PieceModel::new(Kind::Gguf, Reading::LlamaCpp);
-    model.is_bpe = true;
+    let mut file = PieceFile::new(Kind::Gguf, Reading::LlamaCpp);
+    file.model.algorithm = PieceAlgorithm::Bpe;
     for (index, text) in texts.iter().enumerate() {
         let number = types.map_or(NORMAL, |types| types[index]);
-        let piece_type = PieceType::from_number(number)
+        let piece_type = piece_type(number)
             .ok_or_else(|| unsupported("tokenizer.ggml.token_type", &number.to_string()))?;
         let piece = Piece { text: (*text).to_owned(), score: scores[index], piece_type };
-        model.has_byte_fallback |= piece_type == PieceType::Byte;
-        model.push(piece)?;
+        file.model.byte_fallback |= piece_type == PieceType::Byte;
+        file.push(piece)?;
     }
     let flag = |key, default| Ok::<_, FormatError>(metadata.optional_flag(key)?.unwrap_or(default));
-    model.adds_dummy_prefix = flag("tokenizer.ggml.add_space_prefix", true)?;
-    model.removes_extra_spaces = flag("tokenizer.ggml.remove_extra_whitespaces", false)?;
-    model.template = template_of(metadata, true, false)?;
-    check_template(&model.template, texts.len())?;
-    model.finish()
+    file.model.add_dummy_prefix = flag("tokenizer.ggml.add_space_prefix", true)?;
+    file.model.remove_extra_whitespaces = flag("tokenizer.ggml.remove_extra_whitespaces", false)?;
+    file.template = template_of(metadata, true, false)?;
+    check_template(&file.template, texts.len())?;
+    file.compiled()
 }
 
 fn word_pieces(metadata: &Metadata) -> Result<Parsed, FormatError> {

@@ -1,8 +1,8 @@
 //! What fields does a protocol buffer message hold?
 //!
 //! The wire format is a list of `(number, value)`; a value is a varint, 4 or 8 bytes, or bytes with their length.
-//! [`Fields`] walks over one message without copying; which number means what is the caller's. Linear; a length beyond
-//! the message is an error, never a reservation.
+//! [`Fields`] walks over one message without copying, [`Writer`] makes one; which number means what is the caller's.
+//! Linear; a length beyond the message is an error, never a reservation.
 
 use crate::Kind;
 use crate::error::{FormatError, FormatErrorKind};
@@ -109,5 +109,41 @@ impl<'a> Fields<'a> {
             }
         };
         Ok(Some((key >> 3, value)))
+    }
+}
+
+/// A message in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.bytes.push(value as u8);
+    }
+
+    pub(crate) fn integer(&mut self, number: u64, value: u64) {
+        self.varint(number << 3);
+        self.varint(value);
+    }
+
+    pub(crate) fn bytes(&mut self, number: u64, value: &[u8]) {
+        self.varint(number << 3 | 2);
+        self.varint(value.len() as u64);
+        self.bytes.extend_from_slice(value);
+    }
+
+    pub(crate) fn float(&mut self, number: u64, value: f32) {
+        self.varint(number << 3 | 5);
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.bytes
     }
 }

@@ -4,26 +4,38 @@
 //! normalized (3, and 5 for decoded text). Everything else, such as self-tests, is skipped. What the fields mean is in
 //! [`crate::pieces`]. Linear in the file.
 
-use tokenloom_tokenize::spec::TokenizerSpec;
+use tokenloom_tokenize::pipeline::definition::{Definition, Piece, PieceAlgorithm, PieceModel, PieceType};
 
 use crate::error::{FormatError, FormatErrorKind};
-use crate::pieces::{Piece, PieceModel, PieceType, Reading};
-use crate::proto::{Fields, Wire};
-use crate::{Kind, limits};
+use crate::pieces::{PieceFile, Reading, piece_type};
+use crate::proto::{Fields, Wire, Writer};
+use crate::{Kind, Parsed, limits};
 
 /// Reads the bytes of a `.model` file.
 ///
 /// # Errors
 /// [`FormatError`] of [`Kind::SentencePiece`]: not such a message, a limit, or something unsupported by its name.
-pub fn parse(data: &[u8]) -> Result<TokenizerSpec, FormatError> {
+pub fn parse(data: &[u8]) -> Result<Parsed, FormatError> {
+    read(data)?.finish()
+}
+
+/// Reads the bytes of a `.model` file as they are.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_definition(data: &[u8]) -> Result<Definition, FormatError> {
+    read(data)?.definition()
+}
+
+fn read(data: &[u8]) -> Result<PieceFile, FormatError> {
     let found = data.len() as u64;
     if found > limits::PIECE_FILE_BYTES {
         let kind = FormatErrorKind::TooLarge { what: "bytes", found, limit: limits::PIECE_FILE_BYTES };
         return Err(FormatError::new(Kind::SentencePiece, "", kind));
     }
-    let mut model = PieceModel::new(Kind::SentencePiece, Reading::SentencePiece);
+    let mut file = PieceFile::new(Kind::SentencePiece, Reading::SentencePiece);
     // The defaults of the format.
-    (model.adds_dummy_prefix, model.removes_extra_spaces) = (true, true);
+    (file.model.add_dummy_prefix, file.model.remove_extra_whitespaces) = (true, true);
     let mut fields = Fields::new(data, 0);
     while let Some((number, value)) = fields.next()? {
         let Wire::Bytes(message) = value else { continue };
@@ -31,22 +43,22 @@ pub fn parse(data: &[u8]) -> Result<TokenizerSpec, FormatError> {
         match number {
             1 => {
                 let piece = piece(message, start)?;
-                model.push(piece).map_err(|error| error.at(start as u64))?;
+                file.push(piece).map_err(|error| error.at(start as u64))?;
             }
-            2 => trainer(Fields::new(message, start), &mut model)?,
-            3 => normalizer(Fields::new(message, start), &mut model)?,
+            2 => trainer(Fields::new(message, start), &mut file.model)?,
+            3 => normalizer(Fields::new(message, start), &mut file.model)?,
             5 => denormalizer(Fields::new(message, start))?,
             _ => {}
         }
     }
-    if model.pieces.is_empty() {
+    if file.model.pieces.is_empty() {
         return Err(FormatError::new(
             Kind::SentencePiece,
             "",
             FormatErrorKind::MissingField { field: "pieces" },
         ));
     }
-    model.finish()
+    Ok(file)
 }
 
 fn text(fields: &Fields<'_>, bytes: &[u8]) -> Result<String, FormatError> {
@@ -62,7 +74,7 @@ fn piece(message: &[u8], start: usize) -> Result<Piece, FormatError> {
             (2, value) => piece.score = value.float().unwrap_or_default(),
             (3, value) => {
                 let number = value.integer().unwrap_or_default();
-                piece.piece_type = PieceType::from_number(number).ok_or_else(|| {
+                piece.piece_type = piece_type(number).ok_or_else(|| {
                     let found = format!("type {number}").into();
                     fields.error(FormatErrorKind::WrongType { expected: "a piece type from 1 to 6", found })
                 })?;
@@ -77,18 +89,16 @@ fn trainer(mut fields: Fields<'_>, model: &mut PieceModel) -> Result<(), FormatE
     while let Some((number, value)) = fields.next()? {
         match number {
             3 => {
-                model.is_bpe = match value.integer() {
-                    Some(1) => false,
-                    Some(2) => true,
-                    Some(3) => return Err(unsupported("trainer_spec.model_type", "WORD")),
-                    Some(4) => return Err(unsupported("trainer_spec.model_type", "CHAR")),
+                model.algorithm = match value.integer() {
+                    Some(1) => PieceAlgorithm::Unigram,
+                    Some(2) => PieceAlgorithm::Bpe,
+                    Some(3) => PieceAlgorithm::Word,
+                    Some(4) => PieceAlgorithm::Char,
                     _ => return Err(unsupported("trainer_spec.model_type", "of an unknown number")),
                 };
             }
-            24 if value.flag() == Some(true) => {
-                return Err(unsupported("trainer_spec.treat_whitespace_as_suffix", "true"));
-            }
-            35 => model.has_byte_fallback = value.flag().unwrap_or_default(),
+            24 => model.treat_whitespace_as_suffix = value.flag().unwrap_or_default(),
+            35 => model.byte_fallback = value.flag().unwrap_or_default(),
             44 => model.unknown_surface = text(&fields, value.bytes().unwrap_or_default())?,
             _ => {}
         }
@@ -99,12 +109,10 @@ fn trainer(mut fields: Fields<'_>, model: &mut PieceModel) -> Result<(), FormatE
 fn normalizer(mut fields: Fields<'_>, model: &mut PieceModel) -> Result<(), FormatError> {
     while let Some((number, value)) = fields.next()? {
         match number {
-            2 => model.has_charsmap = value.bytes().is_some_and(|map| !map.is_empty()),
-            3 => model.adds_dummy_prefix = value.flag().unwrap_or_default(),
-            4 => model.removes_extra_spaces = value.flag().unwrap_or_default(),
-            5 if value.flag() == Some(false) => {
-                return Err(unsupported("normalizer_spec.escape_whitespaces", "false"));
-            }
+            2 => model.charsmap = value.bytes().unwrap_or_default().to_vec(),
+            3 => model.add_dummy_prefix = value.flag().unwrap_or_default(),
+            4 => model.remove_extra_whitespaces = value.flag().unwrap_or_default(),
+            5 => model.escape_whitespaces = value.flag().unwrap_or_default(),
             _ => {}
         }
     }
@@ -123,4 +131,46 @@ fn denormalizer(mut fields: Fields<'_>) -> Result<(), FormatError> {
 fn unsupported(path: &str, what: &str) -> FormatError {
     let component = format!("{path} {what}").trim_end().into();
     FormatError::new(Kind::SentencePiece, path, FormatErrorKind::Unsupported { component })
+}
+
+/// The bytes of a `.model` file that says what `model` says.
+pub fn write(model: &PieceModel) -> Vec<u8> {
+    let mut file = Writer::default();
+    for piece in &model.pieces {
+        let mut message = Writer::default();
+        message.bytes(1, piece.text.as_bytes());
+        message.float(2, piece.score);
+        message.integer(3, number_of(piece.piece_type));
+        file.bytes(1, &message.finish());
+    }
+    let mut trainer = Writer::default();
+    let algorithm = match model.algorithm {
+        PieceAlgorithm::Unigram => 1,
+        PieceAlgorithm::Bpe => 2,
+        PieceAlgorithm::Word => 3,
+        PieceAlgorithm::Char => 4,
+    };
+    trainer.integer(3, algorithm);
+    trainer.integer(24, model.treat_whitespace_as_suffix.into());
+    trainer.integer(35, model.byte_fallback.into());
+    trainer.bytes(44, model.unknown_surface.as_bytes());
+    file.bytes(2, &trainer.finish());
+    let mut normalizer = Writer::default();
+    normalizer.bytes(2, &model.charsmap);
+    normalizer.integer(3, model.add_dummy_prefix.into());
+    normalizer.integer(4, model.remove_extra_whitespaces.into());
+    normalizer.integer(5, model.escape_whitespaces.into());
+    file.bytes(3, &normalizer.finish());
+    file.finish()
+}
+
+fn number_of(piece_type: PieceType) -> u64 {
+    match piece_type {
+        PieceType::Normal => 1,
+        PieceType::Unknown => 2,
+        PieceType::Control => 3,
+        PieceType::UserDefined => 4,
+        PieceType::Unused => 5,
+        PieceType::Byte => 6,
+    }
 }

@@ -33,7 +33,14 @@ fn error(path: impl Into<Box<str>>, kind: FormatErrorKind) -> FormatError {
 }
 
 /// The text of a `tokenizer.json`, compact or indented by two spaces.
-pub fn write_definition(definition: &Definition, is_pretty: bool) -> String {
+///
+/// # Errors
+/// [`FormatError`]: a SentencePiece model, which the format cannot say.
+pub fn write_definition(definition: &Definition, is_pretty: bool) -> Result<String, FormatError> {
+    if let Model::Pieces(_) = &definition.model {
+        let component = "a SentencePiece model that no other format can say".into();
+        return Err(error("model", FormatErrorKind::Unsupported { component }));
+    }
     let n_entries = match &definition.model {
         Model::Bpe(model) => model.vocab.len() + model.merges.len(),
         Model::WordPiece { vocab, .. } | Model::WordLevel { vocab, .. } => vocab.len(),
@@ -42,7 +49,29 @@ pub fn write_definition(definition: &Definition, is_pretty: bool) -> String {
     };
     let mut writer = Writer::new(is_pretty, n_entries * 24 + 4096);
     writer.definition(definition);
-    writer.finish()
+    Ok(writer.finish())
+}
+
+/// The bytes of a file that is read back as `definition`: a `.model` or a `tokenizer.json`.
+///
+/// # Errors
+/// As [`write_definition`].
+pub fn state(definition: &Definition) -> Result<Vec<u8>, FormatError> {
+    match &definition.model {
+        Model::Pieces(model) => Ok(crate::sentencepiece::write(model)),
+        _ => write_definition(definition, false).map(String::into_bytes),
+    }
+}
+
+/// The definition of what [`state`] wrote.
+///
+/// # Errors
+/// [`FormatError`] of the kind of file that it is.
+pub fn definition_of_state(state: &[u8]) -> Result<Definition, FormatError> {
+    match state.first() {
+        Some(b'{') => crate::tokenizer_json::parse_definition(state),
+        _ => crate::sentencepiece::parse_definition(state),
+    }
 }
 
 /// The compact JSON of a model.
@@ -77,7 +106,7 @@ component_writers! {
 /// # Errors
 /// [`FormatError`]: something in `spec` that the format cannot say.
 pub fn tokenizer_json(spec: &TokenizerSpec) -> Result<Vec<u8>, FormatError> {
-    definition(spec).map(|definition| write_definition(&definition, true).into_bytes())
+    write_definition(&definition(spec)?, true).map(String::into_bytes)
 }
 
 /// The definition that says what `spec` says.

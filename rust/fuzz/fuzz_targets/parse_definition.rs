@@ -11,7 +11,7 @@ use tokenloom_tokenize::{EncodeOptions, Interpreted};
 fuzz_target!(|data: &[u8]| {
     let Ok(definition) = parse_definition(data) else { return };
     for is_pretty in [false, true] {
-        let written = write_definition(&definition, is_pretty);
+        let written = write_definition(&definition, is_pretty).expect("what was read can be written");
         let again = parse_definition(written.as_bytes()).expect("what is written can be read");
         assert_eq!(again.normalizer, definition.normalizer);
         assert_eq!(again.pre_tokenizer, definition.pre_tokenizer);

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use tokenloom_formats::tokenizer_json::Options;
 use tokenloom_formats::{Kind, Parsed, gguf, sentencepiece, tekken, tiktoken, tokenizer_json, write};
-use tokenloom_tokenize::pipeline::definition::Definition;
+use tokenloom_tokenize::pipeline::definition::{Definition, Model};
 use tokenloom_tokenize::spec::TokenizerSpec;
 use tokenloom_vocab::TokenList;
 
@@ -59,8 +59,25 @@ impl PyDefinition {
         py.detach(|| tokenizer_json::parse_definition(data)).map(Self::from).map_err(raise)
     }
 
-    fn to_json(&self, py: Python<'_>, pretty: bool) -> String {
-        py.detach(|| write::write_definition(&self.definition, pretty))
+    fn to_json(&self, py: Python<'_>, pretty: bool) -> PyResult<String> {
+        py.detach(|| write::write_definition(&self.definition, pretty)).map_err(raise)
+    }
+
+    /// The bytes that `from_state` reads: a `.model` for a SentencePiece model, JSON for any other.
+    fn to_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let state = py.detach(|| write::state(&self.definition)).map_err(raise)?;
+        Ok(PyBytes::new(py, &state))
+    }
+
+    #[staticmethod]
+    fn from_state(py: Python<'_>, state: &[u8]) -> PyResult<Self> {
+        py.detach(|| write::definition_of_state(state)).map(Self::from).map_err(raise)
+    }
+
+    /// Whether this is a SentencePiece model.
+    #[getter]
+    fn is_sentencepiece(&self) -> bool {
+        matches!(self.definition.model, Model::Pieces(_))
     }
 
     /// Why the compiled machine does not do this; none where that was not asked.
@@ -112,8 +129,7 @@ impl PyDefinition {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
-        let json = slf.get().to_json(slf.py(), false);
-        Ok((slf.get_type().getattr("from_json")?, (PyBytes::new(slf.py(), json.as_bytes()),)))
+        Ok((slf.get_type().getattr("from_state")?, (slf.get().to_state(slf.py())?,)))
     }
 }
 
@@ -153,8 +169,8 @@ fn parse_gguf(py: Python<'_>, data: &[u8]) -> PyResult<Read> {
 }
 
 #[pyfunction]
-fn parse_sentencepiece(py: Python<'_>, data: &[u8]) -> PyResult<PySpec> {
-    py.detach(|| sentencepiece::parse(data)).map(PySpec::from).map_err(raise)
+fn parse_sentencepiece(py: Python<'_>, data: &[u8]) -> PyResult<Read> {
+    py.detach(|| sentencepiece::parse(data)).map(Read::from).map_err(raise)
 }
 
 #[pyfunction]

@@ -6,7 +6,7 @@ use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
-use tokenloom_formats::{tokenizer_json, write};
+use tokenloom_formats::write;
 use tokenloom_tokenize::pipeline::PipelineStream;
 use tokenloom_tokenize::{AllowedSpecial, DecodeErrorKind, EncodeOptions, Interpreted};
 
@@ -74,14 +74,14 @@ impl PyInterpreted {
 
     #[staticmethod]
     fn from_state(py: Python<'_>, state: &[u8]) -> PyResult<Self> {
-        let definition = py.detach(|| tokenizer_json::parse_definition(state)).map_err(raise)?;
+        let definition = py.detach(|| write::definition_of_state(state)).map_err(raise)?;
         let inner = py.detach(|| Interpreted::new(Arc::new(definition))).map_err(raise)?;
         Ok(Self { inner: Arc::new(inner), reason: None })
     }
 
-    fn to_state<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        let json = py.detach(|| write::write_definition(self.inner.definition(), false));
-        PyBytes::new(py, json.as_bytes())
+    fn to_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let state = py.detach(|| write::state(self.inner.definition())).map_err(raise)?;
+        Ok(PyBytes::new(py, &state))
     }
 
     pub(crate) fn encode<'py>(

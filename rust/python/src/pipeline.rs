@@ -170,8 +170,8 @@ impl PyAssembly {
         Assembly::of_model(Arc::clone(&model.inner), lower).into()
     }
 
-    fn to_json(&self, py: Python<'_>, settings: &PySettings, pretty: bool) -> String {
-        py.detach(|| write::write_definition(&self.inner.definition(&settings.inner), pretty))
+    fn to_json(&self, py: Python<'_>, settings: &PySettings, pretty: bool) -> PyResult<String> {
+        py.detach(|| write::write_definition(&self.inner.definition(&settings.inner), pretty)).map_err(raise)
     }
 
     /// Builds the machine that encodes.

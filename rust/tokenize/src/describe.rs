@@ -129,7 +129,7 @@ fn of_decoder(decoder: Decoder) -> String {
             let space = if strip_space { ", without the first space" } else { "" };
             let invalid = match invalid {
                 InvalidRun::Whole => "whole run",
-                InvalidRun::Bytes => "bytes alone",
+                InvalidRun::Bytes | InvalidRun::Pieces => "bytes alone",
             };
             format!("text and byte tokens; U+FFFD for each byte of an invalid run ({invalid}){space}")
         }

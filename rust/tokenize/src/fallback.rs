@@ -3,7 +3,8 @@
 //! Tokens are text, so only a run of byte tokens can be anything but UTF-8, and a run is decoded by itself. In a file of
 //! Hugging Face `tokenizers` one bad byte turns the whole run into replacement characters; a stream that is to say the
 //! same has to wait for the end of a run, or for a byte that settles it. In `sentencepiece` the characters of a run stay, and at
-//! most three bytes wait. A space put before the text when it was encoded is dropped. O(bytes of the id) a step.
+//! most three bytes wait. A space put before the text when it was encoded is dropped: for `sentencepiece` only one that is part
+//! of a token, and a special token that is left out ends a run there. O(bytes of the id) a step.
 
 use tokenloom_vocab::TokenId;
 
@@ -21,25 +22,42 @@ pub(crate) struct Fallback {
     started: bool,
 }
 
+/// What the bytes of a token are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    Text,
+    /// A byte of an unknown character.
+    Byte,
+    /// Text that stands for what was unknown.
+    Unknown,
+}
+
 impl Fallback {
     /// Adds one token and hands out what later ones cannot change.
-    pub(crate) fn push(&mut self, bytes: &[u8], is_byte: bool, decoder: Decoder, text: &mut Vec<u8>) {
+    pub(crate) fn push(&mut self, bytes: &[u8], kind: TokenKind, decoder: Decoder, text: &mut Vec<u8>) {
         let from = text.len();
-        if is_byte {
+        if kind == TokenKind::Byte {
             self.run.extend_from_slice(bytes);
             self.settle(decoder, text);
         } else {
             self.end_run(decoder, text);
             text.extend_from_slice(bytes);
         }
-        self.strip(from, decoder, text);
+        self.strip(from, kind == TokenKind::Text || !is_of_pieces(decoder), decoder, text);
+    }
+
+    /// Passes over a token that is left out.
+    pub(crate) fn skip(&mut self, decoder: Decoder, text: &mut Vec<u8>) {
+        if is_of_pieces(decoder) {
+            self.flush(decoder, text);
+        }
     }
 
     /// Hands out what is left.
     pub(crate) fn flush(&mut self, decoder: Decoder, text: &mut Vec<u8>) {
         let from = text.len();
         self.end_run(decoder, text);
-        self.strip(from, decoder, text);
+        self.strip(from, !is_of_pieces(decoder), decoder, text);
     }
 
     /// The bytes that wait.
@@ -83,13 +101,14 @@ impl Fallback {
         self.broken = false;
     }
 
-    /// Drops one space from the start of the whole text; `text[from..]` is new.
-    fn strip(&mut self, from: usize, decoder: Decoder, text: &mut Vec<u8>) {
+    /// Drops one space from the start of the whole text, if it may be dropped; `text[from..]` is new.
+    fn strip(&mut self, from: usize, may_drop: bool, decoder: Decoder, text: &mut Vec<u8>) {
         if self.started || text.len() == from {
             return;
         }
         self.started = true;
-        if matches!(decoder, Decoder::ByteFallback { strip_space: true, .. }) && text[from] == b' ' {
+        let strips = may_drop && matches!(decoder, Decoder::ByteFallback { strip_space: true, .. });
+        if strips && text[from] == b' ' {
             text.remove(from);
         }
     }
@@ -116,8 +135,10 @@ impl Tokenizer {
             let Some(bytes) = self.all_tokens.bytes(id) else {
                 return Err(DecodeErrorKind::UnknownToken { id, index }.into());
             };
-            if !(skip_special_tokens && self.is_special(id)) {
-                state.push(bytes, self.is_byte_token(id, bytes), decoder, &mut text);
+            if skip_special_tokens && self.is_special(id) {
+                state.skip(decoder, &mut text);
+            } else {
+                state.push(bytes, self.token_kind(id, bytes), decoder, &mut text);
             }
         }
         state.flush(decoder, &mut text);
@@ -129,10 +150,27 @@ impl Tokenizer {
         matches!(bytes, [byte] if self.bpe().fallback_id(*byte) == Some(id))
     }
 
+    /// What `bytes`, those of `id`, are to a decoder with byte fallback.
+    pub(crate) fn token_kind(&self, id: TokenId, bytes: &[u8]) -> TokenKind {
+        if self.is_byte_token(id, bytes) {
+            return TokenKind::Byte;
+        }
+        // The list is as good as empty where the difference matters.
+        let spec = self.spec();
+        let is_unknown = bytes.starts_with(b" ")
+            && is_of_pieces(spec.decoder)
+            && spec.decode_only.iter().any(|(unknown, _)| *unknown == id);
+        if is_unknown { TokenKind::Unknown } else { TokenKind::Text }
+    }
+
     /// Whether decoding drops a space from the start of the text.
     pub(crate) fn strips_space(&self) -> bool {
         matches!(self.spec().decoder, Decoder::ByteFallback { strip_space: true, .. })
     }
+}
+
+fn is_of_pieces(decoder: Decoder) -> bool {
+    matches!(decoder, Decoder::ByteFallback { invalid: InvalidRun::Pieces, .. })
 }
 
 fn replace(n_bytes: usize, text: &mut Vec<u8>) {

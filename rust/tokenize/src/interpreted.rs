@@ -12,7 +12,7 @@ use tokenloom_vocab::TokenId;
 
 use crate::describe::Stage;
 use crate::offsets::Encoding;
-use crate::pipeline::definition::{Definition, Model, PostProcessor};
+use crate::pipeline::definition::{Definition, Model, PieceModel, PostProcessor};
 use crate::pipeline::{OffsetUnit, Pipeline, Sequence, SequenceOptions};
 use crate::pipeline::{encoding, post_processors};
 use crate::{AllowedSpecial, BuildError, DecodeError, EncodeError, EncodeErrorKind, EncodeOptions, Ragged};
@@ -37,6 +37,7 @@ impl Interpreted {
                 vocab.iter().map(|(_, id)| *id).collect()
             }
             Model::Unigram { vocab, .. } => (0..vocab.len() as TokenId).collect(),
+            Model::Pieces(model) => (0..model.pieces.len() as TokenId).collect(),
         };
         let mut ids = model_ids;
         ids.extend(definition.added_tokens.iter().map(|token| token.id));
@@ -223,6 +224,10 @@ impl Interpreted {
             Model::WordPiece { vocab, .. } => format!("WordPiece, {} tokens", vocab.len()),
             Model::WordLevel { vocab, .. } => format!("WordLevel, {} tokens", vocab.len()),
             Model::Unigram { vocab, .. } => format!("Unigram, {} tokens", vocab.len()),
+            Model::Pieces(model) => {
+                stages.push(stage("normalizer", preparation(model)));
+                format!("SentencePiece {:?}, {} tokens", model.algorithm, model.pieces.len())
+            }
         };
         stages.push(stage("model", model));
         if let Some(step) = &definition.post_processor {
@@ -245,6 +250,19 @@ fn may_change_ids(processor: Option<&PostProcessor>) -> bool {
         Some(PostProcessor::Sequence(steps)) => steps.iter().any(|step| may_change_ids(Some(step))),
         Some(PostProcessor::Template { .. }) => true,
     }
+}
+
+/// What a SentencePiece model does to text before it cuts it.
+fn preparation(model: &PieceModel) -> String {
+    let side = if model.treat_whitespace_as_suffix { "behind" } else { "before" };
+    let steps = [
+        (!model.charsmap.is_empty(), "compiled map".to_owned()),
+        (model.remove_extra_whitespaces, "extra spaces removed".to_owned()),
+        (model.add_dummy_prefix, format!("a space {side} the text")),
+        (model.escape_whitespaces, "spaces to U+2581".to_owned()),
+    ];
+    let names: Vec<String> = steps.into_iter().filter(|step| step.0).map(|step| step.1).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
 /// A component in words, without the long lists that some have.

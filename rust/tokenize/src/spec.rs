@@ -88,8 +88,11 @@ pub enum Decoder {
 pub enum InvalidRun {
     /// One U+FFFD for each byte of the run, its characters included (Hugging Face `tokenizers`).
     Whole,
-    /// Its characters, and one U+FFFD for each byte between them (`sentencepiece`).
+    /// Its characters, and one U+FFFD for each byte between them (llama.cpp).
     Bytes,
+    /// The same, and two more rules of `sentencepiece`: a special token that is left out ends a run, and `strip_space`
+    /// concerns no byte token and no unknown one, which are the ids of `decode_only`.
+    Pieces,
 }
 
 /// `left` and `right`, adjacent, become `result`.

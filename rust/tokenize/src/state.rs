@@ -214,7 +214,7 @@ record!(Template { prefix, suffix });
 choice!(Ranks { 0 = ByPlace, 1 = ByResult, 2 = Given(ranks) });
 choice!(Symbols { 0 = Bytes, 1 = Characters { byte_tokens } });
 choice!(Decoder { 0 = Bytes, 1 = ByteFallback { strip_space, invalid } });
-choice!(InvalidRun { 0 = Whole, 1 = Bytes });
+choice!(InvalidRun { 0 = Whole, 1 = Bytes, 2 = Pieces });
 choice!(Normalizer { 0 = Nfc, 1 = PrependSpace, 2 = SpaceMark, 3 = PrependFirst });
 choice!(PrependScheme { 0 = First, 1 = Never, 2 = Always });
 choice!(Pretokenizer {

@@ -35,13 +35,18 @@ impl DecodeStream {
             return Err(DecodeErrorKind::UnknownToken { id, index: self.n_ids }.into());
         };
         self.n_ids += 1;
-        if self.skip_special_tokens && tokenizer.is_special(id) {
+        let decoder = tokenizer.spec().decoder;
+        let is_skipped = self.skip_special_tokens && tokenizer.is_special(id);
+        if is_skipped && decoder == Decoder::Bytes {
             return Ok(String::new());
         }
-        let decoder = tokenizer.spec().decoder;
         if decoder != Decoder::Bytes {
             let mut text = Vec::with_capacity(bytes.len());
-            self.fallback.push(bytes, tokenizer.is_byte_token(id, bytes), decoder, &mut text);
+            if is_skipped {
+                self.fallback.skip(decoder, &mut text);
+            } else {
+                self.fallback.push(bytes, tokenizer.token_kind(id, bytes), decoder, &mut text);
+            }
             return Ok(String::from_utf8_lossy(&text).into_owned());
         }
         self.pending.extend_from_slice(bytes);

@@ -249,6 +249,68 @@ pub enum Model {
     WordLevel { vocab: Vec<(String, TokenId)>, unk_token: String },
     /// The most probable segmentation; ids are places in the list.
     Unigram { vocab: Vec<(String, f64)>, unk_id: Option<usize>, byte_fallback: bool },
+    /// A SentencePiece model, which normalizes, cuts and decodes in its own way; no `tokenizer.json` says this.
+    Pieces(Box<PieceModel>),
+}
+
+/// A SentencePiece model: its pieces, whose places are their ids, and how text is prepared for them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PieceModel {
+    pub pieces: Vec<Piece>,
+    pub algorithm: PieceAlgorithm,
+    /// A character that is no piece becomes the pieces of its bytes.
+    pub byte_fallback: bool,
+    /// What the unknown piece decodes to.
+    pub unknown_surface: String,
+    /// The compiled map (a double array and its strings); empty for none.
+    pub charsmap: Vec<u8>,
+    /// A space is put before the text, or behind it.
+    pub add_dummy_prefix: bool,
+    /// Spaces at the ends go, and all but one of several.
+    pub remove_extra_whitespaces: bool,
+    /// Spaces become U+2581.
+    pub escape_whitespaces: bool,
+    /// Spaces end words and do not start them.
+    pub treat_whitespace_as_suffix: bool,
+}
+
+/// How a SentencePiece model cuts text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PieceAlgorithm {
+    /// The segmentation of the highest score.
+    #[default]
+    Unigram,
+    /// Neighbours are joined, the highest score first.
+    Bpe,
+    /// Words are looked up.
+    Word,
+    /// Characters are looked up.
+    Char,
+}
+
+/// A piece of a SentencePiece model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    pub text: String,
+    pub score: f32,
+    pub piece_type: PieceType,
+}
+
+/// What a piece is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PieceType {
+    /// Text becomes it.
+    Normal,
+    /// What text becomes that is nothing else.
+    Unknown,
+    /// Text never becomes it.
+    Control,
+    /// Text that is spelled like it always becomes it.
+    UserDefined,
+    /// Text becomes it on the way to other pieces only.
+    Unused,
+    /// A byte of an unknown character.
+    Byte,
 }
 
 /// Byte pair encoding over characters.

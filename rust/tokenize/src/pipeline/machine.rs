@@ -12,7 +12,7 @@ use tokenloom_vocab::TokenId;
 
 use super::added_tokens::AddedTokens;
 use super::decoders::{Decoder, DecoderState};
-use super::definition::{Definition, Side};
+use super::definition::{Definition, Model as ModelDefinition, Side};
 use super::encoding::Encoding;
 use super::models::{Draws, Model, ModelToken};
 use super::normalizers::{Normalizer, aligned};
@@ -76,13 +76,21 @@ impl Pipeline {
     /// # Errors
     /// [`BuildErrorKind`](crate::BuildErrorKind) says which part cannot be built.
     pub fn new(definition: Arc<Definition>) -> Result<Self, BuildError> {
-        let normalizer = definition.normalizer.as_ref().map(Normalizer::new).transpose()?;
+        let (normalizer, decoder) = match &definition.model {
+            ModelDefinition::Pieces(model) => {
+                (Some(Normalizer::of_pieces(model)?), Decoder::of_pieces(model))
+            }
+            _ => (
+                definition.normalizer.as_ref().map(Normalizer::new).transpose()?,
+                Decoder::new(definition.decoder.as_ref())?,
+            ),
+        };
         Ok(Self {
             added: AddedTokens::new(&definition.added_tokens, normalizer.as_ref())?,
             normalizer,
             pre_tokenizer: definition.pre_tokenizer.as_ref().map(PreTokenizer::new).transpose()?,
             model: Model::new(&definition.model)?,
-            decoder: Decoder::new(definition.decoder.as_ref())?,
+            decoder,
             definition,
         })
     }
@@ -157,7 +165,10 @@ impl Pipeline {
             let string = if piece.added.is_some() { text } else { self.model.token_text(token, text) };
             out.tokens.push(string.to_owned());
             out.words.push(Some(word.unwrap_or(number)));
-            let span = piece.text.source_of(token.span.0..token.span.1).unwrap_or(token.span);
+            let span = match token.span {
+                (start, end) if start == end && self.is_sentencepiece() => piece.text.point_of(start),
+                (start, end) => piece.text.source_of(start..end).unwrap_or(token.span),
+            };
             out.offsets.push(chars.as_ref().map_or(span, |chars| chars.span(span)));
         };
         match options.limit {
@@ -232,7 +243,16 @@ impl Pipeline {
 
     /// The string that the decoder is given for an id.
     fn decoded_token(&self, id: TokenId, skip_special_tokens: bool) -> Option<&str> {
-        self.id_to_token(id).filter(|token| !skip_special_tokens || !self.added.is_special(token))
+        let token = self.id_to_token(id)?;
+        match skip_special_tokens && self.added.is_special(token) {
+            // A token without text still ends a run of bytes for SentencePiece.
+            true => self.is_sentencepiece().then_some(""),
+            false => Some(token),
+        }
+    }
+
+    fn is_sentencepiece(&self) -> bool {
+        matches!(self.definition.model, ModelDefinition::Pieces(_))
     }
 }
 

@@ -21,6 +21,7 @@ pub mod pattern;
 pub mod pieces;
 pub mod post_processors;
 pub mod pretokenizers;
+mod sentencepiece;
 pub mod text;
 pub mod truncation;
 pub mod vocabulary;

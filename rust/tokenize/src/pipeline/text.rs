@@ -90,6 +90,12 @@ impl<'a> AlignedText<'a> {
         (part.end <= self.len()).then(|| (self.span_at(part.start).0, self.span_at(part.end - 1).1))
     }
 
+    /// The empty span at the start of what the byte at `at` stands for.
+    pub(super) fn point_of(&self, at: usize) -> (usize, usize) {
+        let start = if at < self.len() { self.span_at(at).0 } else { self.source.end };
+        (start, start)
+    }
+
     /// A part of the text.
     pub fn slice(&self, part: Range<usize>) -> Self {
         let (start, end) = if part.is_empty() {
@@ -191,6 +197,23 @@ impl<'a> AlignedText<'a> {
         made.keep(self, part.end..self.len());
         self.become_made(made);
         Ok(())
+    }
+
+    /// Whether the text is the end of a source that nobody changed.
+    pub(super) fn is_at_end(&self) -> bool {
+        matches!(self.content, Content::Source(text) if text.len() == self.span.end)
+    }
+
+    /// Replaces the text; `alignment` gives for each byte of the new one a span of the old one. Starts and ends never
+    /// fall and are character boundaries.
+    pub(super) fn replace_all(&mut self, text: String, mut alignment: Vec<(u32, u32)>) {
+        for (start, end) in &mut alignment {
+            let (first, last) = (*start as usize, *end as usize);
+            let place = |at: usize| if at < self.len() { self.span_at(at).0 } else { self.source.end };
+            *start = place(first) as u32;
+            *end = if last == 0 { self.source.start } else { self.span_at(last - 1).1 } as u32;
+        }
+        self.become_made(Rewrite { text, alignment });
     }
 
     fn become_made(&mut self, made: Rewrite) {

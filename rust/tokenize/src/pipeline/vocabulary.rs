@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use tokenloom_vocab::{AddedToken, TokenId};
 
-use super::definition::{BpeModel, Model};
+use super::definition::{BpeModel, Model, PieceModel};
 use crate::byte_chars;
 
 /// A model with its tokens indexed.
@@ -117,6 +117,9 @@ impl Model {
             Self::Unigram { byte_fallback, .. } => {
                 Self::Unigram { vocab: Vec::new(), unk_id: None, byte_fallback: *byte_fallback }
             }
+            Self::Pieces(model) => {
+                Self::Pieces(Box::new(PieceModel { pieces: Vec::new(), ..*model.clone() }))
+            }
         }
     }
 
@@ -154,6 +157,7 @@ impl Model {
             Self::Bpe(model) => model.vocab.len(),
             Self::WordPiece { vocab, .. } | Self::WordLevel { vocab, .. } => vocab.len(),
             Self::Unigram { vocab, .. } => vocab.len(),
+            Self::Pieces(model) => model.pieces.len(),
         }
     }
 
@@ -164,6 +168,7 @@ impl Model {
                 vocab.get(place).map(|(token, id)| (token, *id))?
             }
             Self::Unigram { vocab, .. } => vocab.get(place).map(|(token, _)| (token, place as TokenId))?,
+            Self::Pieces(model) => model.pieces.get(place).map(|piece| (&piece.text, place as TokenId))?,
         };
         Some((token, id))
     }

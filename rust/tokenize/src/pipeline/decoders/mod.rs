@@ -12,7 +12,7 @@
 //! | Strip | up to `stop` characters |
 //! | BPE | one token: the last one is treated differently |
 //! | ByteFallback | a run of byte tokens: one bad byte in it spoils them all |
-//! | ByteLevel | the start of a character, at most 3 bytes |
+//! | ByteLevel, that of SentencePiece | the start of a character, at most 3 bytes |
 //! | WordPiece, CTC, Replace | the rest of a string: nothing, but behind Fuse or ByteLevel everything |
 //!
 //! Linear in the text but for `Replace` with an expression, which has the limits of [`super::pattern`].
@@ -22,6 +22,7 @@ mod words;
 
 use super::definition::{self, PrependScheme};
 use super::pattern::Matcher;
+use super::sentencepiece::PieceDecoder;
 use crate::{BuildError, BuildErrorKind, DecodeError};
 pub use stream::DecoderState;
 
@@ -66,6 +67,8 @@ enum Step {
     ByteFallback,
     /// A space between two strings: what happens where there is no decoder.
     Spaces,
+    /// That of a SentencePiece model.
+    Pieces(Box<PieceDecoder>),
 }
 
 impl Decoder {
@@ -86,6 +89,11 @@ impl Decoder {
             );
         }
         Ok(Self { steps })
+    }
+
+    /// Compiles the decoder of a SentencePiece model.
+    pub(super) fn of_pieces(model: &definition::PieceModel) -> Self {
+        Self { steps: vec![Step::Pieces(Box::new(PieceDecoder::new(model)))] }
     }
 
     /// The text of these strings.

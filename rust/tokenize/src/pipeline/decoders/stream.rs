@@ -7,6 +7,7 @@
 use super::words::tidied;
 use super::{Decoder, Step};
 use crate::byte_chars::byte_of_char;
+use crate::pipeline::sentencepiece::PieceState;
 use crate::{DecodeError, DecodeErrorKind};
 
 /// What a chain of steps remembers.
@@ -31,6 +32,8 @@ struct StepState {
     n_left: usize,
     /// Strip: how many characters wait that go if the string ends behind them.
     n_waiting: usize,
+    /// That of the decoder of SentencePiece.
+    pieces: PieceState,
 }
 
 /// Where fragments go: the steps behind the current one, and the text behind the last.
@@ -171,6 +174,7 @@ impl Step {
                 })?;
                 rest.string(&replaced)
             }
+            Self::Pieces(decoder) => rest.string(&decoder.push(&mut state.pieces, text)),
             Self::ByteFallback => match byte_token(text) {
                 Some(byte) => {
                     state.bytes.push(byte);
@@ -195,6 +199,7 @@ impl Step {
             },
             Self::ByteLevel => rest.string(&String::from_utf8_lossy(&state.bytes)),
             Self::ByteFallback => end_bytes(&mut state.bytes, rest),
+            Self::Pieces(_) => rest.string(&state.pieces.finish()),
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! How does a word become tokens?
 //!
-//! A [`Model`] is one of the four of `tokenizer.json`, compiled. It is given one word at a time, as a string, and says
+//! A [`Model`] is one of the four of `tokenizer.json`, or a SentencePiece model, compiled. It is given one word at a time, as a string, and says
 //! which tokens it becomes and which bytes of the word each stands for.
 //!
 //! Byte pair encoding costs O(n log n) for a word of n characters, WordPiece and Unigram O(n · L) with tokens of at most
@@ -14,6 +14,7 @@ mod word_piece;
 use tokenloom_vocab::TokenId;
 
 use super::definition;
+use super::sentencepiece::PieceCutter;
 use crate::{BuildError, BuildErrorKind, EncodeError, EncodeErrorKind};
 use bpe::Bpe;
 pub use bpe::Draws;
@@ -34,6 +35,7 @@ enum Kind {
     WordPiece(WordPiece),
     WordLevel { unk_token: Box<str> },
     Unigram(Unigram),
+    Pieces(PieceCutter),
 }
 
 /// A token of a word.
@@ -48,7 +50,7 @@ pub struct ModelToken {
 }
 
 impl ModelToken {
-    fn new(id: TokenId, start: usize, end: usize) -> Self {
+    pub(super) fn new(id: TokenId, start: usize, end: usize) -> Self {
         Self { id, span: (start, end), is_literal: false }
     }
 }
@@ -94,6 +96,11 @@ impl Model {
                 let scores = vocab.iter().map(|&(_, score)| score).collect();
                 kind = Kind::Unigram(Unigram::new(&vocabulary, scores, *unk_id, *byte_fallback)?);
             }
+            definition::Model::Pieces(model) => {
+                let texts = model.pieces.iter().zip(0..).map(|(piece, id)| (piece.text.as_str(), id));
+                vocabulary = Vocabulary::new(texts)?;
+                kind = Kind::Pieces(PieceCutter::new(model, &vocabulary)?);
+            }
         }
         Ok(Self { vocabulary, kind })
     }
@@ -129,6 +136,10 @@ impl Model {
                 Ok(())
             }
             Kind::Unigram(unigram) => unigram.append(&self.vocabulary, word, out),
+            Kind::Pieces(cutter) => {
+                cutter.append(&self.vocabulary, word, out);
+                Ok(())
+            }
         }
     }
 

@@ -16,11 +16,12 @@ use unicode_normalization_alignments::{
 
 use super::definition;
 use super::pattern::Matcher;
+use super::sentencepiece::PieceNormalizer;
 use super::text::{AlignedText, MAX_BYTES, Misaligned};
 use crate::byte_chars::char_of_byte;
 use crate::{BuildError, BuildErrorKind, EncodeError, EncodeErrorKind};
 use bert::BertNormalizer;
-use precompiled::Charsmap;
+pub(super) use precompiled::Charsmap;
 
 /// A compiled step, or several.
 #[derive(Clone, Debug)]
@@ -42,6 +43,7 @@ enum Step {
     Replace { matcher: Matcher, content: String },
     Prepend(String),
     ByteLevel,
+    Pieces(PieceNormalizer),
 }
 
 impl Normalizer {
@@ -51,6 +53,14 @@ impl Normalizer {
     /// [`BuildErrorKind::Oniguruma`], [`BuildErrorKind::Pattern`], [`BuildErrorKind::Charsmap`].
     pub fn new(definition: &definition::Normalizer) -> Result<Self, BuildError> {
         Ok(Self(Step::new(definition)?))
+    }
+
+    /// Compiles what a SentencePiece model does to text.
+    ///
+    /// # Errors
+    /// [`BuildErrorKind::Charsmap`].
+    pub(super) fn of_pieces(model: &definition::PieceModel) -> Result<Self, BuildErrorKind> {
+        Ok(Self(Step::Pieces(PieceNormalizer::new(model)?)))
     }
 
     /// Changes `text`.
@@ -144,6 +154,7 @@ impl Step {
             }
             Self::Prepend(prefix) => text.prepend(prefix)?,
             Self::ByteLevel => to_byte_chars(text)?,
+            Self::Pieces(normalizer) => normalizer.apply(text),
         }
         Ok(())
     }

@@ -17,14 +17,14 @@ const LONG_GRAPHEME_BYTES: usize = 6;
 
 /// A compiled map.
 #[derive(Clone, Debug)]
-pub(super) struct Charsmap {
+pub(in crate::pipeline) struct Charsmap {
     units: Vec<u32>,
     replacements: String,
 }
 
 impl Charsmap {
     /// Reads the length of the array in bytes, the array, and the replacements.
-    pub(super) fn new(data: &[u8]) -> Result<Self, BuildErrorKind> {
+    pub(in crate::pipeline) fn new(data: &[u8]) -> Result<Self, BuildErrorKind> {
         let malformed = |reason| BuildErrorKind::Charsmap { n_bytes: data.len(), reason };
         let (&size, rest) = data.split_first_chunk::<4>().ok_or(malformed("no size"))?;
         let n_units = u32::from_le_bytes(size) as usize / 4;
@@ -65,22 +65,35 @@ impl Charsmap {
 
     /// The replacement at the shortest key that `text` starts with.
     fn lookup(&self, text: &str) -> Option<&str> {
+        self.keys(text).next().and_then(|(_, start)| self.replacement(start))
+    }
+
+    /// The length of the longest key that `text` starts with, and its replacement: SentencePiece's own reading.
+    pub(in crate::pipeline) fn longest(&self, text: &str) -> Option<(usize, &str)> {
+        let (n_bytes, start) = self.keys(text).last()?;
+        Some((n_bytes, self.replacement(start)?))
+    }
+
+    /// Every key that `text` starts with, shortest first: its length and where its replacement starts.
+    fn keys(&self, text: &str) -> impl Iterator<Item = (usize, usize)> {
         let unit = |at: usize| self.units.get(at).copied();
-        let mut at = child_base(unit(0)?);
-        for byte in text.bytes().take_while(|&byte| byte != 0) {
-            at ^= usize::from(byte);
-            let node = unit(at)?;
-            if node & (1 << 31 | 0xFF) != u32::from(byte) {
+        let mut at = unit(0).map(child_base);
+        let walk = (1..).zip(text.bytes()).map_while(move |(n_bytes, byte)| {
+            let place = at? ^ usize::from(byte);
+            let node = unit(place)?;
+            if byte == 0 || node & (1 << 31 | 0xFF) != u32::from(byte) {
                 return None;
             }
-            at ^= child_base(node);
-            if node >> 8 & 1 == 1 {
-                let start = (unit(at)? & !(1 << 31)) as usize;
-                let replacement = self.replacements.get(start..)?;
-                return replacement.split('\0').next();
-            }
-        }
-        None
+            let place = place ^ child_base(node);
+            at = Some(place);
+            let value = (node >> 8 & 1 == 1).then(|| unit(place)).flatten();
+            Some(value.map(|value| (n_bytes, (value & !(1 << 31)) as usize)))
+        });
+        walk.flatten()
+    }
+
+    fn replacement(&self, start: usize) -> Option<&str> {
+        self.replacements.get(start..)?.split('\0').next()
     }
 }
 
