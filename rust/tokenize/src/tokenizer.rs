@@ -42,9 +42,9 @@ impl Tokenizer {
     /// Every [`BuildErrorKind`].
     pub fn new(spec: impl Into<Arc<TokenizerSpec>>) -> Result<Self, BuildError> {
         let spec = spec.into();
-        let table = table_of(&spec)?;
+        let mut table = table_of(&spec)?;
         let normalizers = Normalizers::new(&spec.normalizers);
-        let all_tokens = join(&spec, &table, &normalizers)?;
+        let all_tokens = join(&spec, &mut table, &normalizers)?;
         for &id in spec.template.prefix.iter().chain(&spec.template.suffix) {
             if all_tokens.bytes(id).is_none() {
                 return Err(BuildErrorKind::UnknownTemplateToken { id }.into());
@@ -143,7 +143,7 @@ fn table_of(spec: &TokenizerSpec) -> Result<TokenTable, BuildError> {
 /// replaces its bytes in decoding, as its content (normalized where it is matched so) is what `tokenizers` decodes.
 fn join(
     spec: &TokenizerSpec,
-    table: &TokenTable,
+    table: &mut TokenTable,
     normalizers: &Normalizers,
 ) -> Result<TokenBytes, BuildError> {
     let mut added: Vec<(TokenId, Cow<'_, str>)> = Vec::with_capacity(spec.added_tokens.len());
@@ -160,6 +160,18 @@ fn join(
     added.dedup();
     if let Some(pair) = added.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return Err(BuildErrorKind::AddedTokenConflict { id: pair[0].0 }.into());
+    }
+    // Nearly always the added tokens lie behind those of the model, or name them as they are.
+    let n_model = table.id_bound();
+    let says_more = |(id, content): &&(TokenId, Cow<'_, str>)| table.bytes(*id) != Some(content.as_bytes());
+    let more: Vec<(TokenId, &[u8])> = added
+        .iter()
+        .filter(says_more)
+        .map(|(id, content)| (*id, content.as_bytes()))
+        .chain(spec.decode_only.iter().map(|(id, bytes)| (*id, &**bytes)))
+        .collect();
+    if more.iter().all(|(id, _)| *id as usize >= n_model) {
+        return Ok(table.continued(more)?);
     }
     let model = table.iter().filter(|&(id, _)| added.binary_search_by_key(&id, |entry| entry.0).is_err());
     let decode_only = spec.decode_only.iter().map(|(id, bytes)| (*id, &**bytes));

@@ -63,6 +63,17 @@ impl TokenTable {
         Ok(Self { bytes, by_bytes, hidden })
     }
 
+    /// The bytes of these tokens and of more ones; see [`TokenBytes::continued`].
+    ///
+    /// # Errors
+    /// Those of [`TokenBytes::continued`].
+    pub fn continued<B: AsRef<[u8]>>(
+        &mut self,
+        entries: impl IntoIterator<Item = (TokenId, B)>,
+    ) -> Result<TokenBytes, VocabError> {
+        self.bytes.continued(entries)
+    }
+
     /// The id of the token with exactly these bytes; the smallest one where several share them.
     #[inline]
     pub fn id(&self, bytes: &[u8]) -> Option<TokenId> {
