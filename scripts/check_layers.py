@@ -22,7 +22,8 @@ CRATES = {
     "formats": {"vocab", "tokenize"},
     "decode": {"vocab", "tokenize"},
     "gpu": {"vocab", "tokenize", "decode"},
-    "python": {"vocab", "tokenize", "formats", "decode", "gpu"},
+    "storage": {"tokenize"},
+    "python": {"vocab", "tokenize", "formats", "decode", "gpu", "storage"},
     "testkit": set(),
 }
 DEV_ONLY = {"testkit"}

@@ -1,62 +1,151 @@
 """What is a corpus, and how is it read?
 
 One ``str`` is a path or a glob. A path object or an open file, alone or in an iterable, is a file. Every ``str`` or
-``bytes`` item of an iterable is a document. Files are read line by line, documents as they are.
+``bytes`` item of an iterable is a document, and so is the text column of every mapping (a row of a data set). Files
+are read line by line, documents as they are. ``.gz``, ``.bz2``, ``.xz`` and ``.zst`` files are unpacked as they are
+read; the rows of ``.jsonl`` and ``.parquet`` files are documents.
+
+Whatever it is, a corpus becomes blocks of a few megabytes that know where they end, so that a later run can go on
+there.
 """
 
 from __future__ import annotations
 
+import bz2
 import glob
+import gzip
+import importlib
+import io
+import json
+import lzma
 import os
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Literal, TypeAlias, cast
 
-from tokenloom._core.train import WordCounter
-from tokenloom.errors import TrainError
+from tokenloom.errors import MissingDependencyError, TrainError
 
-__all__ = ["Corpus", "count_words", "files_of", "n_bytes_of_files"]
+__all__ = ["Block", "Corpus", "Reader", "Units", "files_of", "n_bytes_of_files"]
 
-Corpus: TypeAlias = "str | os.PathLike[str] | IO[Any] | Iterable[str | bytes | os.PathLike[str] | IO[Any]]"
+Corpus: TypeAlias = (
+    "str | os.PathLike[str] | IO[Any] | Iterable[str | bytes | os.PathLike[str] | IO[Any] | Mapping[str, Any]]"
+)
+Units: TypeAlias = Literal["auto", "lines", "documents"]
 
 _BLOCK_BYTES = 4 << 20
+_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError)
 
 
-def count_words(corpus: Corpus, counter: WordCounter, advance: Callable[[int], object]) -> None:
-    """Give every unit of ``corpus`` to ``counter``.
+@dataclass(frozen=True)
+class Block:
+    """Some units, and how far the corpus was read with them."""
 
-    Args:
-        corpus: What to read; see the module.
-        counter: Cuts and counts the units.
-        advance: Is told how many characters (of ``str``) or bytes were given since the last time.
+    units: list[str | bytes] | None
+    """Documents."""
+    lines: bytes | None
+    """Lines, each with its ending, one behind the other."""
+    weight: int
+    n_read: int
+    """Bytes or characters that were read since the block before."""
+    n_items: int
+    """Items of the corpus that are read to their end."""
+    offset: int
+    """Bytes or rows of the next item that are read."""
 
-    Raises:
-        TrainError: An item is none of the above, or no file matches.
-        OSError: A file cannot be read.
-        PatternError: The pattern gives up on a unit.
-    """
-    documents: list[str | bytes] = []
-    size = 0
-    for index, item in enumerate(_items(corpus)):
-        if isinstance(item, (str, bytes)):
-            documents.append(item)
-            size += len(item) + 1
-            if size >= _BLOCK_BYTES:
-                counter.add(documents)
-                advance(size)
+
+@dataclass(frozen=True)
+class Reader:
+    """How the items of a corpus are read."""
+
+    units: Units = "auto"
+    column: str = "text"
+    weights: Sequence[int] | None = None
+
+    def blocks(self, corpus: Corpus, n_items: int = 0, offset: int = 0) -> Iterator[Block]:
+        """The corpus from a place on that an earlier block told.
+
+        Raises:
+            TrainError: An item is none of the above, a packed file is damaged, or no file matches.
+            OSError: A file cannot be read.
+        """
+        documents: list[str | bytes] = []
+        size = 0
+        for index, item in enumerate(_items(corpus)):
+            weight = self._weight(index)
+            if index < n_items:
+                continue
+            if _is_file(item):
+                if documents:
+                    yield self._documents(documents, self._weight(index - 1), size, index, 0)
+                    documents, size = [], 0
+                yield from self._file(item, index, weight, offset if index == n_items else 0)
+                continue
+            document = self._document(item, index)
+            changes = self.weights is not None and documents and weight != self._weight(index - 1)
+            if changes:
+                yield self._documents(documents, self._weight(index - 1), size, index, 0)
                 documents, size = [], 0
-        elif isinstance(item, os.PathLike):
-            with open(item, "rb") as file:
-                _count_lines(file, counter, advance)
-        elif hasattr(item, "read"):
-            _count_lines(item, counter, advance)
-        else:
-            raise TrainError(
-                f"corpus item {index} must be a str or bytes document, a path object or an open file, "
-                f"found {type(item).__name__}"
-            )
-    counter.add(documents)
-    advance(size)
+            documents.append(document)
+            size += len(document) + 1
+            if size >= _BLOCK_BYTES:
+                yield self._documents(documents, weight, size, index + 1, 0)
+                documents, size = [], 0
+        if documents:
+            yield self._documents(documents, weight, size, index + 1, 0)
+
+    def _weight(self, index: int) -> int:
+        if self.weights is None:
+            return 1
+        if index >= len(self.weights):
+            raise TrainError(f"expected a weight for every item of the corpus, found {len(self.weights)}")
+        return self.weights[index]
+
+    def _document(self, item: object, index: int) -> str | bytes:
+        if isinstance(item, Mapping):
+            item = item.get(self.column)
+        if isinstance(item, (str, bytes)):
+            return item
+        raise TrainError(
+            f"corpus item {index} must be a str or bytes document, a path object, an open file or a mapping with the "
+            f"column {self.column!r}, found {type(item).__name__}"
+        )
+
+    def _documents(self, texts: list[str | bytes], weight: int, n_read: int, n_items: int, offset: int) -> Block:
+        if self.units != "lines":
+            return Block(texts, None, weight, n_read, n_items, offset)
+        encoded = (text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in texts)
+        # A document ends its last line, with or without an ending: units are split after a line feed only.
+        lines = [line for text in encoded for line in io.BytesIO(text)]
+        return Block(list(lines), None, weight, n_read, n_items, offset)
+
+    def _file(self, item: Any, index: int, weight: int, offset: int) -> Iterator[Block]:
+        with _opened(item) as (file, kind):
+            if kind == "parquet":
+                yield from self._rows(_parquet_rows(file, self.column), index, weight, offset)
+            elif kind == "jsonl":
+                yield from self._rows(_json_rows(file, self.column), index, weight, offset)
+            elif self.units == "documents":
+                text = file.read()
+                yield Block([text], None, weight, len(text), index + 1, 0)
+            else:
+                yield from _lines(file, index, weight, offset)
+
+    def _rows(self, rows: Iterator[str | bytes], index: int, weight: int, offset: int) -> Iterator[Block]:
+        documents: list[str | bytes] = []
+        size = 0
+        at = -1
+        for at, row in enumerate(rows):
+            if at < offset:
+                continue
+            documents.append(row)
+            size += len(row) + 1
+            if size >= _BLOCK_BYTES:
+                yield self._documents(documents, weight, size, index, at + 1)
+                documents, size = [], 0
+        yield self._documents(documents, weight, size, index + 1, 0)
 
 
 def files_of(path_or_glob: str) -> list[Path]:
@@ -77,33 +166,123 @@ def files_of(path_or_glob: str) -> list[Path]:
 
 
 def n_bytes_of_files(corpus: Corpus) -> int | None:
-    """The size of a corpus of paths; ``None`` if it holds anything else or can be read only once."""
+    """The size of a corpus of plain paths; ``None`` if it holds anything else or can be read only once."""
     if not isinstance(corpus, (str, os.PathLike, list, tuple)):
         return None
-    sizes = [os.stat(item).st_size if isinstance(item, os.PathLike) else None for item in _items(corpus)]
-    return None if None in sizes else sum(size or 0 for size in sizes)
+    n_bytes = 0
+    for item in _items(corpus):
+        if not isinstance(item, os.PathLike) or _kind_of(os.fspath(item)) != ("", "lines"):
+            return None
+        n_bytes += os.stat(item).st_size
+    return n_bytes
 
 
 def _items(corpus: Any) -> Iterator[Any]:
     if isinstance(corpus, str):
         return iter(files_of(corpus))
-    if isinstance(corpus, os.PathLike) or hasattr(corpus, "read"):
+    if _is_file(corpus):
         return iter((corpus,))
-    if isinstance(corpus, (bytes, bytearray, memoryview)) or not isinstance(corpus, Iterable):
+    if isinstance(corpus, (bytes, bytearray, memoryview, Mapping)) or not isinstance(corpus, Iterable):
         raise TrainError(
             f"corpus must be a path, an open file or an iterable of documents, found {type(corpus).__name__}"
         )
     return iter(corpus)
 
 
-def _count_lines(file: IO[Any], counter: WordCounter, advance: Callable[[int], object]) -> None:
+def _is_file(item: object) -> bool:
+    return isinstance(item, os.PathLike) or hasattr(item, "read")
+
+
+_PACKED: dict[str, Callable[[Any], IO[bytes]]] = {
+    ".gz": lambda path: cast("IO[bytes]", gzip.open(path, "rb")),
+    ".bz2": lambda path: cast("IO[bytes]", bz2.open(path, "rb")),
+    ".xz": lambda path: cast("IO[bytes]", lzma.open(path, "rb")),
+    ".zst": lambda path: _open_zst(path),
+}
+
+
+def _kind_of(path: str) -> tuple[str, str]:
+    """How a file is packed, and what is in it, by its name."""
+    stem, suffix = os.path.splitext(path)
+    packed = suffix if suffix in _PACKED else ""
+    inner = os.path.splitext(stem)[1] if packed else suffix
+    return packed, {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}.get(inner, "lines")
+
+
+@contextmanager
+def _opened(item: Any) -> Iterator[tuple[Any, str]]:
+    if not isinstance(item, os.PathLike):
+        yield item, "lines"
+        return
+    packed, kind = _kind_of(os.fspath(item))
+    opener = _PACKED.get(packed, lambda path: open(path, "rb"))
+    try:
+        with opener(item) as file:
+            yield file, kind
+    except (gzip.BadGzipFile, *_DAMAGE) as error:
+        raise TrainError(f"{os.fspath(item)} is damaged: {error}") from error
+
+
+def _open_zst(path: Any) -> IO[bytes]:
+    for name in ("compression.zstd", "zstandard"):
+        try:
+            return cast("IO[bytes]", importlib.import_module(name).open(path, "rb"))
+        except ImportError:
+            continue
+    raise MissingDependencyError("reading .zst files needs Python 3.14 or the package zstandard")
+
+
+def _parquet_rows(file: IO[bytes], column: str) -> Iterator[str | bytes]:
+    try:
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise MissingDependencyError("reading .parquet files needs pyarrow: pip install tokenloom[data]") from None
+    table = parquet.ParquetFile(file)
+    if column not in table.schema_arrow.names:
+        raise TrainError(f"expected a column {column!r}, found {', '.join(table.schema_arrow.names)}")
+    for batch in table.iter_batches(1024, columns=[column]):
+        yield from (row for row in batch.column(0).to_pylist() if row is not None)
+
+
+def _json_rows(file: Iterable[bytes], column: str) -> Iterator[str | bytes]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)[column]
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainError(f"line {number} must be a JSON object with the column {column!r}: {error!r}") from error
+        if not isinstance(text, str):
+            raise TrainError(f"column {column!r} of line {number} must be a string, found {type(text).__name__}")
+        yield text
+
+
+def _lines(file: IO[Any], index: int, weight: int, offset: int) -> Iterator[Block]:
+    position = _skip(file, offset)
     tail: list[bytes] = []  # the beginning of a line whose end was not read yet
     while block := file.read(_BLOCK_BYTES):
         data = block.encode("utf-8", "surrogatepass") if isinstance(block, str) else bytes(block)
-        advance(len(data))
         cut = data.rfind(b"\n") + 1
+        lines = b""
         if cut:
-            counter.add_lines(b"".join([*tail, data[:cut]]))
+            lines = b"".join([*tail, data[:cut]])
             tail = []
+            position += len(lines)
         tail.append(data[cut:])
-    counter.add_lines(b"".join(tail))
+        yield Block(None, lines, weight, len(data), index, position)
+    yield Block(None, b"".join(tail), weight, 0, index + 1, 0)
+
+
+def _skip(file: IO[Any], offset: int) -> int:
+    """Bring a file to a place in its bytes."""
+    if offset and hasattr(file, "seekable") and file.seekable() and not hasattr(file, "encoding"):
+        file.seek(offset)
+        return offset
+    left = offset
+    while left:
+        # A character has at most four bytes.
+        block = file.read(max(1, min(left, _BLOCK_BYTES) // 4))
+        if not block:
+            raise TrainError("the corpus is shorter than it was when the checkpoint was written")
+        left -= len(block.encode("utf-8", "surrogatepass") if isinstance(block, str) else block)
+    return offset

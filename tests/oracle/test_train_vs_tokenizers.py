@@ -6,6 +6,7 @@ import io
 import json
 import random
 import sysconfig
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,25 @@ import pytest
 import tokenloom as tl
 from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as HfTokenizer
+from tokenloom._core import train as core
+from tokenloom._training import StageFields, Start, Veto
 
 # The second has no look-around and cuts runs of letters: more words of one or two bytes, hence more ties.
 TINY_PATTERNS = [tl.patterns.GPT2, r"\p{L}{1,4}|\s"]
 
 
-def hf_train(corpus: Iterable[str] | list[str], pattern: str, from_files: bool = False, **options: Any) -> HfTokenizer:
+def hf_train(
+    corpus: Iterable[str] | list[str],
+    pattern: str,
+    from_files: bool = False,
+    initial_alphabet: list[str] | None = None,
+    **options: Any,
+) -> HfTokenizer:
     tokenizer = HfTokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(pattern), "isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    alphabet = pre_tokenizers.ByteLevel.alphabet() if initial_alphabet is None else initial_alphabet
     trainer = trainers.BpeTrainer(initial_alphabet=alphabet, show_progress=False, **options)
     if from_files:
         tokenizer.train(list(corpus), trainer)
@@ -107,10 +116,12 @@ def random_corpus(rng: random.Random) -> list[str]:
 
 
 def trained_by_core(documents: Sequence[str], pattern: str, options: dict[str, Any]) -> tuple[Any, ...]:
-    counter = tl._core.train.WordCounter([[pattern]], 1)
-    counter.add(list(documents))
-    arguments = [options[name] for name in ("vocab_size", "special_tokens", "min_frequency", "max_token_length")]
-    trained = tl._core.train.bpe(counter, *arguments, None)
+    counter = core.WordCounter([[pattern]], None, 1)
+    counter.add(list(documents), 1)
+    names = ("vocab_size", "min_frequency", "max_token_length")
+    stage = StageFields(*(options[name] for name in names), Veto())
+    start = Start(options["special_tokens"], options["initial_alphabet"], options.get("limit_alphabet"))
+    trained = core.run_stages(start, [(counter.finish()[0], stage)], None, 1, None, None)
     return trained.merges, dict(trained.tokens)
 
 
@@ -128,13 +139,25 @@ def test_tiny_corpora_where_ties_abound(block: int) -> None:
             "special_tokens": special,
             "min_frequency": rng.choice([0, 0, 1, 2, 3]),
             "max_token_length": rng.choice([None, None, 0, 1, 2, 3, 4, 7]),
+            "initial_alphabet": rng.choice([bytes(range(256)), b"", b"az"]),
         }
-        theirs = model_of(hf_train(documents, pattern, **options))
+        seen = len({byte for text in documents for byte in text.encode()} | set(options["initial_alphabet"]))
+        if rng.random() < 0.3 and no_ties(documents, options["initial_alphabet"]):
+            options["limit_alphabet"] = max(seen - 1, len(options["initial_alphabet"]))
+        spelled = [characters[byte] for byte in options["initial_alphabet"]]
+        theirs = model_of(hf_train(documents, pattern, **(options | {"initial_alphabet": spelled})))
         merges, tokens = trained_by_core(documents, pattern, options)
         vocab = {"".join(characters[byte] for byte in string): token for token, string in tokens.items()}
         expected = [tuple(theirs["vocab"][part] for part in (a, b, a + b)) for a, b in theirs["merges"]]
         assert merges == expected, (documents, pattern, options)
         assert vocab | {token: special.index(token) for token in special} == theirs["vocab"]
+
+
+def no_ties(documents: Sequence[str], initial: bytes) -> bool:
+    """Whether the rarest bytes are different ones: the peer's choice among equally rare ones depends on a hash."""
+    counts = Counter(byte for text in documents for byte in text.encode() if byte not in initial)
+    rarest = sorted(counts.values())[:2]
+    return len(rarest) == 2 and rarest[0] < rarest[1]
 
 
 def byte_characters() -> list[str]:

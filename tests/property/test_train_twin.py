@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import tokenloom as tl
 from tokenloom._core import train as core
+from tokenloom._training import StageFields, Start, Veto
 from tokenloom.reference import train as twin
 
 STAGE1 = [r" ?[a-z]+| ?[0-9]+| ?[^\sa-z0-9]+|\s+(?!\S)|\s+", r"[ab]+", r"\S+", r"[^z]+"]
@@ -14,26 +18,75 @@ STAGE2 = r"[0-9]{1,3}| ?[^\sa-z0-9]{2,}| +(?!\S)"
 
 
 def random_documents(rng: random.Random) -> list[str]:
-    alphabet = rng.choice(["ab ", "abc :,\n", "ab 01.: ", "a"])
+    alphabet = rng.choice(["ab ", "abc :,\n", "ab 01.: ", "a", "éeб "])
     return ["".join(rng.choices(alphabet, k=rng.randrange(50))) for _ in range(rng.randrange(6))]
 
 
-def random_options(rng: random.Random) -> dict[str, Any]:
-    special = rng.choice([[], ["<s>"], ["<s>", "x y"]])
-    return {
-        "vocab_size": 256 + len(special) + rng.randrange(40),
-        "special_tokens": special,
-        "min_frequency": rng.choice([0, 0, 2, 3]),
-        "max_token_length": rng.choice([None, None, 0, 3, 5]),
+def random_rules(rng: random.Random) -> dict[str, Any]:
+    return {"min_frequency": rng.choice([0, 0, 2, 3]), "max_token_length": rng.choice([None, None, 0, 3, 5])}
+
+
+def random_start(rng: random.Random) -> dict[str, Any]:
+    seeds = rng.choice([[], [], [(b"a", b"b")], [(b"a", b" "), (b"a ", b"a")], [(b"b", b"a"), (b"a", b"ba")]])
+    start = {
+        "special_tokens": rng.choice([[], ["<s>"], ["<s>", "x y"]]),
+        "initial_alphabet": rng.choice([bytes(range(256)), b"", b"xa"]),
+        "limit_alphabet": rng.choice([None, None, 2, 4]),
+        "seed_merges": seeds,
     }
+    return start if not seeds else start | {"initial_alphabet": bytes(range(256)), "limit_alphabet": None}
 
 
-def count(documents: list[str], patterns: list[str], n_threads: int) -> core.WordCounter:
-    counter = core.WordCounter([[pattern] for pattern in patterns], n_threads)
+def random_veto(rng: random.Random) -> Veto:
+    return Veto(
+        max_words=rng.choice([None, None, 1, 2]),
+        forbidden=rng.choice([(), (": ",), ("b", ", ")]),
+        max_bytes=rng.choice([None, None, 3, 7]),
+        max_chars=rng.choice([None, None, 2, 5]),
+        whole_characters=rng.random() < 0.3,
+        one_script=rng.random() < 0.3,
+    )
+
+
+def refusal(veto: Veto) -> Callable[[bytes], bool]:
+    def is_refused(token: bytes) -> bool:
+        text = token.decode(errors="replace")
+        is_part = "\ufffd" in text and (len(text) > 1 or len(token) > 3) and not _is_one_part(token)
+        scripts = {"б" <= c <= "я" for c in text if c.isalpha()}
+        n_chars = sum(byte & 0xC0 != 0x80 for byte in token) + (token[0] & 0xC0 == 0x80)
+        return (
+            (veto.max_words is not None and len(token.split(b" ")) - token.split(b" ").count(b"") > veto.max_words)
+            or any(part in token for part in veto.forbidden)
+            or (veto.max_bytes is not None and len(token) > veto.max_bytes)
+            or (veto.max_chars is not None and n_chars > veto.max_chars)
+            or (veto.whole_characters and is_part)
+            or (veto.one_script and len(scripts) > 1)
+        )
+
+    return is_refused
+
+
+def _is_one_part(token: bytes) -> bool:
+    """A piece of one character: no byte but the first starts one, and no character is whole."""
+    return all(byte & 0xC0 == 0x80 for byte in token[1:]) and not token.decode(errors="ignore")
+
+
+def count(documents: list[str], patterns: list[str], rng: random.Random, weight: int = 1) -> list[core.WordCounts]:
+    counter = core.WordCounter([[pattern] for pattern in patterns], None, rng.randrange(1, 4))
     middle = len(documents) // 2
-    counter.add(documents[:middle])
-    counter.add([document.encode() for document in documents[middle:]])
-    return counter
+    counter.add(list(documents[:middle]), weight)
+    counter.add([document.encode() for document in documents[middle:]], weight)
+    counts = counter.finish()
+    if rng.random() < 0.5:
+        counts = [core.WordCounts.from_bytes(words.to_bytes()) for words in counts]
+    return counts
+
+
+def assert_equal(found: core.Trained, expected: twin.Trained, *context: object) -> None:
+    assert found.merges == expected.merges, context
+    # A special token is a token of the model only if a merge makes its string.
+    tokens = [(id, token) for id, token in enumerate(expected.tokens) if token is not None]
+    assert found.tokens == tokens, context
 
 
 @pytest.mark.parametrize("block", range(2))
@@ -42,11 +95,16 @@ def test_bpe(block: int) -> None:
     print(f"seed {seed}")
     rng = random.Random(seed)
     for _ in range(1_000):
-        documents, options, pattern = random_documents(rng), random_options(rng), rng.choice(STAGE1)
-        found = core.bpe(count(documents, [pattern], rng.randrange(1, 4)), *options.values(), None)
-        expected = twin.bpe(twin.count_words(documents, pattern), **options)
-        assert found.merges == expected.merges, (documents, options)
-        assert found.tokens == [(i, token) for i, token in enumerate(expected.tokens) if token is not None]
+        documents, rules, start, veto = random_documents(rng), random_rules(rng), random_start(rng), random_veto(rng)
+        pattern, weight = rng.choice(STAGE1), rng.choice([1, 3])
+        words = count(documents, [pattern], rng, weight)
+        n_first = 256 + len(start["special_tokens"]) + len(start["seed_merges"])
+        vocab_size = n_first + rng.randrange(40)
+        fields = StageFields(vocab_size, *rules.values(), veto)
+        found = core.run_stages(Start(**start), [(words[0], fields)], None, 1, None, None)
+        counted = twin.count_words(documents, pattern, [weight] * len(documents))
+        stage = twin.Stage(counted, vocab_size, *rules.values(), refusal(veto))
+        assert_equal(found, twin.train([stage], **start), documents, fields, start)
 
 
 @pytest.mark.parametrize("block", range(2))
@@ -56,18 +114,63 @@ def test_superbpe(block: int) -> None:
     rng = random.Random(seed)
     n_dropped = n_super = 0
     for _ in range(1_000):
-        documents, options, pattern = random_documents(rng), random_options(rng), rng.choice(STAGE1)
-        n_first = 256 + len(options["special_tokens"])
-        transition = rng.randrange(n_first, options["vocab_size"] + 1)
-        rules = (transition, rng.randrange(1, 5), rng.choice([[b": "], [], [b"a", b", "]]))
-        counter = count(documents, [pattern, STAGE2], rng.randrange(1, 4))
-        found = core.superbpe(counter, *options.values(), None, *rules)
+        documents, rules, start = random_documents(rng), random_rules(rng), random_start(rng)
+        pattern, cut_short = rng.choice(STAGE1), rng.choice([None, None, 3])
+        n_first = 256 + len(start["special_tokens"]) + len(start["seed_merges"])
+        vocab_size = n_first + rng.randrange(40)
+        transition = rng.randrange(n_first, vocab_size + 1)
+        vetoes = [rng.choice([Veto(), Veto(max_bytes=5)]), Veto(rng.randrange(1, 5), rng.choice([(": ",), (), ("a",)]))]
+        counts = count(documents, [pattern, STAGE2], rng)
+        fields = [StageFields(transition, *rules.values(), vetoes[0])]
+        fields.append(StageFields(vocab_size, *rules.values(), vetoes[1], cut_short, drops_unused=rng.random() < 0.8))
+        stages = list(zip(counts, fields, strict=True))
+        found = core.run_stages(Start(**start), stages, None, rng.randrange(1, 4), None, None)
         words, chunks = (twin.count_words(documents, cut) for cut in (pattern, STAGE2))
-        expected = twin.superbpe(words, chunks, options.pop("vocab_size"), *rules, **options)
-        assert found.merges == expected.merges, (documents, options, rules)
-        assert found.tokens == [(i, token) for i, token in enumerate(expected.tokens) if token is not None]
-        first = twin.bpe(words, transition, **options)
-        n_dropped += first.merges != found.merges[: len(first.merges)]
+        first = twin.Stage(words, transition, *rules.values(), refusal(vetoes[0]))
+        drops = (fields[1].drops_unused, cut_short)
+        second = twin.Stage(chunks, vocab_size, *rules.values(), refusal(vetoes[1]), *drops)
+        expected = twin.train([first, second], **start)
+        assert_equal(found, expected, documents, fields, start)
+        alone = twin.train([first], **start)
+        n_dropped += alone.merges != found.merges[: len(alone.merges)]
         n_super += any(b" " in (token or b"").strip() for token in expected.tokens)
     assert n_dropped > 20, "merges of stage 1 that stage 2 does not use must occur"
     assert n_super > 50
+
+
+def test_extending_a_tokenizer() -> None:
+    seed = 300
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    n_old = 0
+    for _ in range(500):
+        older, newer = random_documents(rng), random_documents(rng)
+        base = tl.train.bpe(older, 257 + rng.randrange(20), rng.choice(STAGE1), special_tokens=["<s>"], progress=False)
+        ranks = {base.token_bytes(id): id for id in range(1, base.vocab_size)}
+        if rng.random() < 0.3 and len(ranks) > 256:
+            # A token that merges no longer make: its id comes back to it.
+            base = tl.Tokenizer.from_tiktoken("x", pat_str=r"\S+", mergeable_ranks=ranks, special_tokens={"<s>": 0})
+        pattern, rules, veto = rng.choice(STAGE1), random_rules(rng), random_veto(rng)
+        vocab_size = base.vocab_size + rng.randrange(20)
+        found = tl.train.bpe(
+            newer, vocab_size, pattern, resume=base, veto=veto, progress=False, threads=rng.randrange(1, 4), **rules
+        )
+        tokens = [None, *(base.token_bytes(id) for id in range(1, base.vocab_size))]
+        stage = twin.Stage(twin.count_words(newer, pattern), vocab_size, *rules.values(), refusal(veto))
+        expected = twin.extend(tokens, lambda word, base=base: encode_word(base, word), stage)
+        assert [found.token_bytes(id) for id in range(1, found.vocab_size)] == expected.tokens[1:], (older, newer)
+        assert found.special_tokens == {"<s>": 0}
+        n_old += found.vocab_size > base.vocab_size
+    assert n_old > 50
+
+
+def encode_word(base: tl.Tokenizer, word: bytes) -> list[int]:
+    """The ids of a word as the merges make them, whatever the tokenizer's own pattern would cut."""
+    parts = [bytes([byte]) for byte in word]
+    ranks = {base.token_bytes(id): id for id in range(1, base.vocab_size)}
+    while True:
+        pairs = [(ranks.get(a + b, 1 << 60), i) for i, (a, b) in enumerate(itertools.pairwise(parts))]
+        rank, at = min(pairs, default=(1 << 60, 0))
+        if rank == 1 << 60:
+            return [ranks[part] for part in parts]
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]

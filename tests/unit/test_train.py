@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import tokenloom as tl
 from tokenloom._core import train as core
+from tokenloom._training import StageFields, Start, Veto
 
 DOCUMENTS = ["low lower lowest\n", "new newer newest: 12345\n", "the lowest of the new\n"] * 3
 
@@ -155,26 +156,26 @@ def test_lone_surrogates_and_nul_are_text() -> None:
     assert "\ufffd\0".encode() in tokens_of(tokenizer)
 
 
-def count(documents: list[str]) -> core.WordCounter:
-    counter = core.WordCounter([["[^ ]+"], ["x"]], 1)
-    counter.add(documents)
-    return counter
+def run(words: list[str], transition: int, vocab_size: int, progress: Callable[..., object], **more: Any) -> Any:
+    counter = core.WordCounter([["[^ ]+"], ["x"]], None, 1)
+    counter.add(words, 1)
+    stages = [StageFields(size, 0, None, Veto(), **more) for size in (transition, vocab_size)]
+    return core.run_stages(Start(), list(zip(counter.finish(), stages, strict=True)), None, 1, progress, None)
 
 
 def test_progress_rises_and_its_exceptions_end_the_training() -> None:
-    seen: list[tuple[str, int, int]] = []
-    words = ["".join(map(str, range(i, i + 9))) for i in range(400)]
-    core.superbpe(count(words), 800, [], 0, None, lambda *now: seen.append(now), 500, 4, [])
-    assert {stage for stage, _, _ in seen} == {"replay", "merge"}
-    merges = [done for stage, done, total in seen if stage == "merge" and total == 800 - 256 - 244]
+    seen: list[tuple[str, int, int, int, int]] = []
+    words = ["".join(map(str, range(i, i + 9))) for i in range(400)] * 200
+    run(words, 500, 800, lambda *now: seen.append(now))
+    merges = [done for kind, stage, done, total, _ in seen if kind == "merge" and stage == 1 and total == 800]
     assert merges == sorted(merges)
-    assert all(done <= total for _, done, total in seen)
+    assert all(done <= total for kind, _, done, total, _ in seen if kind == "merge")
 
     def fail(*_: object) -> None:
         raise KeyError("stop")
 
     with pytest.raises(KeyError, match="stop"):
-        core.bpe(count(words), 800, [], 0, None, fail)
+        run(words, 500, 800, fail)
 
 
 def test_a_signal_ends_the_training() -> None:
@@ -183,7 +184,7 @@ def test_a_signal_ends_the_training() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            core.bpe(count(words), 800, [], 0, None, lambda *_: signal.raise_signal(signal.SIGINT))
+            run(words, 500, 800, lambda *_: signal.raise_signal(signal.SIGINT))
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -11,31 +11,45 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-__all__ = ["Trained", "bpe", "byte_order", "count_words", "superbpe"]
+__all__ = ["Stage", "Trained", "bpe", "byte_order", "count_words", "extend", "superbpe", "train"]
 
 Merge = tuple[int, int, int]
 Word = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trained:
     """Token strings by id (a special token is ``None``) and merges ``(left, right, result)`` in rank order."""
 
     tokens: list[bytes | None]
-    merges: list[Merge]
+    merges: list[Merge] = field(default_factory=list)
 
 
-def count_words(units: Iterable[str], pattern: str) -> Counter[bytes]:
+@dataclass(frozen=True)
+class Stage:
+    """The words of a stage and its rules."""
+
+    words: Mapping[bytes, int]
+    vocab_size: int
+    min_frequency: int = 0
+    max_token_length: int | None = None
+    is_refused: Callable[[bytes], bool] = lambda token: False
+    drops_unused: bool = False
+    max_inherited: int | None = None
+
+
+def count_words(units: Iterable[str], pattern: str, weights: Iterable[int] | None = None) -> Counter[bytes]:
     """The matches of ``pattern`` in each unit, and what lies between them, with their counts."""
     words: Counter[bytes] = Counter()
-    for unit in units:
+    for unit, weight in zip(units, itertools.repeat(1) if weights is None else weights, strict=False):
         done = 0
         for match in re.finditer(pattern, unit):
-            words.update((unit[done : match.start()].encode(), match.group().encode()))
+            words[unit[done : match.start()].encode()] += weight
+            words[match.group().encode()] += weight
             done = match.end()
-        words[unit[done:].encode()] += 1
+        words[unit[done:].encode()] += weight
     del words[b""]
     return words
 
@@ -57,12 +71,7 @@ def bpe(
     max_token_length: int | None = None,
 ) -> Trained:
     """BPE over counted words, with the tie rule of the Hugging Face trainer."""
-    tokens = _first_tokens(special_tokens)
-    ids = {token: i for i, token in enumerate(tokens)}
-    corpus = Counter({tuple(ids[bytes([byte])] for byte in word): count for word, count in words.items()})
-    merges: list[Merge] = []
-    _merge_pairs(corpus, tokens, merges, vocab_size, min_frequency, max_token_length, lambda token: False)
-    return Trained(tokens, merges)
+    return train([Stage(words, vocab_size, min_frequency, max_token_length)], special_tokens)
 
 
 def superbpe(
@@ -77,43 +86,84 @@ def superbpe(
     max_token_length: int | None = None,
 ) -> Trained:
     """BPE over ``words`` up to ``transition`` tokens, then on over ``chunks`` of the same corpus."""
-    first = bpe(words, transition, special_tokens, min_frequency, max_token_length)
-    tokens = _first_tokens(special_tokens)
-    ids = {token: i for i, token in enumerate(tokens)}
-    corpus = Counter({tuple(ids[bytes([byte])] for byte in chunk): count for chunk, count in chunks.items()})
-    merges: list[Merge] = []
-    for old_left, old_right, _ in first.merges:
-        # -1: the part itself was dropped.
-        left, right = ids.get(first.tokens[old_left], -1), ids.get(first.tokens[old_right], -1)
-        if not any((left, right) in itertools.pairwise(chunk) for chunk in corpus):
-            continue  # The chunks never use it: its place goes to a superword.
-        token = _string(tokens, left) + _string(tokens, right)
-        ids[token] = len(tokens)
-        tokens.append(token)
-        merges.append((left, right, ids[token]))
-        corpus = _merge_everywhere(corpus, merges[-1])
 
     def is_refused(token: bytes) -> bool:
         return sum(map(bool, token.split(b" "))) > max_words or any(part in token for part in forbidden)
 
-    _merge_pairs(corpus, tokens, merges, vocab_size, min_frequency, max_token_length, is_refused)
-    return Trained(tokens, merges)
+    first = Stage(words, transition, min_frequency, max_token_length)
+    second = Stage(chunks, vocab_size, min_frequency, max_token_length, is_refused, drops_unused=True)
+    return train([first, second], special_tokens)
 
 
-def _first_tokens(special_tokens: Sequence[str]) -> list[bytes | None]:
-    return [None for _ in special_tokens] + [bytes([byte]) for byte in byte_order()]
+def train(
+    stages: Sequence[Stage],
+    special_tokens: Sequence[str] = (),
+    initial_alphabet: bytes = bytes(range(256)),
+    limit_alphabet: int | None = None,
+    seed_merges: Sequence[tuple[bytes, bytes]] = (),
+) -> Trained:
+    """Stage after stage, each on its own words."""
+    seen: Counter[int] = Counter()
+    for word, count in stages[0].words.items():
+        seen.update({byte: word.count(byte) * count for byte in set(word)})
+    alphabet = [byte for byte in byte_order() if byte in seen or byte in initial_alphabet]
+    if limit_alphabet is not None:
+        # Initial bytes stay before all others, in their order; sorting keeps the order of equals.
+        ranked = sorted(alphabet, key=lambda byte: -1 << 80 if byte in initial_alphabet else -seen[byte])
+        ranked = ranked[:limit_alphabet]
+        alphabet = [byte for byte in alphabet if byte in ranked]
+
+    def first_tokens() -> list[bytes | None]:
+        return [*(None for _ in special_tokens), *(bytes([byte]) for byte in alphabet)]
+
+    trained = Trained(first_tokens())
+    for seed in seed_merges:
+        _add(trained, *map(trained.tokens.index, seed))
+    for index, stage in enumerate(stages):
+        before = trained.merges if index == 0 else trained.merges[: stage.max_inherited]
+        old, trained = trained.tokens, Trained(first_tokens())
+        corpus = _symbols(stage.words, trained.tokens)
+        for merge in before:
+            # -1: the part itself was dropped.
+            parts = [old[part] for part in merge[:2]]
+            left, right = (trained.tokens.index(part) if part in trained.tokens else -1 for part in parts)
+            is_used = any((left, right) in itertools.pairwise(symbols) for symbols in corpus)
+            if index > 0 and stage.drops_unused and not is_used:
+                continue  # Its place goes to a token of this stage.
+            corpus = _merge_everywhere(corpus, _add(trained, left, right))
+        _merge_pairs(corpus, trained, stage)
+    return trained
 
 
-def _merge_pairs(
-    corpus: Counter[Word],
-    tokens: list[bytes | None],
-    merges: list[Merge],
-    vocab_size: int,
-    min_frequency: int,
-    max_token_length: int | None,
-    is_refused: Callable[[bytes], bool],
-) -> None:
-    while len(tokens) < vocab_size:
+def extend(tokens: list[bytes | None], encode: Callable[[bytes], list[int]], stage: Stage) -> Trained:
+    """New tokens and merges behind those of a tokenizer, whose encoding of a word is where merging starts."""
+    corpus: Counter[Word] = Counter()
+    for word, count in stage.words.items():
+        corpus[tuple(encode(word))] += count
+    trained = Trained(list(tokens))
+    _merge_pairs(corpus, trained, stage)
+    return trained
+
+
+def _symbols(words: Mapping[bytes, int], tokens: list[bytes | None]) -> Counter[Word]:
+    ids = {token[0]: id for id, token in enumerate(tokens) if token is not None}
+    corpus: Counter[Word] = Counter()
+    for word, count in words.items():
+        corpus[tuple(ids[byte] for byte in word if byte in ids)] += count
+    return corpus
+
+
+def _add(trained: Trained, left: int, right: int) -> Merge:
+    token = _string(trained.tokens, left) + _string(trained.tokens, right)
+    if token not in trained.tokens:
+        trained.tokens.append(token)
+    trained.merges.append((left, right, trained.tokens.index(token)))
+    return trained.merges[-1]
+
+
+def _merge_pairs(corpus: Counter[Word], trained: Trained, stage: Stage) -> None:
+    tokens, longest = trained.tokens, stage.max_token_length
+    while len(tokens) < stage.vocab_size:
         counts: Counter[tuple[int, int]] = Counter()
         for word, count in corpus.items():
             for pair in itertools.pairwise(word):
@@ -121,14 +171,12 @@ def _merge_pairs(
         # The largest count first; among equals the smaller left id, then the smaller right id.
         for left, right in sorted(counts, key=lambda pair: (-counts[pair], pair)):
             token = _string(tokens, left) + _string(tokens, right)
-            is_short = max_token_length is None or len(token) == 2 or len(token) < max_token_length
-            if counts[left, right] >= min_frequency and is_short and not is_refused(token):
+            is_short = longest is None or len(token) == 2 or len(token) < longest
+            if counts[left, right] >= stage.min_frequency and is_short and not stage.is_refused(token):
                 break
         else:
             return
-        tokens.append(token)
-        merges.append((left, right, len(tokens) - 1))
-        corpus = _merge_everywhere(corpus, merges[-1])
+        corpus = _merge_everywhere(corpus, _add(trained, left, right))
 
 
 def _string(tokens: list[bytes | None], token: int) -> bytes:

@@ -1,50 +1,70 @@
 //! The Python face of the `train` domain: extract, detach, one core call, wrap.
 
+use std::io::{BufReader, Cursor};
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
-use tokenloom_tokenize::spec::Pretokenizer;
-use tokenloom_tokenize::train::{self as core, BpeOptions, Progress, Stage, SuperOptions, WordCounts};
+use tokenloom_storage::{SpilledWords, write_whole};
+use tokenloom_tokenize::train::{
+    self as core, Alphabet, Done, Progress, Stage, StageOptions, Start, TrainError, Veto, WordCounts,
+    WordSource,
+};
 
 use crate::error::raise;
 use crate::formats::PySpec;
-use crate::tokenizer::Text;
+use crate::tokenizer::{PyTokenizer, Text};
 
 /// See `tokenloom.train`.
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod train {
     #[pymodule_export]
-    use super::{PyTrained, PyWordCounter};
+    use super::{PyTrained, PyWordCounter, PyWordCounts};
     #[pymodule_export]
-    use super::{bpe, superbpe};
+    use super::{refuses, run_stages};
 }
 
-#[pyclass(frozen, name = "WordCounter", module = "tokenloom.train")]
+type Patterns = Option<Vec<String>>;
+
+#[pyclass(frozen, name = "WordCounter", module = "tokenloom._core.train")]
 pub(crate) struct PyWordCounter {
     counter: Mutex<core::WordCounter>,
-    cuts: Vec<Vec<String>>,
-    n_threads: usize,
 }
 
 #[pymethods]
 impl PyWordCounter {
     #[new]
-    fn new(cuts: Vec<Vec<String>>, n_threads: usize) -> PyResult<Self> {
-        let counter = Mutex::new(core::WordCounter::new(&cuts, n_threads).map_err(raise)?);
-        Ok(Self { counter, cuts, n_threads })
+    fn new(
+        cuts: Vec<Patterns>,
+        tokenizer: Option<&Bound<'_, PyTokenizer>>,
+        n_threads: usize,
+    ) -> PyResult<Self> {
+        let tokenizer = tokenizer.map(|tokenizer| tokenizer.get().inner.clone());
+        let counter = core::WordCounter::new(&cuts, tokenizer, n_threads).map_err(raise)?;
+        Ok(Self { counter: Mutex::new(counter) })
     }
 
-    fn add(&self, py: Python<'_>, units: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
+    fn add(&self, py: Python<'_>, units: Vec<Bound<'_, PyAny>>, weight: u64) -> PyResult<()> {
         let texts: Vec<Text<'_>> = units.iter().map(Text::from_any).collect::<PyResult<_>>()?;
         let units: Vec<&[u8]> = texts.iter().map(Text::as_bytes).collect::<PyResult<_>>()?;
-        py.detach(|| self.lock().add(&units)).map_err(raise)
+        py.detach(|| self.lock().add(&units, weight)).map_err(raise)
     }
 
-    fn add_lines(&self, py: Python<'_>, text: PyBackedBytes) -> PyResult<()> {
-        py.detach(|| self.lock().add_lines(&text)).map_err(raise)
+    fn add_lines(&self, py: Python<'_>, text: PyBackedBytes, weight: u64) -> PyResult<()> {
+        py.detach(|| self.lock().add_lines(&text, weight)).map_err(raise)
+    }
+
+    #[getter]
+    fn n_bytes(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.lock().n_bytes())
+    }
+
+    fn finish(&self, py: Python<'_>) -> Vec<PyWordCounts> {
+        let counts = py.detach(|| self.lock().finish());
+        counts.into_iter().map(|words| PyWordCounts { words: Words::Memory(Arc::new(words)) }).collect()
     }
 }
 
@@ -54,12 +74,109 @@ impl PyWordCounter {
     }
 }
 
-#[pyclass(frozen, name = "Trained", module = "tokenloom.train")]
+#[derive(Clone)]
+enum Words {
+    Memory(Arc<WordCounts>),
+    Files(SpilledWords),
+}
+
+/// Distinct words with their counts, in memory or in files.
+#[pyclass(frozen, name = "WordCounts", module = "tokenloom._core.train")]
+pub(crate) struct PyWordCounts {
+    words: Words,
+}
+
+#[pymethods]
+impl PyWordCounts {
+    /// The words of sorted files, which are read when they are needed.
+    #[staticmethod]
+    fn of_files(paths: Vec<PathBuf>) -> Self {
+        Self { words: Words::Files(SpilledWords::new(paths)) }
+    }
+
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: PyBackedBytes) -> PyResult<Self> {
+        let words = py.detach(|| WordCounts::read_sorted(BufReader::new(Cursor::new(&*data))))?;
+        Ok(Self { words: Words::Memory(Arc::new(words)) })
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let words = self.in_memory(py)?;
+        let bytes = py.detach(|| words.write_sorted(Vec::new()))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let saved = py.detach(|| match &self.words {
+            Words::Memory(words) => write_whole(&path, |out| words.write_sorted(out)),
+            Words::Files(files) => files.merge_into(&path),
+        });
+        Ok(saved?)
+    }
+
+    /// The sum of all, each with its weight, in memory.
+    #[staticmethod]
+    fn merged(py: Python<'_>, parts: Vec<(Bound<'_, Self>, u64)>) -> PyResult<Self> {
+        let parts: Vec<(Words, u64)> =
+            parts.iter().map(|(part, weight)| (part.get().words.clone(), *weight)).collect();
+        let add = || {
+            let mut sum = WordCounts::new();
+            for (words, weight) in &parts {
+                words.source().for_each(&mut |word, count| {
+                    sum.add(word, count.saturating_mul(*weight));
+                    Ok(())
+                })?;
+            }
+            Ok::<_, TrainError>(sum)
+        };
+        Ok(Self { words: Words::Memory(Arc::new(py.detach(add).map_err(raise)?)) })
+    }
+
+    fn items<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyBytes>, u64)>> {
+        let words = self.in_memory(py)?;
+        Ok(words.iter().map(|(word, count)| (PyBytes::new(py, word), count)).collect())
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.in_memory(py)?.len())
+    }
+
+    /// The bytes of all distinct words.
+    #[getter]
+    fn n_bytes(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.in_memory(py)?.n_bytes())
+    }
+}
+
+impl PyWordCounts {
+    fn in_memory(&self, py: Python<'_>) -> PyResult<Arc<WordCounts>> {
+        match &self.words {
+            Words::Memory(words) => Ok(words.clone()),
+            Words::Files(_) => {
+                let mut words = WordCounts::new();
+                let add = |word: &[u8], count| {
+                    words.add(word, count);
+                    Ok(())
+                };
+                py.detach(|| self.words.source().for_each(&mut { add })).map_err(raise)?;
+                Ok(Arc::new(words))
+            }
+        }
+    }
+}
+
+impl Words {
+    fn source(&self) -> &dyn WordSource {
+        match self {
+            Self::Memory(words) => &**words,
+            Self::Files(files) => files,
+        }
+    }
+}
+
+#[pyclass(frozen, name = "Trained", module = "tokenloom._core.train")]
 pub(crate) struct PyTrained {
     trained: core::Trained,
-    pretokenizers: Vec<Pretokenizer>,
-    #[pyo3(get)]
-    n_words: usize,
 }
 
 #[pymethods]
@@ -74,91 +191,124 @@ impl PyTrained {
         self.trained.merges().iter().map(|merge| (merge.left, merge.right, merge.result)).collect()
     }
 
-    /// The tokenizer: its text is cut as in the last stage.
-    fn spec(&self) -> PySpec {
-        self.trained.clone().into_spec(self.pretokenizers.clone()).into()
+    /// The tokenizer that cuts text by `patterns`, or as the one that was extended.
+    fn spec(&self, patterns: Patterns) -> PySpec {
+        let pretokenizers = patterns.map(|patterns| core::pretokenizers_of(&patterns));
+        self.trained.clone().into_spec(pretokenizers).into()
     }
 }
 
-#[pyfunction]
-#[pyo3(signature = (counter, vocab_size, special_tokens, min_frequency, max_token_length, progress))]
-fn bpe(
-    py: Python<'_>,
-    counter: &PyWordCounter,
-    vocab_size: usize,
-    special_tokens: Vec<String>,
-    min_frequency: u64,
-    max_token_length: Option<usize>,
-    progress: Option<Py<PyAny>>,
-) -> PyResult<PyTrained> {
-    let max_token_length = max_token_length.unwrap_or(usize::MAX);
-    let options = BpeOptions { vocab_size, special_tokens, min_frequency, max_token_length };
-    run(py, counter, progress, |counts, report| core::train_bpe(&counts[0], &options, report))
-}
-
-#[pyfunction]
-#[pyo3(signature = (counter, vocab_size, special_tokens, min_frequency, max_token_length, progress,
-                    transition, max_words, forbidden))]
-#[expect(clippy::too_many_arguments, reason = "called by tokenloom.train alone, which has the keywords")]
-fn superbpe(
-    py: Python<'_>,
-    counter: &PyWordCounter,
-    vocab_size: usize,
-    special_tokens: Vec<String>,
-    min_frequency: u64,
-    max_token_length: Option<usize>,
-    progress: Option<Py<PyAny>>,
-    transition: usize,
-    max_words: usize,
+/// The fields of `tokenloom.train.Veto`.
+#[derive(FromPyObject)]
+pub(crate) struct VetoFields {
+    max_words: Option<usize>,
     forbidden: Vec<Vec<u8>>,
-) -> PyResult<PyTrained> {
-    let max_token_length = max_token_length.unwrap_or(usize::MAX);
-    let options = BpeOptions { vocab_size, special_tokens, min_frequency, max_token_length };
-    let superwords = SuperOptions { transition, max_words, forbidden, n_threads: counter.n_threads };
-    run(py, counter, progress, |counts, report| {
-        core::train_superbpe(&counts[0], &counts[1], &options, &superwords, report)
-    })
+    max_bytes: Option<usize>,
+    max_chars: Option<usize>,
+    whole_characters: bool,
+    one_script: bool,
 }
 
-type Report<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+impl From<VetoFields> for Veto {
+    fn from(fields: VetoFields) -> Self {
+        let VetoFields { max_words, forbidden, max_bytes, max_chars, whole_characters, one_script } = fields;
+        Self { max_words, forbidden, max_bytes, max_chars, whole_characters, one_script }
+    }
+}
 
-/// Runs a training that is stopped by a signal or by an exception of `progress`, which is then raised.
-fn run(
+/// The fields of a stage as `tokenloom._training` has them.
+#[derive(FromPyObject)]
+struct StageFields {
+    vocab_size: usize,
+    min_frequency: u64,
+    max_token_length: Option<usize>,
+    veto: VetoFields,
+    max_inherited: Option<usize>,
+    drops_unused: bool,
+}
+
+impl From<StageFields> for StageOptions {
+    fn from(fields: StageFields) -> Self {
+        let StageFields { vocab_size, min_frequency, max_inherited, drops_unused, .. } = fields;
+        let max_token_length = fields.max_token_length.unwrap_or(usize::MAX);
+        let veto = fields.veto.into();
+        Self { vocab_size, min_frequency, max_token_length, veto, max_inherited, drops_unused }
+    }
+}
+
+/// The fields of what a training starts from as `tokenloom._training` has them.
+#[derive(FromPyObject)]
+struct StartFields<'py> {
+    special_tokens: Vec<String>,
+    initial_alphabet: Vec<u8>,
+    limit_alphabet: Option<usize>,
+    seed_merges: Vec<(Vec<u8>, Vec<u8>)>,
+    tokenizer: Option<Bound<'py, PyTokenizer>>,
+}
+
+/// Whether a veto refuses a token.
+#[pyfunction]
+fn refuses(veto: VetoFields, token: &[u8]) -> bool {
+    Veto::from(veto).refuses(token)
+}
+
+/// Runs the stages, each on its words. `progress` is told the kind of work, the stage, what is done, the whole and the
+/// pairs; where it answers `True`, `save` is given the stage and all merges as little-endian numbers.
+#[pyfunction]
+fn run_stages(
     py: Python<'_>,
-    counter: &PyWordCounter,
+    start: StartFields<'_>,
+    stages: Vec<(Bound<'_, PyWordCounts>, StageFields)>,
+    done: Option<(usize, PyBackedBytes)>,
+    n_threads: usize,
     progress: Option<Py<PyAny>>,
-    train: impl Fn(&[WordCounts], Report<'_>) -> Result<core::Trained, core::TrainError> + Send + Sync,
+    save: Option<Py<PyAny>>,
 ) -> PyResult<PyTrained> {
+    let tokenizer = start.tokenizer.map(|tokenizer| tokenizer.get().inner.clone());
+    let start = Start {
+        special_tokens: start.special_tokens,
+        alphabet: Alphabet { initial: start.initial_alphabet, limit: start.limit_alphabet },
+        seed_merges: start.seed_merges,
+        tokenizer: tokenizer.as_deref(),
+    };
+    let stages: Vec<(Words, StageOptions)> =
+        stages.into_iter().map(|(words, fields)| (words.get().words.clone(), fields.into())).collect();
+    let done = done.map(|(stage, merges)| Done { stage, merges: core::merges_from_bytes(&merges) });
     let mut stopped_by = None;
-    let (n_words, result) = py.detach(|| {
-        let counts = counter.lock().finish();
-        let mut report = |now: Progress| match tell(progress.as_ref(), now) {
+    let result = py.detach(|| {
+        let stages: Vec<_> = stages.iter().map(|(words, options)| (words.source(), options)).collect();
+        core::train(&start, &stages, done, n_threads, &mut |now| match tell(
+            progress.as_ref(),
+            save.as_ref(),
+            now,
+        ) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 stopped_by = Some(error);
                 ControlFlow::Break(())
             }
-        };
-        (counts.last().map_or(0, WordCounts::len), train(&counts, &mut report))
+        })
     });
     match (stopped_by, result) {
         (Some(error), _) => Err(error),
         (None, Err(error)) => Err(raise(error)),
-        (None, Ok(trained)) => {
-            let pretokenizers = core::pretokenizers_of(counter.cuts.last().map_or(&[], Vec::as_slice));
-            Ok(PyTrained { trained, pretokenizers, n_words })
-        }
+        (None, Ok(trained)) => Ok(PyTrained { trained }),
     }
 }
 
-fn tell(progress: Option<&Py<PyAny>>, now: Progress) -> PyResult<()> {
+fn tell(progress: Option<&Py<PyAny>>, save: Option<&Py<PyAny>>, now: Progress<'_>) -> PyResult<()> {
     Python::attach(|py| {
         py.check_signals()?;
         let Some(progress) = progress else { return Ok(()) };
-        let stage = match now.stage {
+        let kind = match now.kind {
             Stage::Replay => "replay",
             _ => "merge",
         };
-        progress.call1(py, (stage, now.n_done, now.n_total)).map(drop)
+        let wants = progress.call1(py, (kind, now.stage, now.n_done, now.n_total, now.n_pairs))?;
+        if let Some(save) = save.filter(|_| wants.is_truthy(py).unwrap_or(false)) {
+            let merges = PyBytes::new(py, &core::merges_to_bytes(now.merges));
+            save.call1(py, (now.stage, merges))?;
+        }
+        Ok(())
     })
 }

@@ -14,6 +14,7 @@ from collections.abc import Sequence as _Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenloom._core import train as _train
+from tokenloom._training import StageFields, Start, Veto
 from tokenloom.compat.tokenizers import models
 from tokenloom.compat.tokenizers._added import AddedToken, as_added
 from tokenloom.compat.tokenizers.pre_tokenizers import ByteLevel
@@ -108,28 +109,28 @@ class _Words:
         byte_of = _bytes_for(alphabet, trainer.max_token_length)
         if len(set(special)) < len(special) or not set(special).isdisjoint(alphabet):
             raise UnsupportedFeatureError("special tokens that repeat or are single characters are not supported")
-        counter = _train.WordCounter([[r"[\s\S]+"]], len(os.sched_getaffinity(0)))
-        for batch in _batches(self._repeated(byte_of), 1 << 16):
-            counter.add(batch)
-        n_unused = 256 - len(alphabet)
-        vocab_size = max(trainer.vocab_size + n_unused, len(special) + 256)
-        trained = _train.bpe(counter, vocab_size, special, trainer.min_frequency, trainer.max_token_length, None)
+        counter = _train.WordCounter([None], None, len(os.sched_getaffinity(0)))
+        for count, words in self._by_count(byte_of).items():
+            counter.add(words, count)
+        vocab_size = max(trainer.vocab_size, len(special) + len(alphabet))
+        stage = StageFields(vocab_size, trainer.min_frequency, trainer.max_token_length, Veto())
+        start = Start(special, bytes(byte_of.values()))
+        trained = _train.run_stages(start, [(counter.finish()[0], stage)], None, 1, None, None)
         char_of = {byte: char for char, byte in byte_of.items()}
         text_of = dict(enumerate(special))
         for id, token in trained.tokens:
-            if all(byte in char_of for byte in token):
-                text_of[id] = "".join(char_of[byte] for byte in token)
+            text_of[id] = "".join(char_of[byte] for byte in token)
         texts = [text_of[id] for id in sorted(text_of)]
         if len(set(texts)) < len(texts):
             raise UnsupportedFeatureError("a special token that training also makes is not supported")
         merges = [(text_of[left], text_of[right]) for left, right, _ in trained.merges]
         return {text: id for id, text in enumerate(texts)}, merges
 
-    def _repeated(self, byte_of: dict[str, int]) -> Iterator[bytes]:
+    def _by_count(self, byte_of: dict[str, int]) -> dict[int, list[str | bytes]]:
+        words: dict[int, list[str | bytes]] = {}
         for word, count in self._counts.items():
-            word_bytes = bytes(byte_of[char] for char in word)
-            for _ in range(count):
-                yield word_bytes
+            words.setdefault(count, []).append(bytes(byte_of[char] for char in word))
+        return words
 
 
 def _bytes_for(alphabet: list[str], max_token_length: int | None) -> dict[str, int]:

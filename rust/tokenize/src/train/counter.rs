@@ -2,24 +2,35 @@
 //!
 //! Each *unit* (a document, or a line with its ending) is pretokenized by itself, once for every cut: SuperBPE
 //! asks for two cuts of one corpus, and a corpus may be a stream that is read once. Bytes that are not UTF-8 are words
-//! of their own, one for each maximal run, as in encoding. The units of a call are shared out to threads by size;
-//! every thread has its own counts, which are added up at the end, so the sums do not depend on the threads.
+//! of their own, one for each maximal run, as in encoding. Where a tokenizer is extended, its added tokens cut the unit
+//! first and its normalizers apply. The units of a call are shared out to threads by size; every thread has its own
+//! counts, which are added up at the end, so the sums do not depend on the threads.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::{WordCounts, pool};
-use crate::encode::{Run, Utf8Runs};
+use crate::encode::{Part, Run, Utf8Runs};
 use crate::pretokenize::Pretokenizers;
 use crate::spec::{Pretokenizer, SplitBehavior, SplitPattern};
-use crate::{BuildError, EncodeError};
+use crate::{AllowedSpecial, BuildError, EncodeError, Text, Tokenizer};
 
 /// Counts the words of a corpus that is given piece by piece.
 #[derive(Debug)]
 pub struct WordCounter {
-    cuts: Vec<Pretokenizers>,
+    cuts: Cuts,
     /// The counts of each thread, one for each cut.
     shards: Vec<Vec<WordCounts>>,
     pool: Option<rayon::ThreadPool>,
+}
+
+#[derive(Debug)]
+struct Cuts {
+    cuts: Vec<Pretokenizers>,
+    /// The one that is extended.
+    tokenizer: Option<Arc<Tokenizer>>,
 }
 
 /// The pretokenizers of a tokenizer that was trained with `patterns`: one after the other, each isolates its matches.
@@ -34,25 +45,35 @@ pub fn pretokenizers_of<P: AsRef<str>>(patterns: &[P]) -> Vec<Pretokenizer> {
 }
 
 impl WordCounter {
-    /// Makes each of `cuts` (see [`pretokenizers_of`]), on `n_threads` threads of its own.
+    /// Makes each of `cuts` (see [`pretokenizers_of`]) of the texts that `tokenizer`, if there is one, would cut. A cut
+    /// that is none is that of the tokenizer. Counts on `n_threads` threads of its own.
     ///
     /// # Errors
     /// [`BuildErrorKind::Pattern`](crate::BuildErrorKind::Pattern) if a pattern does not compile.
-    pub fn new<P: AsRef<str>>(cuts: &[Vec<P>], n_threads: usize) -> Result<Self, BuildError> {
+    pub fn new<P: AsRef<str>>(
+        cuts: &[Option<Vec<P>>],
+        tokenizer: Option<Arc<Tokenizer>>,
+        n_threads: usize,
+    ) -> Result<Self, BuildError> {
         let n_shards = n_threads.max(1);
-        let compiled = cuts.iter().map(|patterns| Pretokenizers::new(&pretokenizers_of(patterns)));
+        let compile = |cut: &Option<Vec<P>>| match (cut, &tokenizer) {
+            (Some(patterns), _) => Pretokenizers::new(&pretokenizers_of(patterns)),
+            (None, Some(tokenizer)) => Ok(tokenizer.pretokenizers.clone()),
+            (None, None) => Pretokenizers::new(&[]),
+        };
+        let compiled = cuts.iter().map(compile).collect::<Result<_, _>>()?;
         Ok(Self {
-            cuts: compiled.collect::<Result<_, _>>()?,
+            cuts: Cuts { cuts: compiled, tokenizer },
             shards: vec![vec![WordCounts::new(); cuts.len()]; n_shards],
             pool: pool(n_shards),
         })
     }
 
-    /// Counts the words of each unit.
+    /// Counts the words of each unit as if it stood there `weight` times.
     ///
     /// # Errors
     /// [`EncodeErrorKind::Pattern`](crate::EncodeErrorKind::Pattern) if a pattern gives up on a unit.
-    pub fn add(&mut self, units: &[&[u8]]) -> Result<(), EncodeError> {
+    pub fn add(&mut self, units: &[&[u8]], weight: u64) -> Result<(), EncodeError> {
         let Self { cuts, shards, pool } = self;
         let n_bytes: usize = units.iter().map(|unit| unit.len() + 1).sum();
         let per_shard = n_bytes.div_ceil(shards.len()).max(1);
@@ -70,7 +91,7 @@ impl WordCounter {
             jobs.push((counts, taken));
         }
         let work = |(counts, units): (&mut Vec<WordCounts>, &[&[u8]])| {
-            units.iter().try_for_each(|unit| count(unit, cuts, counts))
+            units.iter().try_for_each(|unit| cuts.count(unit, weight, counts))
         };
         match pool {
             Some(pool) => pool.install(|| jobs.into_par_iter().map(work).collect()),
@@ -82,26 +103,31 @@ impl WordCounter {
     ///
     /// # Errors
     /// [`EncodeErrorKind::Pattern`](crate::EncodeErrorKind::Pattern) if a pattern gives up on a line.
-    pub fn add_lines(&mut self, text: &[u8]) -> Result<(), EncodeError> {
+    pub fn add_lines(&mut self, text: &[u8], weight: u64) -> Result<(), EncodeError> {
         let mut lines = Vec::new();
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', text).map(|at| at + 1).chain([text.len()]) {
             lines.push(&text[start..end]);
             start = end;
         }
-        self.add(&lines)
+        self.add(&lines, weight)
+    }
+
+    /// The memory of the counts.
+    pub fn n_bytes(&self) -> usize {
+        self.shards.iter().flatten().map(WordCounts::n_bytes_held).sum()
     }
 
     /// Takes out the counts of each cut; the counter starts anew.
     pub fn finish(&mut self) -> Vec<WordCounts> {
-        let mut all = vec![WordCounts::new(); self.cuts.len()];
+        let mut all = vec![WordCounts::new(); self.cuts.cuts.len()];
         for shard in &mut self.shards {
             for (sum, counts) in all.iter_mut().zip(shard) {
                 let counts = std::mem::take(counts);
                 if sum.is_empty() {
                     *sum = counts;
                 } else {
-                    sum.merge(&counts);
+                    sum.merge(&counts, 1);
                 }
             }
         }
@@ -109,20 +135,41 @@ impl WordCounter {
     }
 }
 
-fn count(unit: &[u8], cuts: &[Pretokenizers], counts: &mut [WordCounts]) -> Result<(), EncodeError> {
-    for run in Utf8Runs(unit) {
-        for (cut, counts) in cuts.iter().zip(&mut *counts) {
-            match run {
-                Run::Text(text) => {
-                    cut.for_each(text, true, |piece| {
-                        counts.add(&text.as_bytes()[piece.start..piece.end], 1);
-                    })?;
+impl Cuts {
+    fn count(&self, unit: &[u8], weight: u64, counts: &mut [WordCounts]) -> Result<(), EncodeError> {
+        let Some(tokenizer) = &self.tokenizer else {
+            return Utf8Runs(unit).try_for_each(|run| match run {
+                Run::Text(text) => self.count_text(text, true, weight, counts),
+                Run::Raw(raw) => {
+                    counts.iter_mut().for_each(|counts| counts.add(raw, weight));
+                    Ok(())
                 }
-                Run::Raw(raw) => counts.add(raw, 1),
+            });
+        };
+        let flow = tokenizer.walk::<false>(Text::Bytes(unit), &AllowedSpecial::All, |part| {
+            match part {
+                Part::Inside { text, at_start, .. } => self.count_text(text, at_start, weight, counts)?,
+                Part::Raw { bytes } => counts.iter_mut().for_each(|counts| counts.add(bytes, weight)),
+                Part::Run { .. } | Part::Added { .. } => {}
             }
-        }
+            Ok(ControlFlow::Continue(()))
+        });
+        flow.map(|_| ())
     }
-    Ok(())
+
+    fn count_text(
+        &self,
+        text: &str,
+        at_start: bool,
+        weight: u64,
+        counts: &mut [WordCounts],
+    ) -> Result<(), EncodeError> {
+        let mut buffer = Vec::new();
+        for (cut, counts) in self.cuts.iter().zip(counts) {
+            cut.for_each(text, at_start, |piece| counts.add(piece.bytes(text, &mut buffer), weight))?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -135,10 +182,15 @@ mod tests {
         counts.iter().collect()
     }
 
+    fn counter(cuts: &[&[&str]], n_threads: usize) -> WordCounter {
+        let cuts: Vec<Option<Vec<&str>>> = cuts.iter().map(|cut| Some(cut.to_vec())).collect();
+        WordCounter::new(&cuts, None, n_threads).unwrap()
+    }
+
     #[test]
     fn units_are_cut_in_every_way() {
-        let mut counter = WordCounter::new(&[vec![r"\w+"], vec!["b"], vec![" ", "b+"]], 1).unwrap();
-        counter.add(&[b"ab ab\xFF\xFE\xC3", b"", b"b"]).unwrap();
+        let mut counter = counter(&[&[r"\w+"], &["b"], &[" ", "b+"]], 1);
+        counter.add(&[b"ab ab\xFF\xFE\xC3", b"", b"b"], 1).unwrap();
         let [words, letters, both]: [WordCounts; 3] = counter.finish().try_into().unwrap();
         let all: [(&[u8], u64); 4] = [(b" ", 1), (b"ab", 2), (b"b", 1), (b"\xFF\xFE\xC3", 1)];
         assert_eq!(sorted(&words), all.into_iter().collect());
@@ -150,9 +202,10 @@ mod tests {
 
     #[test]
     fn lines_keep_their_endings() {
-        let mut counter = WordCounter::new(&[vec!["x"]], 1).unwrap();
-        counter.add_lines(b"a\r\n\nb").unwrap();
-        let all: [(&[u8], u64); 3] = [(b"\n", 1), (b"a\r\n", 1), (b"b", 1)];
+        let mut counter = counter(&[&["x"]], 1);
+        counter.add_lines(b"a\r\n\nb", 1).unwrap();
+        counter.add_lines(b"b\n", 3).unwrap();
+        let all: [(&[u8], u64); 4] = [(b"\n", 1), (b"a\r\n", 1), (b"b", 1), (b"b\n", 3)];
         assert_eq!(sorted(&counter.finish()[0]), all.into_iter().collect());
     }
 
@@ -161,9 +214,9 @@ mod tests {
         let units: Vec<Vec<u8>> = (0..500).map(|i| vec![b'a' + (i * i % 7) as u8; i % 13]).collect();
         let units: Vec<&[u8]> = units.iter().map(Vec::as_slice).collect();
         let count = |n_threads| {
-            let mut counter = WordCounter::new(&[vec!["a+"]], n_threads).unwrap();
-            counter.add(&units[..100]).unwrap();
-            counter.add(&units[100..]).unwrap();
+            let mut counter = counter(&[&["a+"]], n_threads);
+            counter.add(&units[..100], 1).unwrap();
+            counter.add(&units[100..], 1).unwrap();
             counter.finish().remove(0)
         };
         assert_eq!(sorted(&count(1)), sorted(&count(3)));
@@ -171,6 +224,6 @@ mod tests {
 
     #[test]
     fn a_pattern_that_does_not_compile() {
-        assert!(WordCounter::new(&[vec!["a", "("]], 1).is_err());
+        assert!(WordCounter::new(&[Some(vec!["a", "("])], None, 1).is_err());
     }
 }

@@ -11,14 +11,16 @@ pub struct TrainError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainErrorKind {
-    /// The special tokens and the 256 bytes do not fit.
+    /// The special tokens and the bytes do not fit.
     #[error(
-        "vocab_size must be at least {minimum} (256 bytes and {n_special} special tokens), found {vocab_size}",
-        minimum = 256 + n_special
+        "vocab_size must be at least {minimum} ({n_bytes} bytes and {n_special} special tokens), found {vocab_size}",
+        minimum = n_bytes + n_special
     )]
     VocabTooSmall {
         /// The size asked for.
         vocab_size: usize,
+        /// How many bytes the alphabet has.
+        n_bytes: usize,
         /// How many special tokens were given.
         n_special: usize,
     },
@@ -96,6 +98,69 @@ pub enum TrainErrorKind {
         limit: u64,
         /// Merges made so far.
         n_merges: usize,
+    },
+    /// A merge to start from whose part is no token.
+    #[error(
+        "seed merge {index} joins {part:?}, which is no byte of the alphabet and no result of an earlier one"
+    )]
+    SeedPartUnknown {
+        /// Its place in the list.
+        index: usize,
+        /// The part, lossily as text.
+        part: String,
+    },
+    /// Two merges to start from that make one token.
+    #[error("seed merge {index} makes {token:?}, which is a token already")]
+    SeedKnown {
+        /// Its place in the list.
+        index: usize,
+        /// What both parts make, lossily as text.
+        token: String,
+    },
+    /// More merges to start from than fit.
+    #[error("vocab_size {vocab_size} has no room for the {n_seeds} seed merges")]
+    SeedsTooMany {
+        /// The size of the first stage.
+        vocab_size: usize,
+        /// How many there are.
+        n_seeds: usize,
+    },
+    /// A tokenizer to extend that has more tokens than asked for.
+    #[error(
+        "vocab_size must be at least {n_ids}, the ids of the tokenizer that is extended, found {vocab_size}"
+    )]
+    NothingToAdd {
+        /// One more than the largest id.
+        n_ids: usize,
+        /// The size asked for.
+        vocab_size: usize,
+    },
+    /// Options that a tokenizer to extend has decided already.
+    #[error("{option} cannot be given with a tokenizer to extend, which has its own")]
+    DecidedBefore {
+        /// The option.
+        option: &'static str,
+    },
+    /// A training without stages.
+    #[error("there must be at least one stage")]
+    NoStages,
+    /// A state that does not belong to this training.
+    #[error("the state to continue from does not belong to this training: {what}")]
+    WrongState {
+        /// What contradicts it.
+        what: &'static str,
+    },
+    /// The source of the words failed.
+    #[error("the counted words cannot be read: {message}")]
+    Words {
+        /// What it said.
+        message: String,
+    },
+    /// The tokens make no tokenizer.
+    #[error("the tokens of a stage make no tokenizer: {message}")]
+    Tokens {
+        /// Why.
+        message: String,
     },
     /// The progress function asked to stop.
     #[error("the training was interrupted")]

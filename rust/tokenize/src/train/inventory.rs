@@ -3,16 +3,19 @@
 //! Ids are given as the Hugging Face trainer gives them: the special tokens in the order given, then the 256 bytes in
 //! the order of the characters that stand for them in a `tokenizer.json` file, then the merged tokens as they come.
 //! Ties between pairs go by id, so this order decides merges. A merged token whose string exists already (made by
-//! another pair, or spelled like a special token) takes the id of that string.
+//! another pair, or spelled like a special token) takes the id of that string. A tokenizer that is extended keeps all
+//! its ids, and new ones follow the largest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 use tokenloom_vocab::{TokenId, TokenTable};
 
+use super::symbols::BOUNDARY;
 use super::{TrainError, TrainErrorKind};
+use crate::Tokenizer;
 
 /// All token strings together may hold this many bytes. Merged tokens may nest (each one byte longer than the one
 /// before), so that the strings of n tokens can need n^2 bytes of memory from a corpus of a few times n.
@@ -26,18 +29,25 @@ pub(super) struct Inventory {
     by_bytes: HashTable<TokenId>,
     special: Vec<String>,
     byte_ids: [TokenId; 256],
+    /// Contents of added tokens, which are no tokens of the model.
+    taken: HashSet<Box<[u8]>>,
 }
 
 impl Inventory {
-    /// The special tokens and the 256 bytes.
-    pub(super) fn new(special_tokens: &[String]) -> Result<Self, TrainError> {
-        let mut inventory = Self {
+    fn empty(special_tokens: &[String]) -> Self {
+        Self {
             buffer: Vec::new(),
             ends: Vec::new(),
             by_bytes: HashTable::new(),
             special: special_tokens.to_vec(),
-            byte_ids: [0; 256],
-        };
+            byte_ids: [BOUNDARY; 256],
+            taken: HashSet::new(),
+        }
+    }
+
+    /// The special tokens and the bytes of an alphabet.
+    pub(super) fn new(special_tokens: &[String], has_byte: impl Fn(u8) -> bool) -> Result<Self, TrainError> {
+        let mut inventory = Self::empty(special_tokens);
         let mut seen = HashMap::new();
         for (index, token) in special_tokens.iter().enumerate() {
             if token.is_empty() {
@@ -58,10 +68,41 @@ impl Inventory {
                 None => inventory.ends.push(inventory.buffer.len()),
             }
         }
-        for byte in byte_order() {
+        for byte in byte_order().filter(|&byte| has_byte(byte)) {
             inventory.byte_ids[byte as usize] = inventory.id_or_insert(&[byte]);
         }
         Ok(inventory)
+    }
+
+    /// Every token of a tokenizer under its id.
+    pub(super) fn extending(tokenizer: &Tokenizer) -> Self {
+        let mut inventory = Self::empty(&[]);
+        let table = tokenizer.table();
+        for id in 0..tokenizer.id_bound() as TokenId {
+            let bytes = table.bytes(id).unwrap_or_default();
+            inventory.buffer.extend_from_slice(bytes);
+            inventory.ends.push(inventory.buffer.len());
+            // Of several ids with the same bytes, the model makes the first.
+            if table.id(bytes) == Some(id) {
+                let Self { buffer, ends, by_bytes, .. } = &mut inventory;
+                let rehash = |&id: &TokenId| FxBuildHasher.hash_one(bytes_at(buffer, ends, id));
+                by_bytes.insert_unique(FxBuildHasher.hash_one(bytes), id, rehash);
+            }
+        }
+        let added = tokenizer.spec().added_tokens.iter().map(|token| token.content.as_bytes());
+        inventory.taken = added.filter(|bytes| table.id(bytes).is_none()).map(Box::from).collect();
+        inventory
+    }
+
+    /// Whether an added token has this content, so that no token of the model may.
+    pub(super) fn is_taken(&self, bytes: &[u8]) -> bool {
+        !self.taken.is_empty() && self.taken.contains(bytes)
+    }
+
+    /// The id of `bytes`, if there is such a token.
+    pub(super) fn id(&self, bytes: &[u8]) -> Option<TokenId> {
+        let is = |&id: &TokenId| bytes_at(&self.buffer, &self.ends, id) == bytes;
+        self.by_bytes.find(FxBuildHasher.hash_one(bytes), is).copied()
     }
 
     /// The number of ids given.
@@ -83,7 +124,7 @@ impl Inventory {
         &self.special
     }
 
-    /// The id of each single byte.
+    /// The id of each single byte; [`BOUNDARY`] for one outside the alphabet.
     pub(super) fn byte_ids(&self) -> &[TokenId; 256] {
         &self.byte_ids
     }
@@ -113,14 +154,18 @@ fn bytes_at<'a>(buffer: &'a [u8], ends: &[usize], id: TokenId) -> &'a [u8] {
     &buffer[start..ends[id as usize]]
 }
 
-/// Refuses sizes that the special tokens and bytes do not fit, or that the vocabulary tables do not hold.
-pub(super) fn check_vocab_size(vocab_size: usize, n_special: usize) -> Result<(), TrainError> {
+/// Refuses sizes that the tokens before any merge do not fit, or that the vocabulary tables do not hold.
+pub(super) fn check_vocab_size(
+    vocab_size: usize,
+    n_bytes: usize,
+    n_special: usize,
+) -> Result<(), TrainError> {
     let limit = TokenTable::MAX_ID as usize + 1;
     if vocab_size > limit {
         return Err(TrainErrorKind::VocabTooLarge { vocab_size, limit }.into());
     }
-    if vocab_size < 256 + n_special {
-        return Err(TrainErrorKind::VocabTooSmall { vocab_size, n_special }.into());
+    if vocab_size < n_bytes + n_special {
+        return Err(TrainErrorKind::VocabTooSmall { vocab_size, n_bytes, n_special }.into());
     }
     Ok(())
 }
@@ -131,7 +176,7 @@ fn is_spelled_as_itself(byte: u8) -> bool {
 }
 
 /// The bytes in the order of their characters: the others are spelled from U+0100 upwards, so they come last.
-fn byte_order() -> impl Iterator<Item = u8> {
+pub(super) fn byte_order() -> impl Iterator<Item = u8> {
     let others = (0..=255).filter(|&byte| !is_spelled_as_itself(byte));
     (0..=255).filter(|&byte| is_spelled_as_itself(byte)).chain(others)
 }
@@ -153,12 +198,12 @@ mod tests {
 
     fn kind(special: &[&str]) -> TrainErrorKind {
         let special: Vec<String> = special.iter().map(|s| (*s).to_owned()).collect();
-        Inventory::new(&special).unwrap_err().kind().clone()
+        Inventory::new(&special, |_| true).unwrap_err().kind().clone()
     }
 
     #[test]
     fn ids_follow_the_characters_of_the_file_format() {
-        let inventory = Inventory::new(&["<s>".into(), "a b".into()]).unwrap();
+        let inventory = Inventory::new(&["<s>".into(), "a b".into()], |_| true).unwrap();
         assert_eq!(inventory.len(), 258);
         assert_eq!(inventory.byte_ids()[b'!' as usize], 2);
         assert_eq!(inventory.byte_ids()[0xFF], 2 + 94 + 12 + 82 - 1);
@@ -171,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_string_has_one_id() {
-        let mut inventory = Inventory::new(&["<s>".into(), "\u{120}the".into()]).unwrap();
+        let mut inventory = Inventory::new(&["<s>".into(), "\u{120}the".into()], |_| true).unwrap();
         assert_eq!(inventory.id_or_insert(b"<s>"), 0);
         assert_eq!(inventory.id_or_insert(b" the"), 1);
         assert_eq!(inventory.id_or_insert(b"new"), 258);

@@ -1,72 +1,70 @@
 //! Which tokens does a corpus ask for?
 //!
-//! BPE as the Hugging Face trainer makes it, merge for merge, and SuperBPE in two stages. A corpus is first reduced to
-//! [`WordCounts`] (its distinct pieces with 64-bit counts); then pairs are merged in `queue` on arrays that no merge
-//! ever scans (`symbols`, `pairs`, `step`). Training is O(n log n) and O(n) in the bytes n of the distinct
+//! BPE as the Hugging Face trainer makes it, merge for merge, in stages: SuperBPE is two of them. A corpus is first
+//! reduced to [`WordCounts`] (its distinct pieces with 64-bit counts); then pairs are merged in `queue` on arrays that
+//! no merge ever scans (`symbols`, `pairs`, `step`). Training is O(n log n) and O(n) in the bytes n of the distinct
 //! pieces for every input, one megabyte-long word included. The result depends neither on the order of the corpus nor
 //! on the number of threads.
-//!
-//! Everything is held in memory; nothing is resumed.
 
 mod counter;
+mod encoder;
 mod error;
 mod inventory;
+mod occurrences;
 mod pairs;
 mod queue;
 mod replay;
+mod runs;
+mod sketch;
+mod source;
+mod stages;
 mod step;
-mod superbpe;
 mod symbols;
 #[cfg(test)]
 mod tests;
+mod veto;
 mod words;
 
-use std::ops::ControlFlow;
-
+use rustc_hash::FxHashSet;
 use tokenloom_vocab::{AddedToken, TokenId};
 
 pub use counter::{WordCounter, pretokenizers_of};
 pub use error::{TrainError, TrainErrorKind};
-use inventory::{Inventory, check_vocab_size};
-use queue::Rule;
-pub use superbpe::{SuperOptions, train_superbpe};
-use symbols::Symbols;
+use queue::Merged;
+pub use runs::{RunReader, RunWriter, merge_runs};
+pub use source::{Visit, WordSource};
+pub use stages::{Done, StageOptions, train};
+pub use veto::Veto;
 pub use words::WordCounts;
 
-use crate::spec::{Merge, Pretokenizer, TokenizerSpec};
+use crate::Tokenizer;
+use crate::spec::{Merge, Pretokenizer, Ranks, TokenizerSpec};
 
-/// What is trained.
-#[derive(Clone, Debug)]
-pub struct BpeOptions {
-    /// Tokens in the end: special tokens, the 256 bytes and merged tokens. Fewer if no pair is left.
-    pub vocab_size: usize,
+/// What a training starts from.
+#[derive(Clone, Debug, Default)]
+pub struct Start<'a> {
     /// Texts that get the first ids.
     pub special_tokens: Vec<String>,
-    /// Pairs below this count are not merged.
-    pub min_frequency: u64,
-    /// A merged token of more than two bytes is shorter than this.
-    pub max_token_length: usize,
+    /// The bytes that have ids.
+    pub alphabet: Alphabet,
+    /// Parts of merges that come before all others.
+    pub seed_merges: Vec<(Vec<u8>, Vec<u8>)>,
+    /// A tokenizer that keeps its ids and merges; all else is its own, too.
+    pub tokenizer: Option<&'a Tokenizer>,
 }
 
-impl Default for BpeOptions {
+/// Which bytes have ids. A byte outside the alphabet is left out of words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alphabet {
+    /// Bytes that have one whether they occur or not.
+    pub initial: Vec<u8>,
+    /// The most bytes; the rarest that occur are left out, of equally rare ones the later in the order of ids.
+    pub limit: Option<usize>,
+}
+
+impl Default for Alphabet {
     fn default() -> Self {
-        Self {
-            vocab_size: 32_000,
-            special_tokens: Vec::new(),
-            min_frequency: 0,
-            max_token_length: usize::MAX,
-        }
-    }
-}
-
-impl BpeOptions {
-    fn rule(&self) -> Rule<'static> {
-        Rule {
-            vocab_size: self.vocab_size,
-            min_frequency: self.min_frequency,
-            max_token_length: self.max_token_length,
-            is_refused: &|_| false,
-        }
+        Self { initial: (0..=u8::MAX).collect(), limit: None }
     }
 }
 
@@ -74,7 +72,7 @@ impl BpeOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Applying the merges of stage 1 to the chunks of stage 2; counted in bytes.
+    /// Encoding the words of a stage by the merges before it; counted in bytes.
     Replay,
     /// Merging pairs; counted in tokens.
     Merge,
@@ -82,13 +80,19 @@ pub enum Stage {
 
 /// How far a training is.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct Progress<'a> {
     /// What is done now.
-    pub stage: Stage,
+    pub kind: Stage,
+    /// In which stage.
+    pub stage: usize,
     /// How much of it is done.
     pub n_done: u64,
-    /// How much of it there is.
+    /// How much of it there is; 0 if that is not known.
     pub n_total: u64,
+    /// Pairs that may still be merged.
+    pub n_pairs: u64,
+    /// The merges so far.
+    pub merges: &'a [Merge],
 }
 
 /// The tokens and merges that a training found.
@@ -97,40 +101,8 @@ pub struct Trained {
     special_tokens: Vec<String>,
     tokens: Vec<(TokenId, Box<[u8]>)>,
     merges: Vec<Merge>,
-}
-
-/// Trains BPE on counted words.
-///
-/// `progress` is called every few thousandths of a second to every second and may stop the training.
-///
-/// # Errors
-/// Options that contradict each other, a corpus beyond the limits, or an interruption: see [`TrainErrorKind`].
-pub fn train_bpe(
-    words: &WordCounts,
-    options: &BpeOptions,
-    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Trained, TrainError> {
-    let (inventory, merges) = stage_one(words, options, progress)?;
-    Ok(Trained::new(inventory, merges))
-}
-
-fn stage_one(
-    words: &WordCounts,
-    options: &BpeOptions,
-    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<(Inventory, Vec<Merge>), TrainError> {
-    check_vocab_size(options.vocab_size, options.special_tokens.len())?;
-    let mut inventory = Inventory::new(&options.special_tokens)?;
-    let mut symbols = Symbols::new();
-    let mut ids = Vec::new();
-    for (word, count) in words.iter() {
-        ids.clear();
-        ids.extend(word.iter().map(|&byte| inventory.byte_ids()[byte as usize]));
-        symbols.push(&ids, count)?;
-    }
-    let mut merges = Vec::new();
-    queue::merge_pairs(symbols, &mut inventory, &mut merges, &options.rule(), progress)?;
-    Ok((inventory, merges))
+    /// What the tokenizer that was extended was built from.
+    extended: Option<std::sync::Arc<TokenizerSpec>>,
 }
 
 /// A pool of this call's own; none for one thread. The global pool would hang after a fork.
@@ -139,35 +111,56 @@ fn pool(n_threads: usize) -> Option<rayon::ThreadPool> {
     (n_threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().ok()).flatten()
 }
 
+/// Merges as little-endian numbers, three each.
+pub fn merges_to_bytes(merges: &[Merge]) -> Vec<u8> {
+    merges.iter().flat_map(|m| [m.left, m.right, m.result]).flat_map(TokenId::to_le_bytes).collect()
+}
+
+/// The merges of [`merges_to_bytes`].
+pub fn merges_from_bytes(bytes: &[u8]) -> Vec<Merge> {
+    let (numbers, _) = bytes.as_chunks::<4>();
+    let (triples, _) = numbers.as_chunks::<3>();
+    let merge = |[left, right, result]: [TokenId; 3]| Merge { left, right, result };
+    triples.iter().map(|triple| merge(triple.map(TokenId::from_le_bytes))).collect()
+}
+
 impl Trained {
-    fn new(inventory: Inventory, merges: Vec<Merge>) -> Self {
-        let n_special = inventory.n_special() as TokenId;
-        // A special token is a token of the model only where a merge makes its string.
-        let is_made: Vec<bool> = merges.iter().fold(vec![false; n_special as usize], |mut made, merge| {
-            if let Some(made) = made.get_mut(merge.result as usize) {
-                *made = true;
+    fn new(start: &Start<'_>, merged: Merged) -> Self {
+        let Merged { inventory, mut merges } = merged;
+        let mut known = FxHashSet::default();
+        let is_old: Box<dyn Fn(TokenId) -> bool> = match start.tokenizer {
+            Some(tokenizer) => {
+                known.extend(tokenizer.spec().merges.iter().map(|merge| (merge.left, merge.right)));
+                let n_old = tokenizer.id_bound() as TokenId;
+                Box::new(move |id| id < n_old)
             }
-            made
-        });
-        let tokens = (0..inventory.len() as TokenId)
-            .filter(|&id| id >= n_special || is_made[id as usize])
-            .map(|id| (id, inventory.bytes(id).into()))
-            .collect();
-        Self { special_tokens: inventory.special_tokens().to_vec(), tokens, merges }
+            None => {
+                let n_special = inventory.n_special() as TokenId;
+                // A special token is a token of the model only where a merge makes its string.
+                let made: FxHashSet<TokenId> = merges.iter().map(|merge| merge.result).collect();
+                Box::new(move |id| id < n_special && !made.contains(&id))
+            }
+        };
+        merges.retain(|merge| known.insert((merge.left, merge.right)));
+        let ids = (0..inventory.len() as TokenId).filter(|&id| !is_old(id));
+        let tokens = ids.map(|id| (id, inventory.bytes(id).into())).collect();
+        let extended = start.tokenizer.map(|tokenizer| tokenizer.spec().clone());
+        Self { special_tokens: inventory.special_tokens().to_vec(), tokens, merges, extended }
     }
 
-    /// The tokens of the model: the bytes and everything that was merged.
+    /// The tokens of the model: the bytes and everything that was merged. Of a tokenizer that was extended, new ones.
     pub fn tokens(&self) -> &[(TokenId, Box<[u8]>)] {
         &self.tokens
     }
 
-    /// The merges in rank order.
+    /// The merges in rank order. Of a tokenizer that was extended, new ones.
     pub fn merges(&self) -> &[Merge] {
         &self.merges
     }
 
-    /// The tokenizer that cuts text by `pretokenizers` and applies these merges.
-    pub fn into_spec(self, pretokenizers: Vec<Pretokenizer>) -> TokenizerSpec {
+    /// The tokenizer that cuts text by `pretokenizers` and applies these merges. One that was extended cuts text as it
+    /// did where there are none.
+    pub fn into_spec(self, pretokenizers: Option<Vec<Pretokenizer>>) -> TokenizerSpec {
         let added = |(id, content): (usize, String)| AddedToken {
             id: id as TokenId,
             content,
@@ -177,12 +170,23 @@ impl Trained {
             rstrip: false,
             single_word: false,
         };
-        TokenizerSpec {
-            tokens: self.tokens.into_iter().collect(),
-            merges: self.merges,
-            added_tokens: self.special_tokens.into_iter().enumerate().map(added).collect(),
-            pretokenizers,
-            ..TokenizerSpec::default()
+        let Some(extended) = self.extended else {
+            return TokenizerSpec {
+                tokens: self.tokens.into_iter().collect(),
+                merges: self.merges,
+                added_tokens: self.special_tokens.into_iter().enumerate().map(added).collect(),
+                pretokenizers: pretokenizers.unwrap_or_default(),
+                ..TokenizerSpec::default()
+            };
+        };
+        let mut spec = TokenizerSpec::clone(&extended);
+        if let Ranks::Given(ranks) = &mut spec.ranks {
+            let first = ranks.last().map_or(0, |last| last + 1);
+            ranks.extend((first..).take(self.merges.len()));
         }
+        spec.tokens.extend(self.tokens);
+        spec.merges.extend(self.merges);
+        spec.pretokenizers = pretokenizers.unwrap_or(spec.pretokenizers);
+        spec
     }
 }

@@ -8,7 +8,12 @@
 //! was made nothing crossed its borders, so what happened inside did not depend on what stands outside (a run of equal
 //! symbols that reaches over a border is paired from its left end, and no pair lay across, so the part inside is paired
 //! from its own left end). Inside, then, the same happened at every such place: T was made of the same two tokens in
-//! the same step. A pair that is refused or too long is so everywhere and changes nothing in this.
+//! the same step. A pair that is refused or too long is so everywhere and changes nothing in this. Only where the
+//! symbols are those of an older tokenizer can a string be made that has an id already, and a pair begin again.
+//!
+//! Hence a bound: a pair that is rarer than `bound` stays so, and so does every pair that a later merge makes of its
+//! two sides. While the best pair is not rarer than `bound`, leaving those out changes nothing. If the vocabulary is not
+//! full when they run out, [`Outcome::BoundReached`] says so and the caller goes on with a lower bound.
 //!
 //! Complexity: O(n log n) for n symbols of distinct words, whatever the words: each merge ends one symbol, lists two
 //! slots and changes four counts, and a pair goes back into the queue only after a change.
@@ -23,6 +28,7 @@ use super::inventory::{Inventory, MAX_TOKEN_BYTES};
 use super::pairs::Pairs;
 use super::step::{Merging, Step};
 use super::symbols::Symbols;
+use super::veto::Veto;
 use super::{Merge, Progress, Stage, TrainError, TrainErrorKind};
 
 /// Slots that may be visited between two calls of the progress function.
@@ -32,11 +38,10 @@ const MERGES_PER_REPORT: usize = 64;
 
 /// When to stop, and what not to merge.
 pub(super) struct Rule<'a> {
+    pub(super) stage: usize,
     pub(super) vocab_size: usize,
-    pub(super) min_frequency: u64,
     pub(super) max_token_length: usize,
-    /// Whether the string of a merged token is refused.
-    pub(super) is_refused: &'a dyn Fn(&[u8]) -> bool,
+    pub(super) veto: &'a Veto,
 }
 
 impl Rule<'_> {
@@ -46,74 +51,91 @@ impl Rule<'_> {
     }
 }
 
+/// How merging ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Full,
+    BoundReached,
+}
+
+/// What was merged so far.
+pub(super) struct Merged {
+    pub(super) inventory: Inventory,
+    /// Each step; a pair that began again is here again.
+    pub(super) merges: Vec<Merge>,
+}
+
 /// Count, ids and place of a pair: the largest comes up first.
 type Entry = (i64, Reverse<(TokenId, TokenId)>, u32);
 
-/// Merges pairs until the vocabulary is full or no pair is frequent enough, and adds each merge to `merges`.
+/// Merges pairs until the vocabulary is full or no pair is left, and adds each merge to `merged`.
 pub(super) fn merge_pairs(
     mut symbols: Symbols,
-    inventory: &mut Inventory,
-    merges: &mut Vec<Merge>,
+    mut pairs: Pairs,
+    merged: &mut Merged,
     rule: &Rule<'_>,
-    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<(), TrainError> {
-    symbols.check_counts()?;
-    let mut pairs = Pairs::count(&symbols);
-    let is_short = |at: &u32| {
-        let pair = pairs.pair(*at);
-        rule.takes_length(inventory.bytes(pair.left).len() + inventory.bytes(pair.right).len())
-    };
-    let mut queue: BinaryHeap<Entry> =
-        (0..pairs.len()).filter(is_short).filter_map(|at| entry(&pairs, at)).collect();
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> Result<Outcome, TrainError> {
+    let Merged { inventory, merges } = merged;
+    let length = |inventory: &Inventory, id| inventory.bytes(id).len();
+    for at in 0..pairs.len() {
+        let pair = pairs.pair(at);
+        if !rule.takes_length(length(inventory, pair.left) + length(inventory, pair.right)) {
+            pairs.give_up(at);
+        }
+    }
+    let mut queue: BinaryHeap<Entry> = (0..pairs.len()).filter_map(|at| entry(&pairs, at)).collect();
     let mut step = Step::default();
     let (mut token, mut slots) = (Vec::new(), Vec::new());
-    let first_size = inventory.len();
     let (mut n_slots_unreported, mut n_merges_unreported) = (SLOTS_PER_REPORT, 0);
     while inventory.len() < rule.vocab_size {
         if n_slots_unreported >= SLOTS_PER_REPORT || n_merges_unreported >= MERGES_PER_REPORT {
-            let (done, total) = (inventory.len() - first_size, rule.vocab_size - first_size);
-            if progress(Progress { stage: Stage::Merge, n_done: done as u64, n_total: total as u64 })
-                .is_break()
-            {
+            let (n_done, n_total) = (inventory.len() as u64, rule.vocab_size as u64);
+            let (kind, stage, n_pairs) = (Stage::Merge, rule.stage, pairs.len() as u64);
+            if progress(Progress { kind, stage, n_done, n_total, n_pairs, merges }).is_break() {
                 return Err(TrainErrorKind::Interrupted.into());
             }
             (n_slots_unreported, n_merges_unreported) = (0, 0);
         }
-        let Some((queued_count, _, at)) = queue.pop() else { break };
+        let Some((queued_count, _, at)) = queue.pop() else { return Ok(Outcome::BoundReached) };
         let pair = pairs.pair(at);
         if pair.count != queued_count {
             queue.extend(entry(&pairs, at));
             continue;
         }
-        if (pair.count as u64) < rule.min_frequency {
-            break;
-        }
         token.clear();
         token.extend_from_slice(inventory.bytes(pair.left));
         token.extend_from_slice(inventory.bytes(pair.right));
-        if (rule.is_refused)(&token) {
+        if rule.veto.refuses(&token) || inventory.is_taken(&token) {
+            pairs.give_up(at);
             continue;
         }
-        let merged = inventory.id_or_insert(&token);
+        let result = inventory.id_or_insert(&token);
         if inventory.n_bytes() > MAX_TOKEN_BYTES {
             let (n_bytes, limit) = (inventory.n_bytes() as u64, MAX_TOKEN_BYTES as u64);
             return Err(TrainErrorKind::TokensTooLong { n_bytes, limit, n_merges: merges.len() }.into());
         }
-        merges.push(Merge { left: pair.left, right: pair.right, result: merged });
+        merges.push(Merge { left: pair.left, right: pair.right, result });
         slots.clear();
         slots.extend_from_slice(pairs.slots(at));
-        let may_begin = |other| rule.takes_length(inventory.bytes(other).len() + token.len());
-        let merging = Merging { left: pair.left, right: pair.right, merged };
+        pairs.give_up(at);
+        let may_begin = |other| rule.takes_length(length(inventory, other) + token.len());
+        let merging = Merging { left: pair.left, right: pair.right, merged: result };
         let first_begun = pairs.len();
         step.apply(merging, &slots, &mut symbols, &mut pairs, may_begin);
         queue.extend((first_begun..pairs.len()).filter_map(|at| entry(&pairs, at)));
+        if pairs.is_idle() {
+            pairs.compact(|slot, left, right| symbols.find(slot, left, right).is_some());
+            queue.clear();
+            queue.extend((0..pairs.len()).filter_map(|at| entry(&pairs, at)));
+        }
         n_slots_unreported += slots.len();
         n_merges_unreported += 1;
     }
-    Ok(())
+    Ok(Outcome::Full)
 }
 
-/// The queue entry of a pair; none for a pair that occurs no more.
+/// The queue entry of a pair; none for a pair that is gone.
 fn entry(pairs: &Pairs, at: u32) -> Option<Entry> {
     let pair = pairs.pair(at);
     (pair.count > 0).then_some((pair.count, Reverse((pair.left, pair.right)), at))

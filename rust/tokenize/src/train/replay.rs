@@ -1,9 +1,9 @@
-//! What does a chunk look like after merges made elsewhere?
+//! What does a word look like after these merges?
 //!
-//! The merges are applied one after the other in their order, each to all its occurrences from left to right, as the
-//! second stage of SuperBPE inherits the merges of the first. That is *encoding* but for one case: a pair that begins
-//! after its turn has passed stays. Chunk by chunk with a heap of (place in the order, slot): O(m log m) for a chunk of
-//! m bytes, whatever the bytes, and independent of the number of merges.
+//! The merges are applied one after the other in their order, each to all its occurrences from left to right, as they
+//! were made. That is *encoding* but for one case: a pair that begins after its turn has passed stays. Word by word with
+//! a heap of (place in the order, slot): O(m log m) for a word of m symbols, whatever they are, and independent of the
+//! number of merges.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,51 +14,54 @@ use tokenloom_vocab::TokenId;
 use super::Merge;
 use super::symbols::BOUNDARY;
 
-/// Merges in an order, to be applied to many chunks.
+/// Merges in an order, to be applied to many words.
 pub(super) struct Replay<'a> {
     merges: &'a [Merge],
     turns: FxHashMap<(TokenId, TokenId), u32>,
-    byte_ids: &'a [TokenId; 256],
+    /// By turn: the next one of the same pair, or none.
+    next_turns: Vec<u32>,
 }
 
-/// Scratch space of one thread, and which merges it has applied so far.
-#[derive(Debug)]
+const NONE: u32 = u32::MAX;
+
+/// Scratch space of one thread.
+#[derive(Debug, Default)]
 pub(super) struct Applied {
-    pub(super) is_used: Vec<bool>,
-    tokens: Vec<TokenId>,
+    symbols: Vec<TokenId>,
     widths: Vec<u32>,
     heap: BinaryHeap<Reverse<(u32, u32)>>,
 }
 
 impl<'a> Replay<'a> {
-    /// A replay of `merges`, whose pairs are distinct.
-    pub(super) fn new(merges: &'a [Merge], byte_ids: &'a [TokenId; 256]) -> Self {
-        let turns = merges.iter().enumerate().map(|(turn, m)| ((m.left, m.right), turn as u32)).collect();
-        Self { merges, turns, byte_ids }
-    }
-
-    /// No merge used yet.
-    pub(super) fn begin(&self) -> Applied {
-        Applied {
-            is_used: vec![false; self.merges.len()],
-            tokens: Vec::new(),
-            widths: Vec::new(),
-            heap: BinaryHeap::new(),
+    /// A replay of `merges`.
+    pub(super) fn new(merges: &'a [Merge]) -> Self {
+        let (mut turns, mut next_turns) = (FxHashMap::default(), vec![NONE; merges.len()]);
+        for (turn, merge) in merges.iter().enumerate().rev() {
+            next_turns[turn] = turns.insert((merge.left, merge.right), turn as u32).unwrap_or(NONE);
         }
+        Self { merges, turns, next_turns }
     }
 
-    /// Appends the tokens of `chunk` to `tokens`.
-    pub(super) fn apply(&self, chunk: &[u8], applied: &mut Applied, tokens: &mut Vec<TokenId>) {
-        let Applied { is_used, tokens: symbols, widths, heap } = applied;
+    /// The first turn of a pair behind `turn`.
+    fn turn_behind(&self, turn: u32, left: TokenId, right: TokenId) -> Option<u32> {
+        let mut later = self.turns.get(&(left, right)).copied()?;
+        while later <= turn {
+            later = self.next_turns[later as usize];
+        }
+        (later != NONE).then_some(later)
+    }
+
+    /// Appends what becomes of `word` to `tokens`.
+    pub(super) fn apply(&self, word: &[TokenId], applied: &mut Applied, tokens: &mut Vec<TokenId>) {
+        let Applied { symbols, widths, heap } = applied;
         symbols.clear();
         symbols.push(BOUNDARY);
-        symbols.extend(chunk.iter().map(|&byte| self.byte_ids[byte as usize]));
+        symbols.extend_from_slice(word);
         symbols.push(BOUNDARY);
         widths.clear();
         widths.resize(symbols.len(), 1);
-        let turn_of = |left, right| self.turns.get(&(left, right)).copied();
-        for slot in 1..=chunk.len() {
-            if let Some(turn) = turn_of(symbols[slot], symbols[slot + 1]) {
+        for slot in 1..=word.len() {
+            if let Some(&turn) = self.turns.get(&(symbols[slot], symbols[slot + 1])) {
                 heap.push(Reverse((turn, slot as u32)));
             }
         }
@@ -72,7 +75,6 @@ impl<'a> Replay<'a> {
             if symbols[next] != merge.right {
                 continue;
             }
-            is_used[turn as usize] = true;
             let width = widths[slot] + widths[next];
             let end = slot + width as usize;
             symbols[slot] = merge.result;
@@ -83,13 +85,13 @@ impl<'a> Replay<'a> {
             for (at, left, right) in
                 [(before, symbols[before], merge.result), (slot, merge.result, symbols[end])]
             {
-                if let Some(later) = turn_of(left, right).filter(|&later| later > turn) {
+                if let Some(later) = self.turn_behind(turn, left, right) {
                     heap.push(Reverse((later, at as u32)));
                 }
             }
         }
         let mut slot = 1;
-        while slot <= chunk.len() {
+        while slot <= word.len() {
             tokens.push(symbols[slot]);
             slot += widths[slot] as usize;
         }
@@ -100,14 +102,13 @@ impl<'a> Replay<'a> {
 mod tests {
     use super::*;
 
-    fn replay(merges: &[(TokenId, TokenId, TokenId)], chunk: &[u8]) -> (Vec<TokenId>, Vec<bool>) {
+    fn replay(merges: &[(TokenId, TokenId, TokenId)], word: &[u8]) -> Vec<TokenId> {
         let merges: Vec<Merge> =
             merges.iter().map(|&(left, right, result)| Merge { left, right, result }).collect();
-        let byte_ids = std::array::from_fn(|byte| byte as TokenId);
-        let replay = Replay::new(&merges, &byte_ids);
-        let (mut applied, mut tokens) = (replay.begin(), Vec::new());
-        replay.apply(chunk, &mut applied, &mut tokens);
-        (tokens, applied.is_used)
+        let word: Vec<TokenId> = word.iter().map(|&byte| TokenId::from(byte)).collect();
+        let (mut applied, mut tokens) = (Applied::default(), Vec::new());
+        Replay::new(&merges).apply(&word, &mut applied, &mut tokens);
+        tokens
     }
 
     const A: TokenId = b'a' as TokenId;
@@ -115,15 +116,15 @@ mod tests {
 
     #[test]
     fn runs_merge_from_the_left() {
-        let (tokens, used) = replay(&[(A, A, 300), (300, A, 301), (300, B, 302)], b"aaabaa");
-        assert_eq!(tokens, [301, B, 300]);
-        assert_eq!(used, [true, true, false]);
+        assert_eq!(replay(&[(A, A, 300), (300, A, 301), (300, B, 302)], b"aaabaa"), [301, B, 300]);
     }
 
     #[test]
     fn a_pair_that_begins_after_its_turn_stays() {
         let merges = [(300, B, 301), (A, A, 300)];
-        assert_eq!(replay(&merges, b"aab").0, [300, B]);
-        assert_eq!(replay(&merges, b"").0, []);
+        assert_eq!(replay(&merges, b"aab"), [300, B]);
+        let twice = [merges[0], merges[1], merges[0]];
+        assert_eq!(replay(&twice, b"aab"), [301]);
+        assert_eq!(replay(&merges, b""), []);
     }
 }

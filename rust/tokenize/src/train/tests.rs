@@ -5,12 +5,30 @@ use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 
+use super::inventory::Inventory;
 use super::*;
+use crate::spec::Merge;
 
 fn words<'a>(items: impl IntoIterator<Item = (&'a [u8], u64)>) -> WordCounts {
     let mut words = WordCounts::new();
     items.into_iter().for_each(|(word, count)| words.add(word, count));
     words
+}
+
+/// One stage with these special tokens.
+#[derive(Clone, Debug, Default)]
+struct BpeOptions {
+    special_tokens: Vec<String>,
+    stage: StageOptions,
+}
+
+fn train_bpe(
+    words: &WordCounts,
+    options: &BpeOptions,
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> Result<Trained, TrainError> {
+    let start = Start { special_tokens: options.special_tokens.clone(), ..Start::default() };
+    super::train(&start, &[(words, &options.stage)], None, 1, progress)
 }
 
 fn train(items: &[(&[u8], u64)], options: &BpeOptions) -> Trained {
@@ -73,7 +91,7 @@ impl Slow {
 type Begun = HashMap<(TokenId, TokenId), BTreeSet<usize>>;
 
 fn train_slowly(items: &[(&[u8], u64)], options: &BpeOptions) -> Trained {
-    let inventory = Inventory::new(&options.special_tokens).unwrap();
+    let inventory = Inventory::new(&options.special_tokens, |_| true).unwrap();
     let ids = *inventory.byte_ids();
     let words = words(items.iter().copied());
     let words: Vec<(Vec<TokenId>, i64)> =
@@ -83,7 +101,7 @@ fn train_slowly(items: &[(&[u8], u64)], options: &BpeOptions) -> Trained {
         words,
         counts: HashMap::new(),
         queue: Vec::new(),
-        max_token_length: options.max_token_length,
+        max_token_length: options.stage.max_token_length,
     };
     let mut begun = Begun::new();
     for (at, (word, weight)) in slow.words.iter().enumerate() {
@@ -94,7 +112,7 @@ fn train_slowly(items: &[(&[u8], u64)], options: &BpeOptions) -> Trained {
     }
     slow.enqueue(begun);
     let mut merges = Vec::new();
-    while slow.inventory.len() < options.vocab_size {
+    while slow.inventory.len() < options.stage.vocab_size {
         let best = |&i: &usize| (slow.queue[i].0, std::cmp::Reverse(slow.queue[i].1));
         let Some(top) = (0..slow.queue.len()).max_by_key(best) else { break };
         let (queued, pair, at) = slow.queue.remove(top);
@@ -103,7 +121,7 @@ fn train_slowly(items: &[(&[u8], u64)], options: &BpeOptions) -> Trained {
             slow.queue.push((count, pair, at));
             continue;
         }
-        if count < 1 || (count as u64) < options.min_frequency {
+        if count < 1 || (count as u64) < options.stage.min_frequency {
             break;
         }
         let token = [slow.inventory.bytes(pair.0), slow.inventory.bytes(pair.1)].concat();
@@ -115,11 +133,15 @@ fn train_slowly(items: &[(&[u8], u64)], options: &BpeOptions) -> Trained {
         }
         slow.enqueue(begun);
     }
-    Trained::new(slow.inventory, merges)
+    Trained::new(&Start::default(), Merged { inventory: slow.inventory, merges })
+}
+
+fn sized(vocab_size: usize) -> StageOptions {
+    StageOptions { vocab_size, ..StageOptions::default() }
 }
 
 fn options(n_merges: usize) -> BpeOptions {
-    BpeOptions { vocab_size: 256 + n_merges, ..BpeOptions::default() }
+    BpeOptions { special_tokens: Vec::new(), stage: sized(256 + n_merges) }
 }
 
 proptest! {
@@ -135,7 +157,8 @@ proptest! {
         let items: Vec<(&[u8], u64)> = corpus.iter().map(|(w, c)| (w.as_bytes(), *c)).collect();
         let special_tokens: Vec<String> = BTreeSet::from_iter(special).into_iter().collect();
         let vocab_size = 256 + special_tokens.len() + n_merges;
-        let options = BpeOptions { vocab_size, special_tokens, min_frequency, max_token_length };
+        let stage = StageOptions { vocab_size, min_frequency, max_token_length, ..StageOptions::default() };
+        let options = BpeOptions { special_tokens, stage };
         let (fast, slow) = (train(&items, &options), train_slowly(&items, &options));
         prop_assert_eq!(fast.merges(), slow.merges());
         prop_assert_eq!(fast.tokens(), slow.tokens());
@@ -207,11 +230,11 @@ fn nothing_to_merge() {
 #[test]
 fn a_special_token_is_a_model_token_only_if_it_is_merged() {
     let special_tokens = vec!["<s>".to_owned(), "ab".to_owned(), "a b".to_owned()];
-    let options = BpeOptions { vocab_size: 262, special_tokens, ..BpeOptions::default() };
+    let options = BpeOptions { special_tokens, stage: sized(262) };
     let trained = train(&[(b"abab", 3)], &options);
     assert_eq!(trained.tokens()[0], (1, b"ab".as_slice().into()));
     assert_eq!(trained.tokens().len(), 1 + 256 + 1);
-    let spec = trained.into_spec(Vec::new());
+    let spec = trained.into_spec(None);
     assert_eq!(
         spec.added_tokens.iter().map(|t| (t.id, t.content.as_str())).collect::<Vec<_>>(),
         [(0, "<s>"), (1, "ab"), (2, "a b")]
@@ -231,8 +254,8 @@ fn options_are_checked() {
         train_bpe(&WordCounts::new(), options, &mut |_| ControlFlow::Continue(())).unwrap_err().kind().clone()
     };
     let special_tokens = vec!["<s>".to_owned()];
-    let small = BpeOptions { vocab_size: 256, special_tokens, ..BpeOptions::default() };
-    assert_eq!(kind(&small), TrainErrorKind::VocabTooSmall { vocab_size: 256, n_special: 1 });
-    let large = BpeOptions { vocab_size: usize::MAX, ..BpeOptions::default() };
+    let small = BpeOptions { special_tokens, stage: sized(256) };
+    assert_eq!(kind(&small), TrainErrorKind::VocabTooSmall { vocab_size: 256, n_bytes: 256, n_special: 1 });
+    let large = BpeOptions { stage: sized(usize::MAX), ..BpeOptions::default() };
     assert!(matches!(kind(&large), TrainErrorKind::VocabTooLarge { .. }));
 }

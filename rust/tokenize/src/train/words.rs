@@ -5,9 +5,12 @@
 //! Memory: the bytes of the distinct words, 16 B and about 5 B of hash table for each.
 
 use std::hash::BuildHasher;
+use std::io::{self, BufRead, Write};
 
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
+
+use super::runs::{RunReader, RunWriter};
 
 /// Distinct words with 64-bit counts.
 #[derive(Clone, Debug, Default)]
@@ -42,11 +45,37 @@ impl WordCounts {
             .insert_unique(hash, new, |&other| FxBuildHasher.hash_one(word_at(buffer, ends, other as usize)));
     }
 
-    /// Adds all counts of `other`.
-    pub fn merge(&mut self, other: &Self) {
+    /// Adds all counts of `other`, `weight` times.
+    pub fn merge(&mut self, other: &Self, weight: u64) {
         for (word, count) in other.iter() {
-            self.add(word, count);
+            self.add(word, count.saturating_mul(weight));
         }
+    }
+
+    /// Writes a run: the words in the order of their bytes.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_sorted<W: Write>(&self, out: W) -> io::Result<W> {
+        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        order.sort_unstable_by(|&a, &b| self.word(a as usize).cmp(self.word(b as usize)));
+        let mut writer = RunWriter::new(out)?;
+        for at in order {
+            writer.push(self.word(at as usize), self.counts[at as usize])?;
+        }
+        writer.finish()
+    }
+
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// Those of `input`; invalid data if it is no run.
+    pub fn read_sorted<R: BufRead>(input: R) -> io::Result<Self> {
+        let (mut words, mut reader) = (Self::new(), RunReader::new(input)?);
+        while let Some((word, count)) = reader.next_word()? {
+            words.add(word, count);
+        }
+        Ok(words)
     }
 
     /// Every distinct word with its count.
@@ -54,14 +83,8 @@ impl WordCounts {
         (0..self.len()).map(|at| (self.word(at), self.counts[at]))
     }
 
-    /// The word at place `at`, below [`len`](Self::len).
-    pub(super) fn word(&self, at: usize) -> &[u8] {
+    fn word(&self, at: usize) -> &[u8] {
         word_at(&self.buffer, &self.ends, at)
-    }
-
-    /// The count of the word at place `at`.
-    pub(super) fn count(&self, at: usize) -> u64 {
-        self.counts[at]
     }
 
     /// How many distinct words there are.
@@ -77,6 +100,12 @@ impl WordCounts {
     /// The bytes of all distinct words.
     pub fn n_bytes(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// The memory that is held.
+    pub fn n_bytes_held(&self) -> usize {
+        let n_table = self.index.capacity() * (size_of::<u32>() + 1);
+        self.buffer.capacity() + self.ends.capacity() * 8 + self.counts.capacity() * 8 + n_table
     }
 }
 
@@ -99,7 +128,8 @@ mod tests {
         other.add(b"bc", 5);
         other.add(b"d", u64::MAX);
         other.add(b"d", 1);
-        words.merge(&other);
+        words.merge(&other, 1);
+        words.merge(&WordCounts::new(), 7);
         let all: Vec<(&[u8], u64)> = words.iter().collect();
         assert_eq!(
             all,

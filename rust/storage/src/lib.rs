@@ -1,0 +1,11 @@
+//! How does a long job keep on disk what memory does not hold?
+//!
+//! File input and output behind traits that `tokenize` defines. A file appears whole or not at all: it is written beside
+//! its place, flushed to the disk and renamed.
+#![forbid(unsafe_code)]
+
+mod whole_file;
+mod words;
+
+pub use whole_file::write_whole;
+pub use words::SpilledWords;
