@@ -1,13 +1,14 @@
 //! Which ids did this pretoken become the last time?
 //!
 //! Text repeats its words: nearly all pretokens of a document were seen before. A short pretoken (15 bytes at most) is
-//! packed with its length into 16 bytes, key and comparison at once, and up to four ids lie beside it: one look-up is one
-//! cache line of two slots. Longer pretokens (56 bytes at most), and short ones of five to sixteen ids, have a table of
-//! larger slots; a mark in the first table says that such a short one is in the other. All else is not kept.
+//! packed with its length into 16 bytes, key and comparison at once, and up to four ids lie beside it. Four such slots are
+//! a set, two cache lines: one for what came again, one for what came once, so that rare words do not push out frequent
+//! ones and a frequent one costs one line. Longer pretokens (56 bytes at most), and short ones of five to sixteen ids, have
+//! a table of larger slots; a mark in the first table says that such a short one is in the other. All else is not kept.
 //!
 //! The tables start small and double while they fill, up to [`PretokenCache::MAX_BYTES`]; after that a new entry takes the
-//! place of the older one of its two slots. So memory is bounded whatever the text, an entry costs O(1), and text that
-//! never repeats pays one missed look-up a pretoken. What a look-up answers depends on the pretoken alone: the cache
+//! place of the oldest one that did not come again. So memory is bounded whatever the text, an entry costs O(1), and text
+//! that never repeats pays one missed look-up a pretoken. What a look-up answers depends on the pretoken alone: the cache
 //! changes the time, never the ids.
 
 use tokenloom_vocab::{TokenId, TokenTable};
@@ -36,9 +37,10 @@ pub(crate) struct Slot {
     ids: [TokenId; SHORT_IDS],
 }
 
+/// A hit in the second line changes places with the second slot of the first.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct ShortPair([Slot; 2]);
+#[repr(align(128))]
+struct ShortSet([[Slot; 2]; 2]);
 
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
@@ -51,7 +53,7 @@ struct LongSlot {
     ids: [TokenId; LONG_IDS],
 }
 
-const NO_SHORT: ShortPair = ShortPair([NO_SLOT; 2]);
+const NO_SHORT: ShortSet = ShortSet([[NO_SLOT; 2]; 2]);
 const NO_SLOT: Slot = Slot { key: [0; 2], ids: [UNKNOWN << ID_BITS, 0, 0, 0] };
 const NO_LONG: LongSlot =
     LongSlot { tag: 0, n_bytes: 0, n_ids: 0, bytes: [0; LONG_BYTES], ids: [0; LONG_IDS] };
@@ -84,9 +86,9 @@ impl Slot {
 /// The ids of pretokens that were encoded before. One a thread.
 #[derive(Clone, Debug)]
 pub(crate) struct PretokenCache {
-    short: Vec<ShortPair>,
+    short: Vec<ShortSet>,
     long: Vec<[LongSlot; 2]>,
-    /// 64 less the binary logarithm of the number of pairs.
+    /// 64 less the binary logarithm of the number of sets.
     short_shift: u32,
     long_shift: u32,
     /// Entries made since a table last grew.
@@ -109,14 +111,14 @@ impl Default for PretokenCache {
 }
 
 impl PretokenCache {
-    const MIN_SHORT: usize = 1 << 8;
-    const MAX_SHORT: usize = 1 << 16;
+    const MIN_SHORT: usize = 1 << 7;
+    const MAX_SHORT: usize = 1 << 15;
     const MIN_LONG: usize = 1 << 4;
     const MAX_LONG: usize = 1 << 14;
 
     /// The tables never take more than this.
     pub(crate) const MAX_BYTES: usize =
-        Self::MAX_SHORT * size_of::<ShortPair>() + Self::MAX_LONG * size_of::<[LongSlot; 2]>();
+        Self::MAX_SHORT * size_of::<ShortSet>() + Self::MAX_LONG * size_of::<[LongSlot; 2]>();
 
     /// The ids of a long pretoken, or of a short one of more ids than its table keeps.
     #[inline]
@@ -144,15 +146,24 @@ impl PretokenCache {
 
     /// What the table of short pretokens says of a key at its place.
     #[inline]
-    pub(crate) fn at(&self, place: usize, key: Key) -> &Slot {
-        let Some(ShortPair([first, second])) = self.short.get(place) else { return &NO_SLOT };
-        let slot = if first.key == key { first } else { second };
-        if slot.key == key { slot } else { &NO_SLOT }
+    pub(crate) fn at(&mut self, place: usize, key: Key) -> Slot {
+        let Some(ShortSet([often, once])) = self.short.get_mut(place) else { return NO_SLOT };
+        let slot = if often[0].key == key { often[0] } else { often[1] };
+        if slot.key == key {
+            return slot;
+        }
+        match once.iter_mut().find(|slot| slot.key == key) {
+            Some(found) => {
+                std::mem::swap(found, &mut often[1]);
+                often[1]
+            }
+            None => NO_SLOT,
+        }
     }
 
     /// Appends the ids of a pretoken, if they are kept; whether they are.
     #[inline]
-    pub(crate) fn recall(&self, piece: &[u8], out: &mut Vec<TokenId>) -> bool {
+    pub(crate) fn recall(&mut self, piece: &[u8], out: &mut Vec<TokenId>) -> bool {
         if piece.len() <= MAX_KEY_BYTES {
             let key = pack(piece);
             let slot = self.at(self.place(key), key);
@@ -194,9 +205,13 @@ impl PretokenCache {
         }
     }
 
+    /// Into the line of what came once, unless the other one has room.
     fn put_short(&mut self, slot: Slot) {
-        let ShortPair(pair) = &mut self.short[(mix(slot.key) >> self.short_shift) as usize];
-        *pair = [slot, pair[0]];
+        let ShortSet([often, once]) = &mut self.short[(mix(slot.key) >> self.short_shift) as usize];
+        match often.iter_mut().find(|slot| slot.key == [0; 2]) {
+            Some(free) => *free = slot,
+            None => *once = [slot, once[0]],
+        }
     }
 
     fn put_long(&mut self, slot: LongSlot) {
@@ -205,17 +220,19 @@ impl PretokenCache {
         *pair = [slot, pair[0]];
     }
 
-    /// Doubles the table of short pretokens once a quarter as many entries were made as it has slots.
+    /// Doubles the table of short pretokens once half as many entries were made as it has slots.
     fn grow_short(&mut self) {
         self.n_short += 1;
-        if 2 * self.n_short <= self.short.len() || self.short.len() == Self::MAX_SHORT {
+        if self.n_short <= 2 * self.short.len() || self.short.len() == Self::MAX_SHORT {
             return;
         }
         let larger = vec![NO_SHORT; 2 * self.short.len()];
         let old = std::mem::replace(&mut self.short, larger);
-        (self.short_shift, self.n_short) = (self.short_shift - 1, old.len() / 2);
-        for ShortPair(pair) in old {
-            pair.into_iter().rev().filter(|slot| slot.key != [0; 2]).for_each(|slot| self.put_short(slot));
+        (self.short_shift, self.n_short) = (self.short_shift - 1, 2 * old.len());
+        // What came often first; of the others the older ones first.
+        for ShortSet([often, once]) in old {
+            let taken = |slot: &Slot| slot.key != [0; 2];
+            often.into_iter().chain(once.into_iter().rev()).filter(taken).for_each(|slot| self.put_short(slot));
         }
     }
 
@@ -296,7 +313,7 @@ pub(crate) fn pack(bytes: &[u8]) -> Key {
 mod tests {
     use super::*;
 
-    fn look_up(cache: &PretokenCache, piece: &[u8]) -> Option<Vec<TokenId>> {
+    fn look_up(cache: &mut PretokenCache, piece: &[u8]) -> Option<Vec<TokenId>> {
         let mut ids = Vec::new();
         cache.recall(piece, &mut ids).then_some(ids)
     }
@@ -322,12 +339,12 @@ mod tests {
         let ids = |n: u32| (0..n % 19).map(|at| TokenTable::MAX_ID - n - at).collect::<Vec<_>>();
         let mut n_found = 0;
         for n in 0..400_000 {
-            assert_eq!(look_up(&cache, &piece(n)), None);
+            assert_eq!(look_up(&mut cache, &piece(n)), None);
             cache.insert(&piece(n), &ids(n));
             let fits = ids(n).len() <= LONG_IDS && piece(n).len() <= LONG_BYTES;
-            assert_eq!(look_up(&cache, &piece(n)), fits.then(|| ids(n)), "{n}");
+            assert_eq!(look_up(&mut cache, &piece(n)), fits.then(|| ids(n)), "{n}");
             let earlier = n.wrapping_mul(7919) % (n + 1);
-            let found = look_up(&cache, &piece(earlier));
+            let found = look_up(&mut cache, &piece(earlier));
             n_found += usize::from(found.is_some());
             assert!(found.is_none_or(|found| found == ids(earlier)), "{earlier}");
         }
@@ -337,9 +354,9 @@ mod tests {
     #[test]
     fn a_table_that_grows_forgets_little() {
         let mut cache = PretokenCache::default();
-        let n_entries = PretokenCache::MAX_SHORT as u32 / 2;
+        let n_entries = PretokenCache::MAX_SHORT as u32 * 2;
         (0..n_entries).for_each(|n| cache.insert(&n.to_le_bytes(), &[n]));
-        let n_kept = (0..n_entries).filter(|n| look_up(&cache, &n.to_le_bytes()).is_some()).count();
+        let n_kept = (0..n_entries).filter(|n| look_up(&mut cache, &n.to_le_bytes()).is_some()).count();
         assert!(n_kept > n_entries as usize * 9 / 10, "{n_kept} of {n_entries}");
     }
 

@@ -353,7 +353,7 @@ impl Tokenizer {
             (key, scratch.cache.place(key))
         }));
         found.extend(keys.iter().map(|&(key, place)| {
-            let slot = *scratch.cache.at(place, key);
+            let slot = scratch.cache.at(place, key);
             if slot.is_unknown() {
                 self.bpe().prefetch(key);
             }
