@@ -59,6 +59,17 @@ const NO_LONG: LongSlot =
     LongSlot { tag: 0, n_bytes: 0, n_ids: 0, bytes: [0; LONG_BYTES], ids: [0; LONG_IDS] };
 
 impl Slot {
+    /// Four ids at most; of more it says that they are elsewhere.
+    fn new(key: Key, ids: &[TokenId]) -> Self {
+        let mut slot = Self { key, ids: [ELSEWHERE << ID_BITS, 0, 0, 0] };
+        if ids.len() <= SHORT_IDS {
+            slot.ids = [0; SHORT_IDS];
+            slot.ids[..ids.len()].copy_from_slice(ids);
+            slot.ids[0] |= (ids.len() as u32) << ID_BITS;
+        }
+        slot
+    }
+
     /// The ids of the pretoken and how many of the four count, if they are here.
     #[inline]
     pub(crate) fn ids(&self) -> Option<([TokenId; SHORT_IDS], usize)> {
@@ -80,6 +91,26 @@ impl Slot {
     #[inline]
     pub(crate) fn is_unknown(&self) -> bool {
         self.ids[0] == NO_SLOT.ids[0]
+    }
+}
+
+/// A pretoken of a batch that was not found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missed {
+    /// Its place in the batch.
+    pub(crate) at: usize,
+    /// `[0; 2]` if it is long.
+    pub(crate) key: Key,
+    /// How many ids of the batch were found before it.
+    pub(crate) n_before: usize,
+    /// What is known of it by now.
+    pub(crate) slot: Slot,
+}
+
+impl Missed {
+    #[inline]
+    pub(crate) fn is_short_and_unknown(&self) -> bool {
+        self.key != [0; 2] && self.slot.is_unknown()
     }
 }
 
@@ -136,28 +167,45 @@ impl PretokenCache {
         slots.iter().find(same).map(|slot| &slot.ids[..usize::from(slot.n_ids)])
     }
 
-    /// Where a key would be, with its memory on the way.
+    /// The key of `text[start..start + n_bytes]` and where it would be, with that memory on the way. A long pretoken has the
+    /// key of none.
     #[inline]
-    pub(crate) fn place(&self, key: Key) -> usize {
-        let place = (mix(key) >> self.short_shift) as usize;
+    pub(crate) fn place(&self, text: &[u8], start: usize, n_bytes: usize) -> (Key, usize) {
+        if n_bytes > MAX_KEY_BYTES {
+            if n_bytes <= LONG_BYTES {
+                let hash = hash(&text[start..start + n_bytes]);
+                prefetch(&self.long, (hash >> self.long_shift) as usize);
+            }
+            return ([0; 2], 0);
+        }
+        let key = key_at(text, start, n_bytes);
+        let place = self.set_of(key);
         prefetch(&self.short, place);
-        place
+        (key, place)
+    }
+
+    #[inline]
+    fn set_of(&self, key: Key) -> usize {
+        (mix(key) >> self.short_shift) as usize
     }
 
     /// What the table of short pretokens says of a key at its place.
     #[inline]
-    pub(crate) fn at(&mut self, place: usize, key: Key) -> Slot {
-        let Some(ShortSet([often, once])) = self.short.get_mut(place) else { return NO_SLOT };
-        let slot = if often[0].key == key { often[0] } else { often[1] };
-        if slot.key == key {
-            return slot;
-        }
-        match once.iter_mut().find(|slot| slot.key == key) {
+    pub(crate) fn at(&mut self, place: usize, key: Key) -> &Slot {
+        let Some(ShortSet([often, once])) = self.short.get_mut(place) else { return &NO_SLOT };
+        let in_line = usize::from(often[1].key == key);
+        if often[in_line].key == key { &often[in_line] } else { Self::again(often, once, key) }
+    }
+
+    /// What the second line of a set says; what is found there moves to the first one.
+    #[cold]
+    fn again<'a>(often: &'a mut [Slot; 2], once: &mut [Slot; 2], key: Key) -> &'a Slot {
+        match once.iter_mut().find(|slot| slot.key == key && key != [0; 2]) {
             Some(found) => {
                 std::mem::swap(found, &mut often[1]);
-                often[1]
+                &often[1]
             }
-            None => NO_SLOT,
+            None => &NO_SLOT,
         }
     }
 
@@ -166,7 +214,7 @@ impl PretokenCache {
     pub(crate) fn recall(&mut self, piece: &[u8], out: &mut Vec<TokenId>) -> bool {
         if piece.len() <= MAX_KEY_BYTES {
             let key = pack(piece);
-            let slot = self.at(self.place(key), key);
+            let slot = self.at(self.set_of(key), key);
             if let Some((ids, n_ids)) = slot.ids() {
                 out.extend_from_slice(&ids[..n_ids]);
                 return true;
@@ -186,14 +234,8 @@ impl PretokenCache {
             return;
         }
         if piece.len() <= MAX_KEY_BYTES {
-            let mut slot = Slot { key: pack(piece), ids: [ELSEWHERE << ID_BITS, 0, 0, 0] };
-            if ids.len() <= SHORT_IDS {
-                slot.ids = [0; SHORT_IDS];
-                slot.ids[..ids.len()].copy_from_slice(ids);
-                slot.ids[0] |= (ids.len() as u32) << ID_BITS;
-            }
             self.grow_short();
-            self.put_short(slot);
+            self.put_short(Slot::new(pack(piece), ids));
         }
         if piece.len() > MAX_KEY_BYTES || ids.len() > SHORT_IDS {
             let mut slot = LongSlot { tag: hash(piece) as u32, ..NO_LONG };
@@ -205,9 +247,21 @@ impl PretokenCache {
         }
     }
 
+    /// Keeps the ids of a short pretoken unless they are known by now. What the table of short pretokens says of it.
+    pub(crate) fn keep(&mut self, key: Key, ids: &[TokenId]) -> Slot {
+        let slot = self.at(self.set_of(key), key);
+        if !slot.is_unknown() {
+            return *slot;
+        }
+        let (bytes, n_bytes) = unpack(key);
+        self.insert(&bytes[..n_bytes], ids);
+        Slot::new(key, ids)
+    }
+
     /// Into the line of what came once, unless the other one has room.
     fn put_short(&mut self, slot: Slot) {
-        let ShortSet([often, once]) = &mut self.short[(mix(slot.key) >> self.short_shift) as usize];
+        let place = self.set_of(slot.key);
+        let ShortSet([often, once]) = &mut self.short[place];
         match often.iter_mut().find(|slot| slot.key == [0; 2]) {
             Some(free) => *free = slot,
             None => *once = [slot, once[0]],
@@ -232,7 +286,11 @@ impl PretokenCache {
         // What came often first; of the others the older ones first.
         for ShortSet([often, once]) in old {
             let taken = |slot: &Slot| slot.key != [0; 2];
-            often.into_iter().chain(once.into_iter().rev()).filter(taken).for_each(|slot| self.put_short(slot));
+            often
+                .into_iter()
+                .chain(once.into_iter().rev())
+                .filter(taken)
+                .for_each(|slot| self.put_short(slot));
         }
     }
 
@@ -269,11 +327,11 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 /// A mask of the low bytes, by their number.
-const LOW: [u64; 9] = {
-    let mut masks = [u64::MAX; 9];
-    let mut n_bytes = 0;
-    while n_bytes < 8 {
-        masks[n_bytes] = (1 << (8 * n_bytes)) - 1;
+const LOW: [u128; 16] = {
+    let mut masks = [0; 16];
+    let mut n_bytes = 1;
+    while n_bytes < 16 {
+        masks[n_bytes] = masks[n_bytes - 1] << 8 | 0xFF;
         n_bytes += 1;
     }
     masks
@@ -286,9 +344,8 @@ pub(crate) fn key_at(text: &[u8], start: usize, n_bytes: usize) -> Key {
     let Some(chunk) = text.get(start..).and_then(|rest| rest.first_chunk::<16>()) else {
         return pack(&text[start..start + n_bytes]);
     };
-    let wide = u128::from_le_bytes(*chunk);
-    let masks = [LOW[n_bytes.min(8)], LOW[n_bytes.saturating_sub(8)]];
-    [wide as u64 & masks[0], (wide >> 64) as u64 & masks[1] | (n_bytes as u64) << 56]
+    let wide = u128::from_le_bytes(*chunk) & LOW[n_bytes % 16];
+    [wide as u64, (wide >> 64) as u64 | (n_bytes as u64) << 56]
 }
 
 /// The bytes in order, and their number in the last byte.
@@ -309,6 +366,13 @@ pub(crate) fn pack(bytes: &[u8]) -> Key {
     [word(bytes), n_bytes]
 }
 
+/// The bytes of a key, and their number.
+#[inline]
+pub(crate) fn unpack(key: Key) -> ([u8; 16], usize) {
+    let wide = u128::from(key[0]) | u128::from(key[1]) << 64;
+    (wide.to_le_bytes(), (key[1] >> 56) as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,6 +391,7 @@ mod tests {
             plain[15] = length as u8;
             let [low, high] = pack(&bytes[..length]);
             assert_eq!([low.to_le_bytes(), high.to_le_bytes()].concat(), plain, "{length} bytes");
+            assert_eq!(unpack([low, high]), (plain, length));
             assert_eq!(key_at(&bytes, 0, length), [low, high], "{length} bytes");
             assert_eq!(key_at(&bytes[..length], 0, length), [low, high], "{length} bytes");
         }

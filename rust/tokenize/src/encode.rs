@@ -11,7 +11,7 @@ use std::ops::{ControlFlow, Range};
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::TokenId;
 
-use crate::cache::{MAX_KEY_BYTES, key_at};
+use crate::cache::Missed;
 use crate::normalize::Normalized;
 use crate::pretokenize::MAX_BATCH;
 use crate::scratch::Scratch;
@@ -331,51 +331,57 @@ impl Tokenizer {
         flow.map(|_| ())
     }
 
-    /// Appends the ids of pretokens that follow each other from `start` on.
+    /// Appends the ids of pretokens that follow each other from `start` on, [`MAX_BATCH`] of them at most.
     fn encode_pieces(
         &self,
         text: &[u8],
-        mut start: usize,
+        start: usize,
         ends: &[usize],
         scratch: &mut Scratch,
         out: &mut Vec<TokenId>,
     ) {
-        let (mut keys, mut found) = (std::mem::take(&mut scratch.keys), std::mem::take(&mut scratch.found));
+        let (mut keys, mut missed) = (std::mem::take(&mut scratch.keys), std::mem::take(&mut scratch.missed));
         let mut ready = std::mem::take(&mut scratch.ready);
         keys.clear();
-        found.clear();
+        missed.clear();
+        // Four ids a pretoken are copied, whatever counts.
         ready.resize(4 * MAX_BATCH, 0);
         let mut from = start;
         keys.extend(ends.iter().map(|&end| {
             let n_bytes = end - std::mem::replace(&mut from, end);
-            // A long pretoken has the key of none.
-            let key = if n_bytes <= MAX_KEY_BYTES { key_at(text, end - n_bytes, n_bytes) } else { [0; 2] };
-            (key, scratch.cache.place(key))
-        }));
-        found.extend(keys.iter().map(|&(key, place)| {
-            let slot = scratch.cache.at(place, key);
-            if slot.is_unknown() {
-                self.bpe().prefetch(key);
-            }
-            slot
+            scratch.cache.place(text, end - n_bytes, n_bytes)
         }));
         let mut n_ready = 0;
-        for (&end, slot) in ends.iter().zip(&found) {
+        for (at, &(key, place)) in keys.iter().enumerate() {
+            let slot = scratch.cache.at(place, key);
             if let Some((ids, n_ids)) = slot.ids()
                 && let Some(place) = ready.get_mut(n_ready..n_ready + 4)
             {
-                // All four, whatever counts: a copy of fixed size.
                 place.copy_from_slice(&ids);
                 n_ready += n_ids;
             } else {
-                out.extend_from_slice(&ready[..n_ready]);
-                n_ready = 0;
-                self.encode_piece(&text[start..end], scratch, out);
+                if slot.is_unknown() {
+                    self.bpe().prefetch(key);
+                }
+                missed.push(Missed { at, key, n_before: n_ready, slot: *slot });
             }
-            start = end;
         }
-        out.extend_from_slice(&ready[..n_ready]);
-        (scratch.keys, scratch.found, scratch.ready) = (keys, found, ready);
+        let Scratch { bpe, cache, .. } = &mut *scratch;
+        self.bpe().encode_short(&mut missed, bpe, |missed, ids| missed.slot = cache.keep(missed.key, ids));
+        let mut n_out = 0;
+        for Missed { at, n_before, slot, .. } in &missed {
+            out.extend_from_slice(&ready[n_out..*n_before]);
+            n_out = *n_before;
+            match slot.ids() {
+                Some((ids, n_ids)) => out.extend_from_slice(&ids[..n_ids]),
+                None => {
+                    let start = at.checked_sub(1).map_or(start, |before| ends[before]);
+                    self.encode_piece(&text[start..ends[*at]], scratch, out);
+                }
+            }
+        }
+        out.extend_from_slice(&ready[n_out..n_ready]);
+        (scratch.keys, scratch.missed, scratch.ready) = (keys, missed, ready);
     }
 
     /// Appends the ids of one pretoken.

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use tokenloom_vocab::TokenId;
 
 use crate::bpe::BpeScratch;
-use crate::cache::{Key, PretokenCache, Slot};
+use crate::cache::{Key, Missed, PretokenCache};
 
 /// Reusable memory of encoding; one a thread. It serves one tokenizer, as it remembers what pretokens became.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +21,8 @@ pub(crate) struct Scratch {
     pub(crate) ends: Vec<usize>,
     /// Keys of those pretokens, and their places in the cache.
     pub(crate) keys: Vec<(Key, usize)>,
-    /// What was there.
-    pub(crate) found: Vec<Slot>,
+    /// Those that were not there.
+    pub(crate) missed: Vec<Missed>,
     /// Ids that the cache knew, on their way out.
     pub(crate) ready: Vec<TokenId>,
     /// The ids of a short text.

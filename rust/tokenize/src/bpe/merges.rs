@@ -49,6 +49,21 @@ fn hash(key: u64) -> u64 {
     (key ^ key >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
+/// Whether two tokens merge.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    key: u64,
+    hash: u64,
+}
+
+impl Question {
+    #[inline]
+    fn of(left: TokenId, right: TokenId) -> Self {
+        let key = key(left, right);
+        Self { key, hash: hash(key) }
+    }
+}
+
 impl MergeTable {
     /// The largest number of merges: ranks and one more than a rank fit 32 bits.
     pub const MAX_MERGES: usize = (1 << 31) - 1;
@@ -128,8 +143,21 @@ impl MergeTable {
     /// The rank of the merge of `left` and `right`, and what they become.
     #[inline]
     pub fn get(&self, left: TokenId, right: TokenId) -> Option<(Rank, TokenId)> {
-        let key = key(left, right);
-        let hash = hash(key);
+        self.answer(Question::of(left, right))
+    }
+
+    /// Asks for the memory in which the answer will be.
+    #[inline]
+    pub(crate) fn ask(&self, left: TokenId, right: TokenId) -> Question {
+        let question = Question::of(left, right);
+        prefetch(&self.filter, (question.hash >> self.filter_shift) as usize / 64);
+        prefetch(&self.slots, self.start(question.hash));
+        question
+    }
+
+    /// The rank of the merge that was asked for, and its result.
+    #[inline]
+    pub(crate) fn answer(&self, Question { key, hash }: Question) -> Option<(Rank, TokenId)> {
         let bit = hash >> self.filter_shift;
         if self.filter[(bit / 64) as usize] >> (bit % 64) & 1 == 0 {
             return None;
@@ -188,6 +216,18 @@ impl<'a> MergesBelow<'a> {
     #[inline]
     pub(crate) fn get(self, left: TokenId, right: TokenId) -> Option<(Rank, TokenId)> {
         self.table.get(left, right).filter(|(rank, _)| rank.0 < self.limit)
+    }
+
+    /// As [`MergeTable::ask`].
+    #[inline]
+    pub(crate) fn ask(self, left: TokenId, right: TokenId) -> Question {
+        self.table.ask(left, right)
+    }
+
+    /// As [`MergeTable::answer`].
+    #[inline]
+    pub(crate) fn answer(self, question: Question) -> Option<(Rank, TokenId)> {
+        self.table.answer(question).filter(|(rank, _)| rank.0 < self.limit)
     }
 
     /// As [`MergeTable::iter`].

@@ -1,6 +1,6 @@
 //! Which tokens does byte pair encoding cut a pretoken into?
 //!
-//! A short pretoken is merged by looking through it again and again (`scan`). For longer ones [`Bpe`] picks its engine by
+//! A short pretoken is merged by looking through it again and again (`scan`, many at once in `rows`). For longer ones [`Bpe`] picks its engine by
 //! what it measures of the vocabulary, never by a model's name: the linear engine unless very many tokens are prefixes of
 //! one another, the heap otherwise. All give the same ids for every table. What only long pretokens need is made when the
 //! first of them comes.
@@ -13,6 +13,7 @@ mod merges;
 mod pair_memo;
 mod pairs;
 mod prefixes;
+mod rows;
 mod scan;
 mod seams;
 mod stage;
@@ -32,7 +33,7 @@ use whole::WholePieces;
 use words::{Words, WordsScratch};
 
 use crate::BuildErrorKind;
-use crate::cache::{Key, MAX_KEY_BYTES};
+use crate::cache::{Key, MAX_KEY_BYTES, Missed};
 use crate::spec::{Merge, Ranks, Symbols};
 
 /// How pretokens become ids.
@@ -163,6 +164,19 @@ impl Bpe {
     #[inline]
     pub(crate) fn prefetch(&self, key: Key) {
         self.whole.prefetch(key);
+    }
+
+    /// Encodes the short ones of `missed` of which nothing is known, side by side, and calls `done` with each and its ids.
+    /// Those that need another engine are passed over.
+    pub(crate) fn encode_short(
+        &self,
+        missed: &mut [Missed],
+        scratch: &mut BpeScratch,
+        done: impl FnMut(&mut Missed, &[TokenId]),
+    ) {
+        if self.engine.is_none() {
+            self.merge_side_by_side(&self.all, missed, &mut scratch.all, done);
+        }
     }
 
     /// Appends the ids of one pretoken to `out`. Bytes without a token are left out.

@@ -11,8 +11,10 @@ use super::merges::MergesBelow;
 use super::pair_memo::PairMemo;
 use super::pairs::{Derivations, Verdict};
 use super::prefixes::Prefixes;
+use super::rows::{BytePairs, MAX_ROWS, Rows};
 use super::scan::{self, Row};
 use super::{Bpe, Engine, HeapScratch, heap, linear};
+use crate::cache::Missed;
 
 /// The merges of ranks below a limit, and what follows from them.
 #[derive(Clone, Debug)]
@@ -20,6 +22,7 @@ pub(crate) struct Stage {
     limit: u32,
     /// By id: whether the token is what the merges of the stage make of its bytes, once somebody asked.
     produced: Arc<[AtomicU8]>,
+    byte_pairs: OnceLock<BytePairs>,
     long: OnceLock<Arc<Long>>,
 }
 
@@ -37,6 +40,7 @@ pub(crate) struct StageScratch {
     pub(crate) heap: HeapScratch,
     dead: linear::Dead,
     pairs: PairMemo,
+    rows: Rows,
 }
 
 /// Whether a token is what its bytes become.
@@ -51,7 +55,7 @@ impl Stage {
     /// Of the merges of ranks below `limit`; ids are below `id_bound`.
     pub(crate) fn new(limit: u32, id_bound: usize) -> Self {
         let produced = (0..id_bound).map(|_| AtomicU8::new(UNKNOWN)).collect();
-        Self { limit, produced, long: OnceLock::new() }
+        Self { limit, produced, byte_pairs: OnceLock::new(), long: OnceLock::new() }
     }
 }
 
@@ -132,6 +136,15 @@ impl Bpe {
         }
     }
 
+    /// The same if it can be said without merging.
+    #[inline]
+    fn is_known_to_be_produced(&self, stage: &Stage, id: TokenId) -> bool {
+        match stage.produced[id as usize].load(Ordering::Relaxed) {
+            UNKNOWN => stage.long.get().is_some_and(|long| long.derivations.is_reachable(id)),
+            known => known == YES,
+        }
+    }
+
     #[cold]
     fn find_out_produced(&self, stage: &Stage, id: TokenId) -> bool {
         let is_produced = match stage.long.get() {
@@ -141,6 +154,38 @@ impl Bpe {
         // Whoever asks at the same time finds the same.
         stage.produced[id as usize].store(if is_produced { YES } else { NO }, Ordering::Relaxed);
         is_produced
+    }
+
+    /// Encodes the short ones of `missed` of which nothing is known, and calls `done` with each and its ids. Those whose
+    /// symbols are not all bytes are passed over.
+    pub(crate) fn merge_side_by_side(
+        &self,
+        stage: &Stage,
+        missed: &mut [Missed],
+        scratch: &mut StageScratch,
+        mut done: impl FnMut(&mut Missed, &[TokenId]),
+    ) {
+        let Some(ids) = self.symbols.all_bytes() else { return };
+        let id_of_byte = |byte| ids[usize::from(byte)];
+        let merges = self.merges_of(stage);
+        for missed in missed.chunks_mut(MAX_ROWS) {
+            let pairs = stage.byte_pairs.get_or_init(|| BytePairs::new(merges, id_of_byte));
+            scratch.rows.clear();
+            for (at, word) in missed.iter_mut().enumerate().filter(|(_, word)| word.is_short_and_unknown()) {
+                match self.whole.of_key(word.key) {
+                    Some(id) if self.ignore_merges || self.is_known_to_be_produced(stage, id) => {
+                        done(word, &[id]);
+                    }
+                    _ => scratch.rows.push(at, word.key, pairs, id_of_byte),
+                }
+            }
+            scratch.rows.merge_all(merges, |at, ids| {
+                if let &[id] = ids {
+                    stage.produced[id as usize].store(YES, Ordering::Relaxed);
+                }
+                done(&mut missed[at], ids);
+            });
+        }
     }
 
     /// What the merges of the stage make of a piece, without the look-up of the whole. Bytes without a token are left out.

@@ -109,6 +109,14 @@ impl InitialSymbols {
         }
     }
 
+    /// The tokens of the bytes, if merging starts from bytes and each has one.
+    pub(crate) fn all_bytes(&self) -> Option<&[Option<TokenId>; 256]> {
+        match self {
+            Self::Bytes { ids, has_gaps: false } => Some(ids),
+            _ => None,
+        }
+    }
+
     /// Whether some byte has no token and is left out of the text.
     pub(crate) fn leaves_out_bytes(&self) -> bool {
         matches!(self, Self::Bytes { has_gaps: true, .. })

@@ -66,18 +66,20 @@ impl WholePieces {
     /// The token of a pretoken of at most 15 bytes, not empty; `Err` for others.
     #[inline]
     pub(crate) fn get(&self, piece: &[u8]) -> Result<Option<TokenId>, TooLong> {
-        if piece.len() > MAX_KEY_BYTES {
-            return Err(TooLong);
-        }
-        let key = pack(piece);
+        if piece.len() > MAX_KEY_BYTES { Err(TooLong) } else { Ok(self.of_key(pack(piece))) }
+    }
+
+    /// The token of a packed pretoken.
+    #[inline]
+    pub(crate) fn of_key(&self, key: Key) -> Option<TokenId> {
         let mut at = self.start(key);
         loop {
             let slot = &self.slots[at];
             if slot.key == key {
-                return Ok(Some(slot.id));
+                return Some(slot.id);
             }
             if slot.key == [0; 2] {
-                return Ok(None);
+                return None;
             }
             at = (at + 1) & (self.slots.len() - 1);
         }

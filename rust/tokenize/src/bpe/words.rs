@@ -17,7 +17,7 @@ use super::scan::{self, Row};
 use super::seams::Seams;
 use super::stage::{Stage, StageScratch};
 use super::{Bpe, BpeScratch};
-use crate::cache::{Key, MAX_KEY_BYTES, PretokenCache, Slot, key_at};
+use crate::cache::{Key, PretokenCache, Slot};
 
 /// Where words end, and what becomes of them.
 #[derive(Clone, Debug)]
@@ -169,12 +169,7 @@ impl Bpe {
         }
         let WordsScratch { cache, words, places, found, .. } = memory;
         places.clear();
-        places.extend(words.iter().map(|word| {
-            let n_bytes = word.end - word.start;
-            // A long word has the key of none.
-            let key = if n_bytes <= MAX_KEY_BYTES { key_at(text, word.start, n_bytes) } else { [0; 2] };
-            (key, cache.place(key))
-        }));
+        places.extend(words.iter().map(|word| cache.place(text, word.start, word.end - word.start)));
         found.clear();
         found.extend(places.iter().map(|&(key, place)| {
             let slot = *cache.at(place, key);
