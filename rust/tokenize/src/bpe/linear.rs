@@ -48,7 +48,7 @@ pub(crate) fn encode(
             candidate = prefixes.longest_match(&bytes[at..]);
             continue;
         }
-        candidate = prefixes.shorter(candidate);
+        candidate = derivations.shorter(candidate);
         while candidate == NONE && out.len() > base {
             if dead.is_empty() {
                 dead.resize(bytes.len() / 64 + 1, 0);
@@ -56,7 +56,7 @@ pub(crate) fn encode(
             dead[at / 64] |= 1 << (at % 64);
             let Some(last) = out.pop() else { return };
             at -= derivations.n_bytes(last);
-            candidate = prefixes.shorter(last);
+            candidate = derivations.shorter(last);
         }
     }
 }

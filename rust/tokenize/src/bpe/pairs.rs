@@ -20,20 +20,28 @@
 use tokenloom_vocab::{TokenId, TokenTable};
 
 use super::merges::MergesBelow;
+use super::prefixes::NONE;
 
 /// The derivation of every token, by id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Derivations {
     nodes: Vec<Node>,
+    /// By id: length in bytes.
+    n_bytes: Vec<u32>,
+    /// By two bytes that are symbols: one more than the rank of their merge, `u32::MAX` where they do not merge. Empty where
+    /// merging starts from characters.
+    byte_pairs: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
+    /// For a symbol, which has no parts: its byte.
     left: TokenId,
     right: TokenId,
     /// 0 for a first symbol, otherwise one more than the largest rank of the derivation.
     time: u32,
-    n_bytes: u32,
+    /// The longest token that is a proper prefix, which is asked for where this one has just been looked at.
+    shorter: TokenId,
 }
 
 /// The time of a token that is never produced.
@@ -57,17 +65,37 @@ impl Derivations {
         symbols: impl Iterator<Item = TokenId>,
         encode: impl Fn(&[u8]) -> Option<(TokenId, TokenId)>,
     ) -> Self {
-        let n_bytes = |id| table.bytes(id).map_or(0, <[u8]>::len) as u32;
-        let never = |id| Node { left: 0, right: 0, time: NEVER, n_bytes: n_bytes(id) };
-        let mut this = Self { nodes: (0..table.id_bound() as TokenId).map(never).collect() };
+        let n_bytes: Vec<u32> = (0..table.id_bound() as TokenId)
+            .map(|id| table.bytes(id).map_or(0, <[u8]>::len) as u32)
+            .collect();
+        let never = Node { left: 0, right: 0, time: NEVER, shorter: NONE };
+        let mut this = Self { nodes: vec![never; table.id_bound()], n_bytes, byte_pairs: Vec::new() };
+        let mut bytes = [None; 256];
+        let mut are_bytes = true;
         for id in symbols {
             this.nodes[id as usize].time = 0;
+            match table.bytes(id) {
+                Some(&[byte]) => {
+                    this.nodes[id as usize].left = TokenId::from(byte);
+                    bytes[usize::from(byte)] = Some(id);
+                }
+                _ => are_bytes = false,
+            }
+        }
+        if are_bytes {
+            this.byte_pairs = (0..=u16::MAX)
+                .map(|pair| {
+                    let [left, right] = pair.to_be_bytes().map(|byte| bytes[usize::from(byte)]);
+                    let merge = left.zip(right).and_then(|(left, right)| merges.get(left, right));
+                    merge.map_or(u32::MAX, |(rank, _)| rank.0 + 1)
+                })
+                .collect();
         }
         // Parts are shorter than wholes: by length, parts are known before the tokens made of them.
         let mut candidates: Vec<(u64, TokenId, TokenId, TokenId)> = merges
             .iter()
             .map(|((left, right), (rank, result))| {
-                (u64::from(n_bytes(result)) << 32 | u64::from(rank.0), result, left, right)
+                (u64::from(this.n_bytes[result as usize]) << 32 | u64::from(rank.0), result, left, right)
             })
             .collect();
         candidates.sort_unstable_by_key(|candidate| candidate.0);
@@ -83,16 +111,26 @@ impl Derivations {
             };
             if made {
                 let time = (order as u32 + 1).max(a).max(b);
-                this.nodes[result as usize] = Node { left, right, time, n_bytes: n_bytes(result) };
+                this.nodes[result as usize] = Node { left, right, time, shorter: NONE };
             }
         }
         this
     }
 
-    /// Length of `id` in bytes, where the spines of its pairs are read next.
+    /// Length of `id` in bytes.
     #[inline]
     pub(crate) fn n_bytes(&self, id: TokenId) -> usize {
-        self.nodes[id as usize].n_bytes as usize
+        self.n_bytes[id as usize] as usize
+    }
+
+    /// The longest token that is a proper prefix of `id`, `NONE` if there is none.
+    #[inline]
+    pub(crate) fn shorter(&self, id: TokenId) -> TokenId {
+        self.nodes[id as usize].shorter
+    }
+
+    pub(crate) fn set_shorter(&mut self, id: TokenId, shorter: TokenId) {
+        self.nodes[id as usize].shorter = shorter;
     }
 
     pub(crate) fn is_reachable(&self, id: TokenId) -> bool {
@@ -125,9 +163,13 @@ impl Derivations {
             } else {
                 return Verdict::Valid;
             };
-            if let Some((rank, _)) = merges.get(left, right)
-                && rank.0 + 1 < limit
-            {
+            // Two bytes are what it comes down to most often, and one small table knows all about them.
+            let crosses = if a.time | b.time == 0 && !self.byte_pairs.is_empty() {
+                self.byte_pairs[(a.left << 8 | b.left) as usize] < limit
+            } else {
+                merges.get(left, right).is_some_and(|(rank, _)| rank.0 + 1 < limit)
+            };
+            if crosses {
                 return if part == time { Verdict::Open } else { Verdict::Invalid };
             }
         }

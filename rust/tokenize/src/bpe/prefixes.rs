@@ -1,8 +1,8 @@
 //! Which token is the longest one that starts here?
 //!
 //! A byte trie over the tokens that encoding can produce. Two bytes lead from an array straight to the second level,
-//! further ones through a double array. Each token also knows the longest token that is a proper prefix
-//! of it, so all candidates at a position are one walk and then a chain of array reads. O(longest match) a walk.
+//! further ones through a double array. Of each token it is told what the longest token is that is
+//! a proper prefix of it, so all candidates at a position are one walk and then a chain of reads. O(longest match) a walk.
 
 use std::collections::VecDeque;
 
@@ -20,8 +20,6 @@ pub(crate) struct Prefixes {
     second: Vec<u32>,
     /// By byte: the token that it is.
     single: [TokenId; 256],
-    /// By id: the longest token that is a proper prefix.
-    shorter: Vec<TokenId>,
     max_candidates: usize,
 }
 
@@ -29,8 +27,13 @@ pub(crate) struct Prefixes {
 type Sorted<'a> = Vec<(u64, &'a [u8], TokenId)>;
 
 impl Prefixes {
-    /// A trie of the tokens for which `keep` holds.
-    pub(crate) fn new(table: &TokenTable, keep: impl Fn(TokenId) -> bool) -> Self {
+    /// A trie of the tokens for which `keep` holds. `shorter` is told the longest of them that is a proper prefix of
+    /// another.
+    pub(crate) fn new(
+        table: &TokenTable,
+        keep: impl Fn(TokenId) -> bool,
+        mut shorter: impl FnMut(TokenId, TokenId),
+    ) -> Self {
         let mut kept: Sorted<'_> = table
             .iter()
             .filter(|&(id, bytes)| !bytes.is_empty() && keep(id))
@@ -42,7 +45,6 @@ impl Prefixes {
             array: DoubleArray::default(),
             second: vec![0; 1 << 16],
             single: [NONE; 256],
-            shorter: vec![NONE; table.id_bound()],
             max_candidates: 0,
         };
         let mut builder = Builder::new();
@@ -64,7 +66,9 @@ impl Prefixes {
             depth += skipped.len();
             if token.len() == depth {
                 let id = kept[start].2;
-                this.shorter[id as usize] = longest;
+                if longest != NONE {
+                    shorter(id, longest);
+                }
                 longest = id;
                 n_candidates += 1;
                 this.max_candidates = this.max_candidates.max(n_candidates);
@@ -104,12 +108,6 @@ impl Prefixes {
         let node = self.second[usize::from(u16::from_be_bytes([*first, *second]))];
         let single = self.single[usize::from(*first)];
         if node == 0 { single } else { self.array.longest(node, rest, single) }
-    }
-
-    /// The longest token that is a proper prefix of `id`, `NONE` if there is none.
-    #[inline]
-    pub(crate) fn shorter(&self, id: TokenId) -> TokenId {
-        self.shorter[id as usize]
     }
 
     /// The largest number of tokens that start at one position of any text.

@@ -72,7 +72,7 @@ impl Bpe {
 
     pub(crate) fn long<'a>(&self, stage: &'a Stage) -> &'a Long {
         stage.long.get_or_init(|| {
-            let derivations = Derivations::new(
+            let mut derivations = Derivations::new(
                 &self.table,
                 self.merges_of(stage),
                 self.symbols.all(&self.table),
@@ -81,7 +81,10 @@ impl Bpe {
                     _ => None,
                 },
             );
-            let prefixes = Prefixes::new(&self.table, |id| derivations.is_reachable(id));
+            let mut shorter = Vec::new();
+            let is_reachable = |id| derivations.is_reachable(id);
+            let prefixes = Prefixes::new(&self.table, is_reachable, |id, other| shorter.push((id, other)));
+            shorter.into_iter().for_each(|(id, other)| derivations.set_shorter(id, other));
             let fits = prefixes.max_candidates() <= Self::MAX_CANDIDATES;
             let engine = if fits { Engine::Linear } else { Engine::Heap };
             Arc::new(Long { derivations, prefixes, engine })

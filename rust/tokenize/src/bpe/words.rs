@@ -43,6 +43,8 @@ pub(crate) struct WordsScratch {
     piece_ends: Vec<usize>,
     /// By token: whether a merge may cross before it.
     crossed: Vec<bool>,
+    /// Where it may.
+    crossings: Vec<usize>,
 }
 
 /// A word of a text.
@@ -226,26 +228,51 @@ impl Bpe {
         out: &mut Vec<TokenId>,
         scratch: &mut HeapScratch,
     ) {
-        let WordsScratch { n_seen, piece_ends, crossed, .. } = memory;
-        // First where merges may cross, so that what they become is on its way when the runs are merged.
+        let WordsScratch { n_seen, piece_ends, crossed, crossings, .. } = memory;
+        // No jumps where a guess is as often wrong as right: flags first, then the places where they are set.
+        let first = (*n_seen).max(1);
         crossed.resize(tokens.len() + 1, false);
-        for at in (*n_seen).max(1)..tokens.len() {
-            crossed[at] = seams.may_cross(tokens[at - 1], tokens[at]);
-            if crossed[at] {
-                self.merges.prefetch(tokens[at - 1], tokens[at]);
-            }
+        for (flag, pair) in crossed[first..].iter_mut().zip(tokens[first - 1..].windows(2)) {
+            *flag = seams.may_cross(pair[0], pair[1]);
         }
         piece_ends.iter().for_each(|&end| crossed[end] = false);
-        let has_ended = piece_ends.last() == Some(&tokens.len());
-        let n_known = tokens.len() + usize::from(has_ended);
-        let mut start = 0;
-        for at in (*n_seen).max(1)..n_known {
-            if !crossed[at] {
-                self.merge_run(&tokens[start..at], out, scratch);
-                start = at;
-            }
+        crossings.resize(tokens.len() + 1, 0);
+        let mut n_crossings = 0;
+        for (at, &is_crossed) in crossed[..tokens.len()].iter().enumerate().skip(first) {
+            crossings[n_crossings] = at;
+            n_crossings += usize::from(is_crossed);
         }
-        tokens.drain(..start);
+        for &at in &crossings[..n_crossings] {
+            self.merges.prefetch(tokens[at - 1], tokens[at]);
+        }
+        // What was left from before is one run.
+        let mut run = 0..*n_seen;
+        let mut done = 0;
+        for &at in &crossings[..n_crossings] {
+            if at != run.end {
+                if run.len() > 1 {
+                    out.extend_from_slice(&tokens[done..run.start]);
+                    self.merge_run(&tokens[run.clone()], out, scratch);
+                    done = run.end;
+                }
+                run.start = at - 1;
+            }
+            run.end = at + 1;
+        }
+        let has_ended = piece_ends.last() == Some(&tokens.len());
+        if run.len() > 1 && (has_ended || run.end < tokens.len()) {
+            out.extend_from_slice(&tokens[done..run.start]);
+            self.merge_run(&tokens[run.clone()], out, scratch);
+            done = run.end;
+        }
+        // The last run may go on in the words to come.
+        let open = match has_ended {
+            true => tokens.len(),
+            false if run.end == tokens.len() && run.len() > 1 => run.start,
+            false => tokens.len().saturating_sub(1),
+        };
+        out.extend_from_slice(&tokens[done..open]);
+        tokens.drain(..open);
         *n_seen = tokens.len();
     }
 
@@ -266,6 +293,65 @@ impl Bpe {
             _ => {
                 tokens.iter().for_each(|&id| scratch.push(id));
                 heap::merge_all(self.merges.below(Stage::ALL), scratch, |id| out.push(id));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokenloom_vocab::TokenTable;
+
+    use super::super::Engine;
+    use super::*;
+    use crate::spec::{Merge, Ranks, Symbols};
+
+    /// Bytes, and words that may be merged from each of their cuts, in this order.
+    fn model(words: &[Vec<u8>]) -> Bpe {
+        let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        for word in words {
+            if !tokens.contains(word) {
+                tokens.push(word.clone());
+            }
+        }
+        let table = TokenTable::new((0..).zip(&tokens)).unwrap();
+        let cut = |word: &[u8], at: usize| {
+            let (left, right) = word.split_at(at);
+            Some(Merge { left: table.id(left)?, right: table.id(right)?, result: table.id(word)? })
+        };
+        let cuts = words.iter().flat_map(|word| (1..word.len()).filter_map(|at| cut(word, at)));
+        let merges: Vec<Merge> = cuts.collect();
+        Bpe::new(table, &Symbols::Bytes, &merges, &Ranks::ByPlace, false).unwrap()
+    }
+
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![4 => Just(b'a'), 4 => Just(b'b'), 3 => Just(b' '), 1 => Just(b'c')]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1500))]
+
+        #[test]
+        fn pieces_joined_become_what_each_becomes_alone(
+            words in prop::collection::vec(prop::collection::vec(byte(), 2..6), 0..30),
+            pieces in prop::collection::vec(prop::collection::vec(byte(), 1..60), 0..40),
+            transition in 0_u32..40,
+        ) {
+            let bpe = model(&words);
+            let heap = bpe.clone().with_engine(Engine::Heap);
+            let by_words = bpe.with_transition(transition);
+            let (mut text, mut spans, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+            for piece in &pieces {
+                spans.push(text.len()..text.len() + piece.len());
+                text.extend_from_slice(piece);
+                heap.encode_piece(piece, &mut expected, &mut BpeScratch::default());
+            }
+            let mut scratch = BpeScratch::default();
+            for _ in 0..2 {
+                let mut ids = Vec::new();
+                by_words.encode_joined(&text, &spans, &mut ids, &mut scratch);
+                prop_assert_eq!(&ids, &expected);
             }
         }
     }
