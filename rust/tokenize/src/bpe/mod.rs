@@ -175,7 +175,7 @@ impl Bpe {
         done: impl FnMut(&mut Missed, &[TokenId]),
     ) {
         if self.engine.is_none() {
-            self.merge_side_by_side(&self.all, missed, &mut scratch.all, done);
+            self.merge_side_by_side(&self.all, missed, self.ignore_merges, &mut scratch.all, done);
         }
     }
 

@@ -14,7 +14,7 @@ use super::prefixes::Prefixes;
 use super::rows::{BytePairs, MAX_ROWS, Rows};
 use super::scan::{self, Row};
 use super::{Bpe, Engine, HeapScratch, heap, linear};
-use crate::cache::Missed;
+use crate::cache::{Key, Missed, unpack};
 
 /// The merges of ranks below a limit, and what follows from them.
 #[derive(Clone, Debug)]
@@ -160,15 +160,16 @@ impl Bpe {
     }
 
     /// Encodes the short ones of `missed` of which nothing is known, and calls `done` with each and its ids. Those whose
-    /// symbols are not all bytes are passed over.
+    /// symbols are not all bytes are passed over. With `whole_first` one that is a token becomes that, whatever merging does.
     pub(crate) fn merge_side_by_side(
         &self,
         stage: &Stage,
         missed: &mut [Missed],
+        whole_first: bool,
         scratch: &mut StageScratch,
         mut done: impl FnMut(&mut Missed, &[TokenId]),
     ) {
-        let Some(ids) = self.symbols.all_bytes() else { return };
+        let (ids, are_all_bytes) = (self.symbols.of_bytes(), self.symbols.are_all_bytes());
         let id_of_byte = |byte| ids[usize::from(byte)];
         let merges = self.merges_of(stage);
         for missed in missed.chunks_mut(MAX_ROWS) {
@@ -176,10 +177,13 @@ impl Bpe {
             scratch.rows.clear();
             for (at, word) in missed.iter_mut().enumerate().filter(|(_, word)| word.is_short_and_unknown()) {
                 match self.whole.of_key(word.key) {
-                    Some(id) if self.ignore_merges || self.is_known_to_be_produced(stage, id) => {
+                    Some(id) if whole_first || self.is_known_to_be_produced(stage, id) => {
                         done(word, &[id]);
                     }
-                    _ => scratch.rows.push(at, word.key, pairs, id_of_byte),
+                    _ if are_all_bytes || has_all(ids, word.key) => {
+                        scratch.rows.push(at, word.key, pairs, id_of_byte);
+                    }
+                    _ => {}
                 }
             }
             scratch.rows.merge_all(merges, |at, ids| {
@@ -241,4 +245,10 @@ impl Bpe {
             heap::merge_all(self.merges_of(stage), &mut scratch.heap, |id| out.push(id));
         }
     }
+}
+
+/// Whether each byte of a packed pretoken has an id.
+fn has_all(ids: &[Option<TokenId>; 256], key: Key) -> bool {
+    let (bytes, n_bytes) = unpack(key);
+    bytes[..n_bytes].iter().all(|&byte| ids[usize::from(byte)].is_some())
 }

@@ -18,7 +18,8 @@ pub(crate) enum InitialSymbols {
         has_gaps: bool,
     },
     Characters {
-        ascii: Box<[Option<TokenId>; 128]>,
+        /// By byte: the token of the ASCII character.
+        ascii: Box<[Option<TokenId>; 256]>,
         byte_tokens: Box<[TokenId; 256]>,
     },
 }
@@ -43,7 +44,7 @@ impl InitialSymbols {
         {
             return Err(BuildErrorKind::MergedByteToken { index, id });
         }
-        let ascii = std::array::from_fn(|byte| table.id(&[byte as u8]));
+        let ascii = std::array::from_fn(|byte| if byte < 128 { table.id(&[byte as u8]) } else { None });
         Ok(Self::Characters { ascii: Box::new(ascii), byte_tokens: Box::new(byte_tokens) })
     }
 
@@ -58,9 +59,10 @@ impl InitialSymbols {
             Self::Characters { ascii, byte_tokens } => {
                 for chunk in bytes.utf8_chunks() {
                     for c in chunk.valid().chars() {
-                        let known = match ascii.get(c as usize) {
-                            Some(&id) => id,
-                            None => table.id(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                        let known = if c.is_ascii() {
+                            ascii[c as usize]
+                        } else {
+                            table.id(c.encode_utf8(&mut [0; 4]).as_bytes())
                         };
                         match known {
                             Some(id) => visit(id),
@@ -95,8 +97,7 @@ impl InitialSymbols {
         match self {
             Self::Bytes { ids, .. } => ids[usize::from(byte)],
             Self::Characters { ascii, byte_tokens } => {
-                let known = ascii.get(usize::from(byte)).copied().flatten();
-                Some(known.unwrap_or(byte_tokens[usize::from(byte)]))
+                Some(ascii[usize::from(byte)].unwrap_or(byte_tokens[usize::from(byte)]))
             }
         }
     }
@@ -109,12 +110,18 @@ impl InitialSymbols {
         }
     }
 
-    /// The tokens of the bytes, if merging starts from bytes and each has one.
-    pub(crate) fn all_bytes(&self) -> Option<&[Option<TokenId>; 256]> {
+    /// By byte: the token that it is for itself, whatever stands beside it. `None` for a byte that is left out, and for one
+    /// that is no character.
+    pub(crate) fn of_bytes(&self) -> &[Option<TokenId>; 256] {
         match self {
-            Self::Bytes { ids, has_gaps: false } => Some(ids),
-            _ => None,
+            Self::Bytes { ids, .. } => ids,
+            Self::Characters { ascii, .. } => ascii,
         }
+    }
+
+    /// Whether every byte is a token for itself.
+    pub(crate) fn are_all_bytes(&self) -> bool {
+        matches!(self, Self::Bytes { has_gaps: false, .. })
     }
 
     /// Whether some byte has no token and is left out of the text.

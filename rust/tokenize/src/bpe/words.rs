@@ -17,7 +17,7 @@ use super::scan::{self, Row};
 use super::seams::Seams;
 use super::stage::{Stage, StageScratch};
 use super::{Bpe, BpeScratch};
-use crate::cache::{Key, PretokenCache, Slot};
+use crate::cache::{Key, Missed, PretokenCache, Slot};
 
 /// Where words end, and what becomes of them.
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ pub(crate) struct WordsScratch {
     words: Vec<Word>,
     places: Vec<(Key, usize)>,
     found: Vec<Slot>,
+    missed: Vec<Missed>,
     ready: Vec<TokenId>,
     tokens: Vec<TokenId>,
     /// How many of the tokens are left from the words before.
@@ -169,22 +170,27 @@ impl Bpe {
                 place.start = pieces.get(place.piece).map_or(0, |piece| piece.start);
             }
         }
-        let WordsScratch { cache, words, places, found, .. } = memory;
+        let WordsScratch { cache, words, places, found, missed, .. } = memory;
         places.clear();
         places.extend(words.iter().map(|word| cache.place(text, word.start, word.end - word.start)));
         found.clear();
-        found.extend(places.iter().map(|&(key, place)| {
+        missed.clear();
+        for (at, &(key, place)) in places.iter().enumerate() {
             let slot = *cache.at(place, key);
             if slot.is_unknown() {
                 self.whole.prefetch(key);
+                missed.push(Missed { at, key, n_before: 0, slot });
             }
-            slot
-        }));
+            found.push(slot);
+        }
     }
 
     /// Appends what the stage makes of the words that were found. Notes after how many tokens a piece ends.
     fn recall_words(&self, stage: &Stage, text: &[u8], memory: &mut WordsScratch, out: &mut Vec<TokenId>) {
-        let WordsScratch { cache, words, found, ready, piece_ends, .. } = memory;
+        let WordsScratch { cache, words, found, missed, ready, piece_ends, .. } = memory;
+        self.merge_side_by_side(stage, missed, false, &mut memory.stage, |missed, ids| {
+            found[missed.at] = cache.keep(missed.key, ids);
+        });
         ready.resize(4 * MAX_WORDS, 0);
         piece_ends.clear();
         let mut n_ready = 0;
