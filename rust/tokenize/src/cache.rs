@@ -169,16 +169,28 @@ impl PretokenCache {
 
     /// The key of `text[start..start + n_bytes]` and where it would be, with that memory on the way. A long pretoken has the
     /// key of none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(&self, text: &[u8], start: usize, n_bytes: usize) -> (Key, usize) {
-        if n_bytes > MAX_KEY_BYTES {
-            if n_bytes <= LONG_BYTES {
-                let hash = hash(&text[start..start + n_bytes]);
-                prefetch(&self.long, (hash >> self.long_shift) as usize);
-            }
-            return ([0; 2], 0);
+        match text.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
+            Some(chunk) if n_bytes <= MAX_KEY_BYTES => self.place_of(key_of(chunk, n_bytes)),
+            _ => self.place_of_other(&text[start..start + n_bytes]),
         }
-        let key = key_at(text, start, n_bytes);
+    }
+
+    /// The same for a long pretoken or one near the end of the text.
+    #[inline(never)]
+    fn place_of_other(&self, piece: &[u8]) -> (Key, usize) {
+        if piece.len() <= MAX_KEY_BYTES {
+            return self.place_of(pack(piece));
+        }
+        if piece.len() <= LONG_BYTES {
+            prefetch(&self.long, (hash(piece) >> self.long_shift) as usize);
+        }
+        ([0; 2], 0)
+    }
+
+    #[inline(always)]
+    fn place_of(&self, key: Key) -> (Key, usize) {
         let place = self.set_of(key);
         prefetch(&self.short, place);
         (key, place)
@@ -332,26 +344,24 @@ fn hash(bytes: &[u8]) -> u64 {
     mix([hash, u64::from_le_bytes(*last)])
 }
 
-/// A mask of the low bytes, by their number.
-const LOW: [u128; 16] = {
-    let mut masks = [0; 16];
+/// Masks of the low bytes of two words, by the number of bytes.
+const LOW: [Key; 16] = {
+    let mut masks = [[0; 2]; 16];
     let mut n_bytes = 1;
     while n_bytes < 16 {
-        masks[n_bytes] = masks[n_bytes - 1] << 8 | 0xFF;
+        masks[n_bytes] = masks[n_bytes - 1];
+        masks[n_bytes][(n_bytes - 1) / 8] = masks[n_bytes][(n_bytes - 1) / 8] << 8 | 0xFF;
         n_bytes += 1;
     }
     masks
 };
 
-/// The key of `text[start..start + n_bytes]`; at most 15 bytes.
-#[inline]
-pub(crate) fn key_at(text: &[u8], start: usize, n_bytes: usize) -> Key {
-    // Sixteen bytes at once and a mask, where the text goes on that far.
-    let Some(chunk) = text.get(start..).and_then(|rest| rest.first_chunk::<16>()) else {
-        return pack(&text[start..start + n_bytes]);
-    };
-    let wide = u128::from_le_bytes(*chunk) & LOW[n_bytes % 16];
-    [wide as u64, (wide >> 64) as u64 | (n_bytes as u64) << 56]
+/// The key of the first bytes of a text; at most 15.
+#[inline(always)]
+fn key_of(chunk: &[u8; 16], n_bytes: usize) -> Key {
+    let (words, mask) = (chunk.as_chunks::<8>().0, LOW[n_bytes % 16]);
+    let [low, high] = [words[0], words[1]].map(u64::from_le_bytes);
+    [low & mask[0], high & mask[1] | (n_bytes as u64) << 56]
 }
 
 /// The bytes in order, and their number in the last byte.
@@ -398,8 +408,7 @@ mod tests {
             let [low, high] = pack(&bytes[..length]);
             assert_eq!([low.to_le_bytes(), high.to_le_bytes()].concat(), plain, "{length} bytes");
             assert_eq!(unpack([low, high]), (plain, length));
-            assert_eq!(key_at(&bytes, 0, length), [low, high], "{length} bytes");
-            assert_eq!(key_at(&bytes[..length], 0, length), [low, high], "{length} bytes");
+            assert_eq!(key_of(bytes.first_chunk().unwrap(), length), [low, high], "{length} bytes");
         }
     }
 
