@@ -47,7 +47,12 @@ fn is_read_alike(pattern: &str) -> bool {
     // Case is ignored in plain text only, up to the end of its group.
     let is_plain = |group: &str| !group[..group.find(')').unwrap_or(group.len())].contains(['\\', '[', '(']);
     let anchors = pattern.replace("[^", "[");
-    !differs.iter().any(|construct| pattern.contains(construct))
+    // Not lazy to Oniguruma, but optional.
+    let ends_interval = |at: usize| {
+        let inside = pattern[..at].rsplit('{').next().unwrap_or_default();
+        inside.bytes().all(|byte| byte.is_ascii_digit() || byte == b',')
+    };
+    !pattern.match_indices("}?").any(|(at, _)| ends_interval(at)) && !differs.iter().any(|construct| pattern.contains(construct))
         && !anchors.contains(['^', '$'])
         && pattern
             .match_indices("(?i")
@@ -250,7 +255,7 @@ mod tests {
         let kept = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}|\s*[\r\n]+|\s+(?!\S)|{x}";
         assert_eq!(from_oniguruma(kept).unwrap(), kept);
         assert_eq!(to_oniguruma(kept).unwrap(), kept);
-        for rewritten in [r"\w+", r"a\b", "^a", "[[:alpha:]]", r"(?i:\p{Lu})", "(?i)a"] {
+        for rewritten in [r"\w+", r"a\b", "^a", "[[:alpha:]]", r"(?i:\p{Lu})", "(?i)a", "a{2}?"] {
             assert_ne!(from_oniguruma(rewritten).unwrap(), rewritten);
         }
         for refused in ["(?s:a)", "(?i:ss)", r"\X"] {

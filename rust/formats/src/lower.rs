@@ -194,6 +194,9 @@ fn collect_pretokenizers(
         }
         PreTokenizer::Split { pattern, behavior, invert } => {
             let pattern = match pattern {
+                Pattern::Literal(literal) if literal.is_empty() => {
+                    return Err(unsupported(&format!("{path}.pattern.String"), "that is empty"));
+                }
                 Pattern::Literal(literal) => SplitPattern::Literal(literal.clone()),
                 Pattern::Regex(regex) => {
                     let path = format!("{path}.pattern.Regex");

@@ -157,6 +157,10 @@ fn sort_tokens(model: &FlatBpe, spec: &mut TokenizerSpec) -> Result<(), FormatEr
     if let Some(index) = spec.added_tokens.iter().position(|token| is_byte(token.id)) {
         return Err(unsupported(&format!("added_tokens[{index}]"), "that is a byte token"));
     }
+    // Stored as a space, it would fall back to one byte instead of three.
+    if vocab.id(SPACE_MARK).is_none() {
+        return Err(unsupported("model.vocab", "without U+2581"));
+    }
     let mut made = Vec::new();
     for (text, id) in vocab.iter() {
         if is_byte(id) {

@@ -192,6 +192,12 @@ impl PieceFile {
         if self.byte_tokens(&by_text).is_none() {
             return Err(self.unsupported("trainer_spec.byte_fallback", "without a piece for every byte"));
         }
+        // Stored as a space, it would fall back to one byte instead of three.
+        let mark = by_text.get(SPACE_MARK.encode_utf8(&mut [0; 4]) as &str);
+        let is_made = mark.is_some_and(|&id| self.is_made(&model.pieces[id as usize]));
+        if self.reading == Reading::SentencePiece && !is_made {
+            return Err(self.unsupported("pieces", "without U+2581"));
+        }
         self.spec(&by_text, unknown)
     }
 

@@ -270,14 +270,14 @@ impl<'a> IdOf<'a> {
 fn added_tokens(declared: &[Value], model: &FlatModel) -> Result<Vec<AddedToken>, FormatError> {
     let mut tokens: Vec<AddedToken> = Vec::with_capacity(declared.len());
     let mut place_of: HashMap<&str, usize, FxBuildHasher> = HashMap::default();
-    let mut content_of_id: HashMap<u32, &str, FxBuildHasher> = HashMap::default();
     let ids = IdOf::new(model);
     let mut next_id = model.len() as u32;
     for (index, value) in declared.iter().enumerate() {
         let at = At::new(value, format!("added_tokens[{index}]"));
         let content_at = at.field("content")?;
         let content = content_at.text()?;
-        let declared_id = at.field("id")?.id()?;
+        // A number, and no more: the reader gives ids of its own.
+        at.field("id")?.id()?;
         let (found, limit) = (content.len() as u64, limits::TOKEN_BYTES);
         if found > limit {
             return Err(content_at.error(FormatErrorKind::TooLarge {
@@ -285,9 +285,6 @@ fn added_tokens(declared: &[Value], model: &FlatModel) -> Result<Vec<AddedToken>
                 found,
                 limit,
             }));
-        }
-        if *content_of_id.entry(declared_id).or_insert(content) != content {
-            return Err(at.error(FormatErrorKind::DuplicateId { id: declared_id }));
         }
         let mut token = AddedToken {
             id: 0,
@@ -301,9 +298,10 @@ fn added_tokens(declared: &[Value], model: &FlatModel) -> Result<Vec<AddedToken>
         if content.is_empty() {
             continue;
         }
-        // A content given again keeps its id and takes the later flags.
+        // A content given again keeps its id and takes the later flags, but what was special stays so.
         if let Some(&place) = place_of.get(content) {
             token.id = tokens[place].id;
+            token.special |= tokens[place].special;
             tokens[place] = token;
             continue;
         }

@@ -141,11 +141,12 @@ impl MergeTexts {
     }
 
     /// The merges by id; the result leaves out the first `n_prefix` bytes of the right part, which are the prefix of
-    /// the inside of words. The error comes with the index of the merge.
+    /// the inside of words. A merge given again counts at its last place. The error comes with the index of the merge.
     pub(crate) fn resolve(&self, vocab: &Vocab, n_prefix: usize) -> Result<Vec<Merge>, FormatErrorKind> {
         let mut joined = String::new();
-        let mut merges = Vec::with_capacity(self.spans.len());
-        let mut seen: HashTable<(u32, u32)> = HashTable::with_capacity(self.spans.len());
+        let mut merges: Vec<Merge> = Vec::with_capacity(self.spans.len());
+        let mut last_places: HashTable<u32> = HashTable::with_capacity(self.spans.len());
+        let mut repeated = Vec::new();
         for (index, &(start, n_left, n_both)) in self.spans.iter().enumerate() {
             let both = &self.arena[start as usize..(start + n_both) as usize];
             let (left, right) = both.split_at(n_left as usize);
@@ -169,13 +170,24 @@ impl MergeTexts {
             if left.is_empty() || right.is_empty() {
                 return Err(FormatErrorKind::CyclicMerge { index });
             }
+            let pair_at = |place: u32| (merges[place as usize].left, merges[place as usize].right);
             let pair = (merge.left, merge.right);
             let hash = FxBuildHasher.hash_one(pair);
-            if seen.find(hash, |&other| other == pair).is_some() {
-                return Err(FormatErrorKind::DuplicateMerge { index });
+            match last_places.find_mut(hash, |&place| pair_at(place) == pair) {
+                Some(place) => repeated.push(std::mem::replace(place, index as u32)),
+                None => {
+                    last_places.insert_unique(hash, index as u32, |&place| {
+                        FxBuildHasher.hash_one(pair_at(place))
+                    });
+                }
             }
-            seen.insert_unique(hash, pair, |other| FxBuildHasher.hash_one(other));
             merges.push(merge);
+        }
+        if !repeated.is_empty() {
+            let mut is_last = vec![true; merges.len()];
+            repeated.into_iter().for_each(|place| is_last[place as usize] = false);
+            let mut is_last = is_last.into_iter();
+            merges.retain(|_| is_last.next().unwrap_or(true));
         }
         Ok(merges)
     }
