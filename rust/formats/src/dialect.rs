@@ -47,16 +47,21 @@ fn is_read_alike(pattern: &str) -> bool {
     // Case is ignored in plain text only, up to the end of its group.
     let is_plain = |group: &str| !group[..group.find(')').unwrap_or(group.len())].contains(['\\', '[', '(']);
     let anchors = pattern.replace("[^", "[");
-    // Not lazy to Oniguruma, but optional.
-    let ends_interval = |at: usize| {
-        let inside = pattern[..at].rsplit('{').next().unwrap_or_default();
-        inside.bytes().all(|byte| byte.is_ascii_digit() || byte == b',')
-    };
-    !pattern.match_indices("}?").any(|(at, _)| ends_interval(at)) && !differs.iter().any(|construct| pattern.contains(construct))
+    !differs.iter().any(|construct| pattern.contains(construct))
+        && !pattern.match_indices('{').any(|(at, _)| is_stacked(pattern, at))
         && !anchors.contains(['^', '$'])
         && pattern
             .match_indices("(?i")
             .all(|(at, _)| pattern[at..].starts_with("(?i:") && is_plain(&pattern[at + 4..]))
+}
+
+/// Whether the interval at `at`, if it is one, has a quantifier before it, or one behind it other than a single plus.
+fn is_stacked(pattern: &str, at: usize) -> bool {
+    let Some(n_bytes) = interval_length(&pattern[at..]) else { return false };
+    let behind = &pattern[at + n_bytes..];
+    pattern[..at].ends_with(['*', '+', '?', '}'])
+        || behind.starts_with(['*', '?', '{'])
+        || behind.strip_prefix('+').is_some_and(|more| more.starts_with(['*', '+', '?', '{']))
 }
 
 /// A pattern as fancy-regex reads it, for a `tokenizer.json`.
@@ -255,7 +260,7 @@ mod tests {
         let kept = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}|\s*[\r\n]+|\s+(?!\S)|{x}";
         assert_eq!(from_oniguruma(kept).unwrap(), kept);
         assert_eq!(to_oniguruma(kept).unwrap(), kept);
-        for rewritten in [r"\w+", r"a\b", "^a", "[[:alpha:]]", r"(?i:\p{Lu})", "(?i)a", "a{2}?"] {
+        for rewritten in [r"\w+", r"a\b", "^a", "[[:alpha:]]", r"(?i:\p{Lu})", "(?i)a", "a{2}?", "a{2}{2}"] {
             assert_ne!(from_oniguruma(rewritten).unwrap(), rewritten);
         }
         for refused in ["(?s:a)", "(?i:ss)", r"\X"] {

@@ -50,7 +50,18 @@ pub(crate) fn lower(document: &Document, options: Options) -> Result<TokenizerSp
     sort_tokens(&model.vocab, &mut spec);
     spec.merges = reachable(&model.merges, &spec);
     check_unknown(&model.options, &spec)?;
+    check_template(model, &spec)?;
     Ok(spec)
+}
+
+/// The format's reader puts ids of templates around a text whether or not they are tokens.
+pub(crate) fn check_template(model: &FlatBpe, spec: &TokenizerSpec) -> Result<(), FormatError> {
+    let Template { prefix, suffix } = &spec.template;
+    let is_token = |id: u32| model.vocab.is_taken(id) || spec.added_tokens.iter().any(|token| token.id == id);
+    match prefix.iter().chain(suffix).find(|&&id| !is_token(id)) {
+        None => Ok(()),
+        Some(id) => Err(unsupported("post_processor", format!("with the id {id}, which is no token"))),
+    }
 }
 
 /// A match that takes the white space behind it does not keep the format from matching a token in that space; here it

@@ -16,7 +16,7 @@ use tokenloom_vocab::AddedToken;
 
 use crate::error::FormatError;
 use crate::json::document::{Document, FlatBpe};
-use crate::lower::{kind_of, post_processor, unsupported};
+use crate::lower::{check_template, kind_of, post_processor, unsupported};
 
 const SPACE_MARK: &str = "\u{2581}";
 
@@ -47,6 +47,7 @@ pub(crate) fn lower(document: &Document, model: &FlatBpe) -> Result<TokenizerSpe
         post_processor(step, "post_processor", &mut spec)?;
     }
     sort_tokens(model, &mut spec)?;
+    check_template(model, &spec)?;
     Ok(spec)
 }
 

@@ -176,9 +176,8 @@ impl MergeTexts {
             match last_places.find_mut(hash, |&place| pair_at(place) == pair) {
                 Some(place) => repeated.push(std::mem::replace(place, index as u32)),
                 None => {
-                    last_places.insert_unique(hash, index as u32, |&place| {
-                        FxBuildHasher.hash_one(pair_at(place))
-                    });
+                    last_places
+                        .insert_unique(hash, index as u32, |&place| FxBuildHasher.hash_one(pair_at(place)));
                 }
             }
             merges.push(merge);
