@@ -86,7 +86,7 @@ def test_tekken(name: str, asset: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", ["bert-bge", "gemma-4", "llama-spm", "nomic-bert-moe"])
+@pytest.mark.parametrize("name", ["bert-bge", "gemma-4", "llama-spm"])
 def test_saved_gguf_vocabularies(name: str, asset: Callable[[str], Path], tmp_path: Path) -> None:
     ours = tl.Tokenizer.from_file(asset("gguf-vocabs") / f"ggml-vocab-{name}.gguf")
     ours.save(tmp_path / "tokenizer.json")

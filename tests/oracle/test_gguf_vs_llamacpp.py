@@ -26,7 +26,7 @@ WITH_VECTORS = (
     "starcoder",
 )
 # No vectors beside them; two do not name their split pattern and are read with the other program's default.
-WITHOUT_VECTORS = {"aquila": True, "baichuan": True, "gpt-neox": True, "nomic-bert-moe": False}
+WITHOUT_VECTORS = ("aquila", "baichuan", "gpt-neox")
 
 
 @pytest.mark.heavy
@@ -45,9 +45,15 @@ def test_vectors(name: str, asset: Callable[[str], Path]) -> None:
 @pytest.mark.parametrize("name", WITHOUT_VECTORS)
 def test_the_others_are_read(name: str, asset: Callable[[str], Path]) -> None:
     tok = tl.Tokenizer.from_file(asset("gguf-vocabs") / f"ggml-vocab-{name}.gguf")
-    assert tok.is_compiled == WITHOUT_VECTORS[name]
+    assert tok.is_compiled
     text = "Hello world, 123"
     assert tok.decode(tok.encode(text, allowed_special=())).strip() == text
+
+
+@pytest.mark.heavy
+def test_unigram_is_refused_by_name(asset: Callable[[str], Path]) -> None:
+    with pytest.raises(tl.errors.UnsupportedFeatureError, match="t5"):
+        tl.Tokenizer.from_file(asset("gguf-vocabs") / "ggml-vocab-nomic-bert-moe.gguf")
 
 
 def test_smollm2_equals_the_pipeline_it_was_published_with(asset: Callable[[str], Path], test_data: Path) -> None:

@@ -58,8 +58,11 @@ fn is_read_alike(pattern: &str) -> bool {
 /// Whether the interval at `at`, if it is one, has a quantifier before it, or one behind it other than a single plus.
 fn is_stacked(pattern: &str, at: usize) -> bool {
     let Some(n_bytes) = interval_length(&pattern[at..]) else { return false };
-    let behind = &pattern[at + n_bytes..];
-    pattern[..at].ends_with(['*', '+', '?', '}'])
+    let (before, behind) = (&pattern[..at], &pattern[at + n_bytes..]);
+    let is_behind_interval = before.ends_with('}')
+        && before.rfind('{').is_some_and(|open| interval_length(&before[open..]).is_some());
+    before.ends_with(['*', '+', '?'])
+        || is_behind_interval
         || behind.starts_with(['*', '?', '{'])
         || behind.strip_prefix('+').is_some_and(|more| more.starts_with(['*', '+', '?', '{']))
 }
