@@ -144,12 +144,13 @@ def count_words(
     reader: Reader,
     cuts: Sequence[list[str] | None],
     tokenizer: _compiled.Tokenizer | None,
+    counts_runs: bool,
     n_threads: int,
     store: Store | None,
     limit: int | None,
     shown: Bar,
 ) -> list[_core.WordCounts]:
-    """The words of ``corpus`` by each of ``cuts``, in memory or in the files of ``store``.
+    """The words of ``corpus`` by each of ``cuts``, in memory or in the files of ``store``; then the runs, if asked for.
 
     Raises:
         TrainError: The corpus is no corpus.
@@ -158,7 +159,7 @@ def count_words(
     """
     if store is not None and store.state["is_counted"]:
         return store.words()
-    counter = _core.WordCounter(list(cuts), tokenizer, n_threads)
+    counter = _core.WordCounter(list(cuts), tokenizer, counts_runs, n_threads)
     n_items, offset = store.state["position"] if store is not None else (0, 0)
     n_total = n_bytes_of_files(corpus)
     n_read = 0

@@ -27,6 +27,8 @@ _MAGIC = b"tokenloom counts 1\n"
 class Counts:
     """How often each word of a corpus occurs, for one cut or, for SuperBPE, two. Made by :func:`tokenloom.train.count`.
 
+    For the boundless mode the second table holds runs of words instead.
+
     Counts add up (``a + b``, :meth:`merge`), can be saved, loaded and pickled, and stand for a corpus in
     :func:`tokenloom.train.bpe` and :func:`tokenloom.train.superbpe`.
 

@@ -129,9 +129,9 @@ def bpe(
 def superbpe(
     corpus: Corpus | Counts,
     vocab_size: int = 200_000,
-    transition: int = 180_000,
+    transition: int | Literal["auto"] | None = None,
     max_words: int = 4,
-    mode: Literal["exact"] = "exact",
+    mode: Literal["exact", "boundless"] = "exact",
     *,
     pattern: str | Sequence[str] = patterns.SUPERBPE_STAGE1,
     stage2_pattern: str | Sequence[str] = patterns.SUPERBPE_STAGE2,
@@ -159,14 +159,19 @@ def superbpe(
     Stage 2 cuts the same corpus by ``stage2_pattern``, which does not split at spaces, applies the merges of stage 1
     and goes on merging. Merges of stage 1 that these pieces never use are dropped, which leaves room to superwords.
 
+    ``mode="boundless"`` joins whole words only, those that are one token each and hold a letter. That needs runs of
+    words instead of whole lines, far fewer, and the count of each decides when superwords begin.
+
     Args:
         corpus: As in :func:`bpe`. It is read once, for both stages. Superwords of files never cross a line. Counts are
-            those of both patterns.
+            those of both patterns, or of words and runs.
         vocab_size: Tokens in the end.
-        transition: Tokens at the end of stage 1, special tokens and bytes included.
+        transition: Tokens at the end of stage 1, special tokens and bytes included: nine tenths of ``vocab_size`` by
+            default. In boundless mode superwords stand among the other merges by count by default; ``"auto"`` makes as
+            many, but behind all others.
         max_words: The most words in a token of stage 2: non-empty pieces between spaces, so that a leading part of a
             word counts as one.
-        mode: ``"exact"`` considers every pair of adjacent tokens.
+        mode: ``"exact"`` considers every pair of adjacent tokens, ``"boundless"`` whole words.
         pattern: Split regular expression of stage 1.
         stage2_pattern: Split regular expression of stage 2 and of the tokenizer.
         forbidden: No token of stage 2 holds any of these.
@@ -200,11 +205,16 @@ def superbpe(
         OSError: A file cannot be read or written.
 
     Source:
-        Liu, Hayase et al., *SuperBPE: Space Travel for Language Models* (2025), section 2.
+        Liu, Hayase et al., *SuperBPE: Space Travel for Language Models* (2025), section 2; Schmidt et al., *Boundless
+        Byte Pair Encoding* (2025).
     """
     _check_ties(ties)
-    if mode != "exact":
-        raise TrainError(f"mode must be 'exact', found {mode!r}")
+    if mode not in ("exact", "boundless"):
+        raise TrainError(f"mode must be 'exact' or 'boundless', found {mode!r}")
+    if mode == "boundless" and (compat is not None or resume is not None):
+        raise TrainError("compat and resume are for mode='exact'")
+    if transition == "auto" and mode == "exact":
+        raise TrainError("transition must be an int in mode 'exact', found 'auto'")
     if compat not in (None, "superbpe"):
         raise TrainError(f"compat must be 'superbpe' or None, found {compat!r}")
     if compat is not None:
@@ -215,7 +225,15 @@ def superbpe(
     across = replace(both, max_words=words, forbidden=(*both.forbidden, *forbidden))
     second = _stage(vocab_size, min_frequency, max_token_length, across)
     second = replace(second, drops_unused=True)
-    first_size = size_of("transition", transition)
+    if mode == "boundless":
+        order = transition if transition is None else -1 if transition == "auto" else size_of("transition", transition)
+        cuts = [patterns_of(pattern), patterns_of(stage2_pattern)]
+        reader = Reader(units, column, weights)
+        boundless = _Boundless(
+            start, cuts, [replace(second, veto=across)], reader, threads_of(threads), progress, order
+        )
+        return boundless.run(corpus, n_bytes_of_limit(memory_limit), checkpoint)
+    first_size = vocab_size * 9 // 10 if transition in (None, "auto") else size_of("transition", transition)
     if compat is not None:
         second = replace(second, max_inherited=max(first_size - 1, 0))
         # Room for that many merges, whatever the alphabet.
@@ -233,6 +251,7 @@ def count(
     pattern: str | Sequence[str] = patterns.O200K,
     stage2_pattern: str | Sequence[str] | None = None,
     *,
+    runs: bool = False,
     units: Units = "auto",
     column: str = "text",
     weights: Sequence[int] | None = None,
@@ -245,6 +264,7 @@ def count(
         corpus: As in :func:`bpe`.
         pattern: As in :func:`bpe`, or that of stage 1 of :func:`superbpe`.
         stage2_pattern: That of stage 2 of :func:`superbpe`, if the counts are for it.
+        runs: Count runs of words, too: the counts are for the boundless mode of :func:`superbpe`.
         units: As in :func:`bpe`.
         column: As in :func:`bpe`.
         weights: As in :func:`bpe`.
@@ -261,9 +281,15 @@ def count(
         OSError: A file cannot be read.
     """
     cuts = [patterns_of(pattern)] + ([] if stage2_pattern is None else [patterns_of(stage2_pattern)])
+    if runs and stage2_pattern is not None:
+        raise TrainError("counts are of two patterns or of one and its runs, not both")
     reader = Reader(units, column, weights)
     with bar(progress) as shown:
-        return Counts(cuts, count_words(corpus, reader, cuts, None, threads_of(threads), None, None, shown))
+        words = count_words(corpus, reader, cuts, None, runs, threads_of(threads), None, None, shown)
+    return Counts(cuts + [_RUNS] * runs, words)
+
+
+_RUNS = ["runs of words"]
 
 
 @dataclass(frozen=True)
@@ -280,21 +306,30 @@ class _Job:
     def run(self, corpus: Corpus | Counts, limit: int | None, checkpoint: Any) -> Tokenizer:
         fingerprint = self._fingerprint(corpus)
         with bar(self.progress) as shown, opened_store(checkpoint, limit, fingerprint) as store:
-            words = self._words(corpus, limit, store, shown)
-            stages = list(zip(words, self.stages, strict=True))
-            done = store.merges() if store is not None else None
-            save = store.save_merges if store is not None and store.is_checkpoint else None
-            trained = _core.run_stages(self.start, stages, done, self.n_threads, _report(shown, store), save)
+            trained = self._train(self._words(corpus, limit, store, shown), store, shown)
             return Tokenizer._wrap(CoreTokenizer(trained.spec(self.cuts[-1])))
+
+    def _train(self, words: list[_core.WordCounts], store: Store | None, shown: Bar) -> _core.Trained:
+        stages = list(zip(words, self.stages, strict=True))
+        done = store.merges() if store is not None else None
+        save = store.save_merges if store is not None and store.is_checkpoint else None
+        return _core.run_stages(self.start, stages, done, self.n_threads, _report(shown, store), save)
+
+    @property
+    def counted(self) -> tuple[list[list[str] | None], bool]:
+        """The cuts that are counted, and whether the runs of the first are, too."""
+        return self.cuts, False
 
     def _words(
         self, corpus: Corpus | Counts, limit: int | None, store: Store | None, shown: Bar
     ) -> list[_core.WordCounts]:
+        cuts, runs = self.counted
         if not isinstance(corpus, Counts):
             tokenizer = self.start.tokenizer
-            return count_words(corpus, self.reader, self.cuts, tokenizer, self.n_threads, store, limit, shown)
-        if corpus.cuts != self.cuts:
-            raise TrainError(f"expected counts by the patterns {self.cuts}, found {corpus.cuts}")
+            return count_words(corpus, self.reader, cuts, tokenizer, runs, self.n_threads, store, limit, shown)
+        expected = [*cuts, *[_RUNS] * runs]
+        if corpus.cuts != expected:
+            raise TrainError(f"expected counts by the patterns {expected}, found {corpus.cuts}")
         return corpus._words
 
     def _fingerprint(self, corpus: Corpus | Counts) -> str:
@@ -308,6 +343,22 @@ class _Job:
             "counts": isinstance(corpus, Counts) and len(corpus),
         }
         return json.dumps(fields)
+
+
+@dataclass(frozen=True)
+class _Boundless(_Job):
+    """A training of words and their runs; the second cut is that of the tokenizer."""
+
+    order: int | None
+
+    def _train(self, words: list[_core.WordCounts], store: Store | None, shown: Bar) -> _core.Trained:
+        both = (words[0], words[1])
+        report = _report(shown, None)
+        return _core.run_boundless(self.start, both, self.stages[0], self.order, self.n_threads, report)
+
+    @property
+    def counted(self) -> tuple[list[list[str] | None], bool]:
+        return self.cuts[:1], True
 
 
 def _stage(vocab_size: int, min_frequency: int, max_token_length: int | None, veto: Veto) -> StageFields:

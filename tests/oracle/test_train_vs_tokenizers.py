@@ -116,7 +116,7 @@ def random_corpus(rng: random.Random) -> list[str]:
 
 
 def trained_by_core(documents: Sequence[str], pattern: str, options: dict[str, Any]) -> tuple[Any, ...]:
-    counter = core.WordCounter([[pattern]], None, 1)
+    counter = core.WordCounter([[pattern]], None, False, 1)
     counter.add(list(documents), 1)
     names = ("vocab_size", "min_frequency", "max_token_length")
     stage = StageFields(*(options[name] for name in names), Veto())

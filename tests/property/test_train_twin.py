@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +74,7 @@ def _is_one_part(token: bytes) -> bool:
 
 
 def count(documents: list[str], patterns: list[str], rng: random.Random, weight: int = 1) -> list[core.WordCounts]:
-    counter = core.WordCounter([[pattern] for pattern in patterns], None, rng.randrange(1, 4))
+    counter = core.WordCounter([[pattern] for pattern in patterns], None, False, rng.randrange(1, 4))
     middle = len(documents) // 2
     counter.add(list(documents[:middle]), weight)
     counter.add([document.encode() for document in documents[middle:]], weight)
@@ -136,6 +138,45 @@ def test_superbpe(block: int) -> None:
         n_super += any(b" " in (token or b"").strip() for token in expected.tokens)
     assert n_dropped > 20, "merges of stage 1 that stage 2 does not use must occur"
     assert n_super > 50
+
+
+def runs_of(documents: list[str], pattern: str) -> Counter[tuple[bytes, ...]]:
+    runs: Counter[tuple[bytes, ...]] = Counter()
+    for document in documents:
+        run: list[bytes] = []
+        for part in [part for part in re.split(f"({pattern})", document) if part] + ["."]:
+            if any(map(str.isalpha, part)):
+                run.append(part.encode())
+            else:
+                runs[tuple(run)] += len(run) > 1
+                run = []
+    return runs
+
+
+def test_boundless() -> None:
+    seed = 400
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    n_super = 0
+    for _ in range(1_000):
+        alphabet = rng.choice(["ab ", "abc  :,\n", "ab 01.: ", "éeб "])
+        documents = ["".join(rng.choices(alphabet, k=rng.randrange(80))) for _ in range(rng.randrange(6))]
+        rules, veto, pattern = random_rules(rng), random_veto(rng), rng.choice(STAGE1)
+        special = rng.choice([[], ["<s>"]])
+        n_first = 256 + len(special)
+        vocab_size = n_first + rng.randrange(40)
+        transition = rng.choice([None, "auto", rng.randrange(n_first, vocab_size + 1)])
+        counter = core.WordCounter([[pattern]], None, True, rng.randrange(1, 4))
+        counter.add(list(documents), 1)
+        words, runs = counter.finish()
+        fields = StageFields(vocab_size, *rules.values(), veto)
+        order = -1 if transition == "auto" else transition
+        found = core.run_boundless(Start(special), (words, runs), fields, order, 1, None)
+        stage = twin.Stage(twin.count_words(documents, pattern), vocab_size, *rules.values(), refusal(veto))
+        expected = twin.boundless(stage, runs_of(documents, pattern), transition, special)
+        assert_equal(found, expected, documents, fields, transition, pattern)
+        n_super += any(b" " in (token or b"").strip() for token in expected.tokens)
+    assert n_super > 20
 
 
 def test_extending_a_tokenizer() -> None:

@@ -72,7 +72,7 @@ def test_identical_documents_and_long_runs() -> None:
     assert tokens_of(train(["aaaa"] * 1000, 300))[256:] == [b"aa", b"aaaa"]
     run = train(["a" * 1_000_000], 300)
     assert [len(token) for token in tokens_of(run)[256:275]] == [2**k for k in range(1, 20)]
-    assert len(run.encode("a" * 1_000_000)) == 1
+    assert len(run.encode("a" * 100_000)) == 6
 
 
 def test_ids_are_laid_out_as_documented() -> None:
@@ -133,7 +133,20 @@ def test_threads_do_not_matter() -> None:
         (lambda: tl.train.superbpe(["a"], 300, 301, progress=False), "between 256 and vocab_size 300, found 301"),
         (lambda: tl.train.superbpe(["a"], 300, 280, 0, progress=False), "max_words must be at least 1"),
         (lambda: tl.train.superbpe(["a"], 300, 280, forbidden=["a", ""], progress=False), "forbidden string 1"),
-        (lambda: tl.train.superbpe(["a"], 300, 280, mode="boundless", progress=False), "mode must be 'exact'"),  # type: ignore[arg-type]
+        (lambda: tl.train.superbpe(["a"], 300, mode="x", progress=False), "mode must be 'exact' or 'boundless'"),  # type: ignore[arg-type]
+        (lambda: tl.train.superbpe(["a"], 300, "auto", progress=False), "transition must be an int in mode 'exact'"),
+        (lambda: tl.train.superbpe(["a"], 300, mode="boundless", compat="superbpe", progress=False), "are for mode"),
+        (lambda: tl.train.superbpe(["a"], 300, 280, compat="x", progress=False), "compat must be"),  # type: ignore[arg-type]
+        (lambda: train(["a"], seed_merges=[("a", "b"), ("a", "bc")]), "seed merge 1 joins \"bc\""),
+        (lambda: train(["a"], seed_merges=[("a", "b"), ("a", "b")]), "seed merge 1 makes \"ab\", which is a token"),
+        (lambda: train(["a"], 257, seed_merges=[("a", "b"), ("a", "c")]), "no room for the 2 seed merges"),
+        (lambda: train(["a"], resume=train(["ab"], 257), special_tokens=["<s>"]), "special_tokens cannot be given"),
+        (lambda: train(["a"], 256, resume=train(["abab"], 257)), "must be at least 257"),
+        (lambda: train(["a"], resume="gpt2"), "resume must be a tokenloom.Tokenizer, found str"),
+        (lambda: train(["a"], veto="x"), "veto must be"),
+        (lambda: tl.train.Veto(forbidden="ab"), "forbidden must be several strings"),
+        (lambda: train(["a"], veto=tl.train.Veto(forbidden=[""])), "forbidden string 0 is empty"),
+        (lambda: train(["a"], memory_limit="16 apples"), "memory_limit must be bytes or a text"),
     ],
 )
 def test_bad_options(call: Callable[[], Any], message: str) -> None:
@@ -157,7 +170,7 @@ def test_lone_surrogates_and_nul_are_text() -> None:
 
 
 def run(words: list[str], transition: int, vocab_size: int, progress: Callable[..., object], **more: Any) -> Any:
-    counter = core.WordCounter([["[^ ]+"], ["x"]], None, 1)
+    counter = core.WordCounter([["[^ ]+"], ["x"]], None, False, 1)
     counter.add(words, 1)
     stages = [StageFields(size, 0, None, Veto(), **more) for size in (transition, vocab_size)]
     return core.run_stages(Start(), list(zip(counter.finish(), stages, strict=True)), None, 1, progress, None)

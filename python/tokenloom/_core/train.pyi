@@ -5,7 +5,7 @@ from typing import Protocol, Self, final
 from tokenloom._core.formats import Spec
 from tokenloom._core.tokenizer import Tokenizer
 
-__all__ = ["Trained", "WordCounter", "WordCounts", "refuses", "run_stages"]
+__all__ = ["Trained", "WordCounter", "WordCounts", "refuses", "run_boundless", "run_stages"]
 
 class _Veto(Protocol):
     @property
@@ -49,7 +49,9 @@ class _Start(Protocol):
 
 @final
 class WordCounter:
-    def __new__(cls, cuts: list[list[str] | None], tokenizer: Tokenizer | None, n_threads: int) -> Self: ...
+    def __new__(
+        cls, cuts: list[list[str] | None], tokenizer: Tokenizer | None, counts_runs: bool, n_threads: int
+    ) -> Self: ...
     def add(self, units: list[str | bytes], weight: int) -> None: ...
     def add_lines(self, text: bytes, weight: int) -> None: ...
     def finish(self) -> list[WordCounts]: ...
@@ -80,6 +82,14 @@ class Trained:
     def spec(self, patterns: list[str] | None) -> Spec: ...
 
 def refuses(veto: _Veto, token: bytes) -> bool: ...
+def run_boundless(
+    start: _Start,
+    words: tuple[WordCounts, WordCounts],
+    stage: _Stage,
+    transition: int | None,
+    n_threads: int,
+    progress: Callable[[str, int, int, int, int], object] | None,
+) -> Trained: ...
 def run_stages(
     start: _Start,
     stages: Sequence[tuple[WordCounts, _Stage]],

@@ -2,7 +2,8 @@
 
 Every step counts all pairs again and every merge scans every word: quadratic and short. ``tokenloom.train`` gives the
 same merges. Sources: Sennrich, Haddow, Birch, *Neural Machine Translation of Rare Words with Subword Units* (2016),
-section 3.2; Liu, Hayase et al., *SuperBPE: Space Travel for Language Models* (2025), section 2.
+section 3.2; Liu, Hayase et al., *SuperBPE: Space Travel for Language Models* (2025), section 2; Schmidt et al.,
+*Boundless Byte Pair Encoding* (2025).
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-__all__ = ["Stage", "Trained", "bpe", "byte_order", "count_words", "extend", "superbpe", "train"]
+__all__ = ["Stage", "Trained", "boundless", "bpe", "byte_order", "count_words", "extend", "superbpe", "train"]
 
 Merge = tuple[int, int, int]
 Word = tuple[int, ...]
@@ -25,6 +26,8 @@ class Trained:
 
     tokens: list[bytes | None]
     merges: list[Merge] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    """How often the pair of each merge occurred, where it was counted."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,73 @@ def train(
     return trained
 
 
+def boundless(
+    stage: Stage,
+    runs: Mapping[tuple[bytes, ...], int],
+    transition: int | str | None,
+    special_tokens: Sequence[str] = (),
+) -> Trained:
+    """Superwords of whole words: ``runs`` are those of two or more words that hold letters.
+
+    ``transition`` is the number of tokens before the first superword, ``"auto"`` finds it, ``None`` orders by count.
+    """
+    within = train(
+        [replace(stage, vocab_size=transition if isinstance(transition, int) else stage.vocab_size)], special_tokens
+    )
+    if not isinstance(transition, int):
+        across = _supermerges(within, runs, replace(stage, vocab_size=len(within.tokens) + stage.vocab_size))
+        # Sorting keeps the order of equals: merges within words come first.
+        order = sorted([*_counted(within), *_counted(across)], key=lambda counted: -counted[0])
+        mixed = _assemble(within, order, stage.vocab_size, special_tokens)
+        if transition is None:
+            return mixed
+        known = {within.tokens[result] for _, _, result in within.merges}
+        n_within = 256 + len(special_tokens) + sum(mixed.tokens[result] in known for _, _, result in mixed.merges)
+        within = train([replace(stage, vocab_size=n_within)], special_tokens)
+    across = _supermerges(within, runs, stage)
+    return _assemble(within, [*_counted(within), *_counted(across)], stage.vocab_size, special_tokens)
+
+
+def _supermerges(within: Trained, runs: Mapping[tuple[bytes, ...], int], stage: Stage) -> Trained:
+    corpus: Counter[Word] = Counter()
+    for run, count in runs.items():
+        part: list[int] = []
+        for word in run:
+            (symbols,) = _symbols({word: 1}, within.tokens)
+            for merge in within.merges:
+                ((symbols, _),) = _merge_everywhere(Counter({symbols: 1}), merge).items()
+            if len(symbols) == 1:
+                part += symbols
+            else:
+                corpus[tuple(part)] += count
+                part = []
+        corpus[tuple(part)] += count
+    across = Trained(list(within.tokens))
+    known = set(within.tokens)
+    refused = stage.is_refused
+    _merge_pairs(corpus, across, replace(stage, is_refused=lambda token: refused(token) or token in known))
+    return across
+
+
+def _counted(trained: Trained) -> list[tuple[int, bytes, bytes]]:
+    merges = zip(trained.counts, trained.merges, strict=True)
+    return [
+        (count, _string(trained.tokens, left), _string(trained.tokens, right)) for count, (left, right, _) in merges
+    ]
+
+
+def _assemble(
+    within: Trained, order: Sequence[tuple[int, bytes, bytes]], vocab_size: int, special_tokens: Sequence[str]
+) -> Trained:
+    n_first = len(special_tokens) + 256
+    trained = Trained(within.tokens[:n_first])
+    for _, left, right in order:
+        if len(trained.tokens) == vocab_size:
+            break
+        _add(trained, trained.tokens.index(left), trained.tokens.index(right))
+    return trained
+
+
 def extend(tokens: list[bytes | None], encode: Callable[[bytes], list[int]], stage: Stage) -> Trained:
     """New tokens and merges behind those of a tokenizer, whose encoding of a word is where merging starts."""
     corpus: Counter[Word] = Counter()
@@ -146,7 +216,7 @@ def extend(tokens: list[bytes | None], encode: Callable[[bytes], list[int]], sta
 
 
 def _symbols(words: Mapping[bytes, int], tokens: list[bytes | None]) -> Counter[Word]:
-    ids = {token[0]: id for id, token in enumerate(tokens) if token is not None}
+    ids = {token[0]: id for id, token in enumerate(tokens) if token is not None and len(token) == 1}
     corpus: Counter[Word] = Counter()
     for word, count in words.items():
         corpus[tuple(ids[byte] for byte in word if byte in ids)] += count
@@ -176,6 +246,7 @@ def _merge_pairs(corpus: Counter[Word], trained: Trained, stage: Stage) -> None:
                 break
         else:
             return
+        trained.counts.append(counts[left, right])
         corpus = _merge_everywhere(corpus, _add(trained, left, right))
 
 

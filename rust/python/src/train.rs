@@ -9,9 +9,10 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 use tokenloom_storage::{SpilledWords, write_whole};
+use tokenloom_tokenize::Tokenizer;
 use tokenloom_tokenize::train::{
-    self as core, Alphabet, Done, Progress, Stage, StageOptions, Start, TrainError, Veto, WordCounts,
-    WordSource,
+    self as core, Alphabet, Done, Progress, Stage, StageOptions, Start, TrainError, Transition, Veto,
+    WordCounts, WordSource,
 };
 
 use crate::error::raise;
@@ -24,7 +25,7 @@ pub(crate) mod train {
     #[pymodule_export]
     use super::{PyTrained, PyWordCounter, PyWordCounts};
     #[pymodule_export]
-    use super::{refuses, run_stages};
+    use super::{refuses, run_boundless, run_stages};
 }
 
 type Patterns = Option<Vec<String>>;
@@ -40,10 +41,11 @@ impl PyWordCounter {
     fn new(
         cuts: Vec<Patterns>,
         tokenizer: Option<&Bound<'_, PyTokenizer>>,
+        counts_runs: bool,
         n_threads: usize,
     ) -> PyResult<Self> {
         let tokenizer = tokenizer.map(|tokenizer| tokenizer.get().inner.clone());
-        let counter = core::WordCounter::new(&cuts, tokenizer, n_threads).map_err(raise)?;
+        let counter = core::WordCounter::new(&cuts, tokenizer, counts_runs, n_threads).map_err(raise)?;
         Ok(Self { counter: Mutex::new(counter) })
     }
 
@@ -246,6 +248,17 @@ struct StartFields<'py> {
     tokenizer: Option<Bound<'py, PyTokenizer>>,
 }
 
+impl StartFields<'_> {
+    fn into_core(self, tokenizer: Option<&Tokenizer>) -> Start<'_> {
+        Start {
+            special_tokens: self.special_tokens,
+            alphabet: Alphabet { initial: self.initial_alphabet, limit: self.limit_alphabet },
+            seed_merges: self.seed_merges,
+            tokenizer,
+        }
+    }
+}
+
 /// Whether a veto refuses a token.
 #[pyfunction]
 fn refuses(veto: VetoFields, token: &[u8]) -> bool {
@@ -264,24 +277,55 @@ fn run_stages(
     progress: Option<Py<PyAny>>,
     save: Option<Py<PyAny>>,
 ) -> PyResult<PyTrained> {
-    let tokenizer = start.tokenizer.map(|tokenizer| tokenizer.get().inner.clone());
-    let start = Start {
-        special_tokens: start.special_tokens,
-        alphabet: Alphabet { initial: start.initial_alphabet, limit: start.limit_alphabet },
-        seed_merges: start.seed_merges,
-        tokenizer: tokenizer.as_deref(),
-    };
+    let tokenizer = start.tokenizer.as_ref().map(|tokenizer| tokenizer.get().inner.clone());
+    let start = start.into_core(tokenizer.as_deref());
     let stages: Vec<(Words, StageOptions)> =
         stages.into_iter().map(|(words, fields)| (words.get().words.clone(), fields.into())).collect();
     let done = done.map(|(stage, merges)| Done { stage, merges: core::merges_from_bytes(&merges) });
+    with_progress(py, progress, save, |report| {
+        let stages: Vec<_> = stages.iter().map(|(words, options)| (words.source(), options)).collect();
+        core::train(&start, &stages, done, n_threads, report)
+    })
+}
+
+/// Trains superwords of whole words on words and their runs; without a transition they are interleaved with the merges
+/// within words, with -1 it is found.
+#[pyfunction]
+fn run_boundless(
+    py: Python<'_>,
+    start: StartFields<'_>,
+    words: (Bound<'_, PyWordCounts>, Bound<'_, PyWordCounts>),
+    stage: StageFields,
+    transition: Option<i64>,
+    n_threads: usize,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<PyTrained> {
+    let tokenizer = start.tokenizer.as_ref().map(|tokenizer| tokenizer.get().inner.clone());
+    let start = start.into_core(tokenizer.as_deref());
+    let (words, runs) = (words.0.get().words.clone(), words.1.get().words.clone());
+    let options = StageOptions::from(stage);
+    let transition = match transition.map(usize::try_from) {
+        None => Transition::Interleaved,
+        Some(Err(_)) => Transition::Automatic,
+        Some(Ok(size)) => Transition::At(size),
+    };
+    with_progress(py, progress, None, |report| {
+        core::train_boundless(&start, words.source(), runs.source(), &options, transition, n_threads, report)
+    })
+}
+
+type Report<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
+
+/// Runs a training that is stopped by a signal or by an exception of a function, which is then raised.
+fn with_progress(
+    py: Python<'_>,
+    progress: Option<Py<PyAny>>,
+    save: Option<Py<PyAny>>,
+    train: impl FnOnce(Report<'_>) -> Result<core::Trained, TrainError> + Send,
+) -> PyResult<PyTrained> {
     let mut stopped_by = None;
     let result = py.detach(|| {
-        let stages: Vec<_> = stages.iter().map(|(words, options)| (words.source(), options)).collect();
-        core::train(&start, &stages, done, n_threads, &mut |now| match tell(
-            progress.as_ref(),
-            save.as_ref(),
-            now,
-        ) {
+        train(&mut |now| match tell(progress.as_ref(), save.as_ref(), now) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 stopped_by = Some(error);

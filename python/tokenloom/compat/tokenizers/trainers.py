@@ -109,7 +109,7 @@ class _Words:
         byte_of = _bytes_for(alphabet, trainer.max_token_length)
         if len(set(special)) < len(special) or not set(special).isdisjoint(alphabet):
             raise UnsupportedFeatureError("special tokens that repeat or are single characters are not supported")
-        counter = _train.WordCounter([None], None, len(os.sched_getaffinity(0)))
+        counter = _train.WordCounter([None], None, False, len(os.sched_getaffinity(0)))
         for count, words in self._by_count(byte_of).items():
             counter.add(words, count)
         vocab_size = max(trainer.vocab_size, len(special) + len(alphabet))

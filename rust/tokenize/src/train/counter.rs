@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use unicode_categories::UnicodeCategories;
 
 use super::{WordCounts, pool};
 use crate::encode::{Part, Run, Utf8Runs};
@@ -26,9 +27,14 @@ pub struct WordCounter {
     pool: Option<rayon::ThreadPool>,
 }
 
+/// Between the words of a run; no byte of UTF-8.
+pub const RUN_SEPARATOR: u8 = 0xFF;
+
 #[derive(Debug)]
 struct Cuts {
     cuts: Vec<Pretokenizers>,
+    /// The runs of words with letters of the first cut are counted, too, behind all cuts.
+    counts_runs: bool,
     /// The one that is extended.
     tokenizer: Option<Arc<Tokenizer>>,
 }
@@ -46,13 +52,16 @@ pub fn pretokenizers_of<P: AsRef<str>>(patterns: &[P]) -> Vec<Pretokenizer> {
 
 impl WordCounter {
     /// Makes each of `cuts` (see [`pretokenizers_of`]) of the texts that `tokenizer`, if there is one, would cut. A cut
-    /// that is none is that of the tokenizer. Counts on `n_threads` threads of its own.
+    /// that is none is that of the tokenizer. Counts on `n_threads` threads of its own. With `counts_runs` there is one
+    /// more table, of the maximal runs of two or more words of the first cut that hold letters, joined by
+    /// [`RUN_SEPARATOR`].
     ///
     /// # Errors
     /// [`BuildErrorKind::Pattern`](crate::BuildErrorKind::Pattern) if a pattern does not compile.
     pub fn new<P: AsRef<str>>(
         cuts: &[Option<Vec<P>>],
         tokenizer: Option<Arc<Tokenizer>>,
+        counts_runs: bool,
         n_threads: usize,
     ) -> Result<Self, BuildError> {
         let n_shards = n_threads.max(1);
@@ -62,9 +71,10 @@ impl WordCounter {
             (None, None) => Pretokenizers::new(&[]),
         };
         let compiled = cuts.iter().map(compile).collect::<Result<_, _>>()?;
+        let n_tables = cuts.len() + usize::from(counts_runs);
         Ok(Self {
-            cuts: Cuts { cuts: compiled, tokenizer },
-            shards: vec![vec![WordCounts::new(); cuts.len()]; n_shards],
+            cuts: Cuts { cuts: compiled, counts_runs, tokenizer },
+            shards: vec![vec![WordCounts::new(); n_tables]; n_shards],
             pool: pool(n_shards),
         })
     }
@@ -120,7 +130,8 @@ impl WordCounter {
 
     /// Takes out the counts of each cut; the counter starts anew.
     pub fn finish(&mut self) -> Vec<WordCounts> {
-        let mut all = vec![WordCounts::new(); self.cuts.cuts.len()];
+        let n_tables = self.shards.first().map_or(0, Vec::len);
+        let mut all = vec![WordCounts::new(); n_tables];
         for shard in &mut self.shards {
             for (sum, counts) in all.iter_mut().zip(shard) {
                 let counts = std::mem::take(counts);
@@ -141,7 +152,7 @@ impl Cuts {
             return Utf8Runs(unit).try_for_each(|run| match run {
                 Run::Text(text) => self.count_text(text, true, weight, counts),
                 Run::Raw(raw) => {
-                    counts.iter_mut().for_each(|counts| counts.add(raw, weight));
+                    counts.iter_mut().take(self.cuts.len()).for_each(|counts| counts.add(raw, weight));
                     Ok(())
                 }
             });
@@ -149,7 +160,9 @@ impl Cuts {
         let flow = tokenizer.walk::<false>(Text::Bytes(unit), &AllowedSpecial::All, |part| {
             match part {
                 Part::Inside { text, at_start, .. } => self.count_text(text, at_start, weight, counts)?,
-                Part::Raw { bytes } => counts.iter_mut().for_each(|counts| counts.add(bytes, weight)),
+                Part::Raw { bytes } => {
+                    counts.iter_mut().take(self.cuts.len()).for_each(|counts| counts.add(bytes, weight));
+                }
                 Part::Run { .. } | Part::Added { .. } => {}
             }
             Ok(ControlFlow::Continue(()))
@@ -165,11 +178,38 @@ impl Cuts {
         counts: &mut [WordCounts],
     ) -> Result<(), EncodeError> {
         let mut buffer = Vec::new();
-        for (cut, counts) in self.cuts.iter().zip(counts) {
+        for (cut, counts) in self.cuts.iter().zip(&mut *counts) {
             cut.for_each(text, at_start, |piece| counts.add(piece.bytes(text, &mut buffer), weight))?;
         }
+        let (Some(cut), Some(counts), true) = (self.cuts.first(), counts.last_mut(), self.counts_runs) else {
+            return Ok(());
+        };
+        let (mut run, mut n_words) = (Vec::new(), 0);
+        let mut end_run = |run: &mut Vec<u8>, n_words: &mut usize| {
+            if *n_words > 1 {
+                counts.add(&run[..run.len() - 1], weight);
+            }
+            run.clear();
+            *n_words = 0;
+        };
+        cut.for_each(text, at_start, |piece| {
+            let word = piece.bytes(text, &mut buffer);
+            if holds_letter(word) {
+                run.extend_from_slice(word);
+                run.push(RUN_SEPARATOR);
+                n_words += 1;
+            } else {
+                end_run(&mut run, &mut n_words);
+            }
+        })?;
+        end_run(&mut run, &mut n_words);
         Ok(())
     }
+}
+
+fn holds_letter(word: &[u8]) -> bool {
+    word.iter().any(u8::is_ascii_alphabetic)
+        || std::str::from_utf8(word).is_ok_and(|text| text.chars().any(UnicodeCategories::is_letter))
 }
 
 #[cfg(test)]
@@ -184,7 +224,7 @@ mod tests {
 
     fn counter(cuts: &[&[&str]], n_threads: usize) -> WordCounter {
         let cuts: Vec<Option<Vec<&str>>> = cuts.iter().map(|cut| Some(cut.to_vec())).collect();
-        WordCounter::new(&cuts, None, n_threads).unwrap()
+        WordCounter::new(&cuts, None, false, n_threads).unwrap()
     }
 
     #[test]
@@ -198,6 +238,15 @@ mod tests {
         assert_eq!(sorted(&letters), all.into_iter().collect());
         let all: [(&[u8], u64); 4] = [(b" ", 1), (b"a", 2), (b"b", 3), (b"\xFF\xFE\xC3", 1)];
         assert_eq!(sorted(&both), all.into_iter().collect());
+    }
+
+    #[test]
+    fn runs_are_of_words_with_letters() {
+        let mut counter = WordCounter::new(&[Some(vec![r" ?\w+"])], None, true, 1).unwrap();
+        counter.add(&["ab cd, é 1 f g".as_bytes(), b"x \xFF y z", b"ab"], 2).unwrap();
+        let [_, runs]: [WordCounts; 2] = counter.finish().try_into().unwrap();
+        let all: [(&[u8], u64); 3] = [(b" f\xFF g", 2), (b" y\xFF z", 2), (b"ab\xFF cd", 2)];
+        assert_eq!(sorted(&runs), all.into_iter().collect());
     }
 
     #[test]
@@ -224,6 +273,6 @@ mod tests {
 
     #[test]
     fn a_pattern_that_does_not_compile() {
-        assert!(WordCounter::new(&[Some(vec!["a", "("])], None, 1).is_err());
+        assert!(WordCounter::new(&[Some(vec!["a", "("])], None, false, 1).is_err());
     }
 }

@@ -15,7 +15,7 @@ use super::source::WordSource;
 use super::symbols::{BOUNDARY, Symbols};
 use super::{Merge, TrainError, TrainErrorKind};
 use crate::Tokenizer;
-use crate::bpe::{Bpe, BpeScratch};
+use crate::bpe::{Bpe, BpeScratch, Engine};
 use crate::spec::{self, Ranks};
 
 /// Bytes of words encoded by one thread at a time.
@@ -33,7 +33,7 @@ pub(super) enum Encoder<'a> {
 
 /// The memory of one thread.
 #[derive(Debug, Default)]
-struct Scratch {
+pub(super) struct Scratch {
     bpe: BpeScratch,
     ids: Vec<TokenId>,
     applied: Applied,
@@ -48,6 +48,9 @@ struct Block {
 }
 
 impl<'a> Encoder<'a> {
+    /// The linear engine looks ahead as far as the longest token; with longer ones the heap is on the safe side.
+    const MAX_SEARCHED_BYTES: usize = 512;
+
     /// `merges` on top of the alphabet of `inventory`, or of `tokenizer`, if that is extended.
     pub(super) fn new(
         tokenizer: Option<&'a Tokenizer>,
@@ -67,9 +70,10 @@ impl<'a> Encoder<'a> {
         let no_tokens = |message: String| TrainErrorKind::Tokens { message };
         let table = TokenTable::new(ids.map(|id| (id, inventory.bytes(id))))
             .map_err(|error| no_tokens(error.to_string()))?;
+        let is_long = table.max_token_bytes() > Self::MAX_SEARCHED_BYTES;
         let bpe = Bpe::new(table, &spec::Symbols::Bytes, merges, &Ranks::ByPlace, false)
             .map_err(|error| no_tokens(error.to_string()))?;
-        Ok(Self::Engine(Box::new(bpe)))
+        Ok(Self::Engine(Box::new(if is_long { bpe.with_engine(Engine::Heap) } else { bpe })))
     }
 
     /// The symbols of all words, and of each id below `n_ids` whether it is one of them.
@@ -139,7 +143,8 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn encode(&self, word: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
+    /// Appends the symbols of one word.
+    pub(super) fn encode(&self, word: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
         match self {
             Self::Bytes(ids) => {
                 out.extend(word.iter().map(|&byte| ids[byte as usize]).filter(|&id| id != BOUNDARY));

@@ -6,6 +6,7 @@
 //! pieces for every input, one megabyte-long word included. The result depends neither on the order of the corpus nor
 //! on the number of threads.
 
+mod boundless;
 mod counter;
 mod encoder;
 mod error;
@@ -28,7 +29,8 @@ mod words;
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::{AddedToken, TokenId};
 
-pub use counter::{WordCounter, pretokenizers_of};
+pub use boundless::{Transition, train_boundless};
+pub use counter::{RUN_SEPARATOR, WordCounter, pretokenizers_of};
 pub use error::{TrainError, TrainErrorKind};
 use queue::Merged;
 pub use runs::{RunReader, RunWriter, merge_runs};
@@ -126,7 +128,7 @@ pub fn merges_from_bytes(bytes: &[u8]) -> Vec<Merge> {
 
 impl Trained {
     fn new(start: &Start<'_>, merged: Merged) -> Self {
-        let Merged { inventory, mut merges } = merged;
+        let Merged { inventory, mut merges, .. } = merged;
         let mut known = FxHashSet::default();
         let is_old: Box<dyn Fn(TokenId) -> bool> = match start.tokenizer {
             Some(tokenizer) => {

@@ -42,6 +42,10 @@ pub(super) struct Rule<'a> {
     pub(super) vocab_size: usize,
     pub(super) max_token_length: usize,
     pub(super) veto: &'a Veto,
+    /// Rarer pairs are not merged.
+    pub(super) min_count: i64,
+    /// No merge makes a string that is a token already.
+    pub(super) is_new_only: bool,
 }
 
 impl Rule<'_> {
@@ -54,7 +58,9 @@ impl Rule<'_> {
 /// How merging ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
+    /// The vocabulary is full, or all that is left is too rare.
     Full,
+    /// No pair above the bound is left.
     BoundReached,
 }
 
@@ -63,6 +69,8 @@ pub(super) struct Merged {
     pub(super) inventory: Inventory,
     /// Each step; a pair that began again is here again.
     pub(super) merges: Vec<Merge>,
+    /// How often the pair of each of the last steps occurred.
+    pub(super) counts: Vec<i64>,
 }
 
 /// Count, ids and place of a pair: the largest comes up first.
@@ -76,7 +84,7 @@ pub(super) fn merge_pairs(
     rule: &Rule<'_>,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Outcome, TrainError> {
-    let Merged { inventory, merges } = merged;
+    let Merged { inventory, merges, counts } = merged;
     let length = |inventory: &Inventory, id| inventory.bytes(id).len();
     for at in 0..pairs.len() {
         let pair = pairs.pair(at);
@@ -103,10 +111,14 @@ pub(super) fn merge_pairs(
             queue.extend(entry(&pairs, at));
             continue;
         }
+        if pair.count < rule.min_count {
+            return Ok(Outcome::Full);
+        }
         token.clear();
         token.extend_from_slice(inventory.bytes(pair.left));
         token.extend_from_slice(inventory.bytes(pair.right));
-        if rule.veto.refuses(&token) || inventory.is_taken(&token) {
+        let is_known = || rule.is_new_only && inventory.id(&token).is_some();
+        if rule.veto.refuses(&token) || inventory.is_taken(&token) || is_known() {
             pairs.give_up(at);
             continue;
         }
@@ -116,6 +128,7 @@ pub(super) fn merge_pairs(
             return Err(TrainErrorKind::TokensTooLong { n_bytes, limit, n_merges: merges.len() }.into());
         }
         merges.push(Merge { left: pair.left, right: pair.right, result });
+        counts.push(pair.count);
         slots.clear();
         slots.extend_from_slice(pairs.slots(at));
         pairs.give_up(at);

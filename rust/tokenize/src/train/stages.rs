@@ -88,7 +88,10 @@ pub fn train(
 }
 
 /// The tokens before the first merge that is trained.
-fn begin(start: &Start<'_>, stages: &[(&dyn WordSource, &StageOptions)]) -> Result<Merged, TrainError> {
+pub(super) fn begin(
+    start: &Start<'_>,
+    stages: &[(&dyn WordSource, &StageOptions)],
+) -> Result<Merged, TrainError> {
     let Some(&(words, first)) = stages.first() else { return Err(TrainErrorKind::NoStages.into()) };
     stages.iter().try_for_each(|(_, options)| options.veto.check())?;
     let last_size = stages.iter().map(|(_, options)| options.vocab_size).next_back().unwrap_or(0);
@@ -124,7 +127,7 @@ fn begin(start: &Start<'_>, stages: &[(&dyn WordSource, &StageOptions)]) -> Resu
             return Err(TrainErrorKind::TransitionOutOfRange { transition, minimum, vocab_size }.into());
         }
     }
-    let mut merged = Merged { inventory, merges: Vec::new() };
+    let mut merged = Merged { inventory, merges: Vec::new(), counts: Vec::new() };
     seed(&mut merged, start)?;
     if merged.inventory.len() > first.vocab_size {
         let (vocab_size, n_seeds) = (first.vocab_size, start.seed_merges.len());
@@ -201,7 +204,7 @@ fn restore(start: &Start<'_>, mut merged: Merged, done: Done, n_stages: usize) -
 }
 
 /// The tokens before any merge.
-fn emptied(start: &Start<'_>, inventory: &Inventory) -> Result<Inventory, TrainError> {
+pub(super) fn emptied(start: &Start<'_>, inventory: &Inventory) -> Result<Inventory, TrainError> {
     match start.tokenizer {
         Some(tokenizer) => Ok(Inventory::extending(tokenizer)),
         None => {
@@ -211,42 +214,48 @@ fn emptied(start: &Start<'_>, inventory: &Inventory) -> Result<Inventory, TrainE
     }
 }
 
-struct Run<'a> {
-    start: &'a Start<'a>,
-    words: &'a dyn WordSource,
-    options: &'a StageOptions,
-    stage: usize,
-    n_threads: usize,
+/// One stage at work.
+pub(super) struct Run<'a> {
+    pub(super) start: &'a Start<'a>,
+    pub(super) words: &'a dyn WordSource,
+    pub(super) options: &'a StageOptions,
+    pub(super) stage: usize,
+    pub(super) n_threads: usize,
 }
 
-type Report<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
+pub(super) type Report<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
 
 impl Run<'_> {
-    fn train(&self, merged: &mut Merged, inherits: bool, progress: Report<'_>) -> Result<(), TrainError> {
+    pub(super) fn train(
+        &self,
+        merged: &mut Merged,
+        inherits: bool,
+        progress: Report<'_>,
+    ) -> Result<(), TrainError> {
         if let Some(limit) = self.options.max_inherited.filter(|_| inherits) {
             merged.merges.truncate(limit);
         }
-        let mut symbols = self.encode(merged, inherits, progress)?;
-        let floor = i64::try_from(self.options.min_frequency).unwrap_or(i64::MAX).max(1);
-        let mut sketch = Sketch::new(&symbols);
-        let mut bound = self.guess(&symbols, &sketch, merged).max(floor);
-        loop {
-            if bound > 1 && self.start.tokenizer.is_none() {
-                symbols.drop_dead(|left, right| sketch.at(left, right) >= bound);
-            }
-            let pairs = Pairs::count(&symbols, &sketch, bound);
-            drop(sketch);
-            let (stage, options) = (self.stage, self.options);
-            let (vocab_size, max_token_length, veto) =
-                (options.vocab_size, options.max_token_length, &options.veto);
-            let rule = Rule { stage, vocab_size, max_token_length, veto };
-            if merge_pairs(symbols, pairs, merged, &rule, progress)? == Outcome::Full || bound <= floor {
-                return Ok(());
-            }
-            symbols = self.encode(merged, false, progress)?;
-            sketch = Sketch::new(&symbols);
-            bound = (bound / 8).max(floor);
-        }
+        let symbols = self.encode(merged, inherits, progress)?;
+        let options = self.options;
+        let min_count = i64::try_from(options.min_frequency).unwrap_or(i64::MAX).max(1);
+        // Where a tokenizer is extended a pair may begin again, and none is known to stay rare.
+        let stays_rare = self.start.tokenizer.is_none();
+        let floor = if stays_rare { min_count } else { 1 };
+        let rule = Rule {
+            stage: self.stage,
+            vocab_size: options.vocab_size,
+            max_token_length: options.max_token_length,
+            veto: &options.veto,
+            min_count,
+            is_new_only: false,
+        };
+        let n_left = options.vocab_size.saturating_sub(merged.inventory.len());
+        let guess = |symbols: &Symbols, sketch: &Sketch| {
+            let of_words = symbols.words().nth_count(n_left).unwrap_or(1);
+            if stays_rare { of_words.max(sketch.nth(n_left) / 4) } else { 1 }
+        };
+        let mut again = |merged: &mut Merged, progress: Report<'_>| self.encode(merged, false, progress);
+        merge_down(symbols, &guess, floor, merged, &rule, &mut again, progress)
     }
 
     /// The symbols of the words after the merges so far, of which those that no word uses may be dropped.
@@ -299,14 +308,32 @@ impl Run<'_> {
         merged.inventory = inventory;
         Ok(new_ids)
     }
+}
 
-    /// What the rarest merge of the stage may well reach.
-    fn guess(&self, symbols: &Symbols, sketch: &Sketch, merged: &Merged) -> i64 {
-        let n_left = self.options.vocab_size.saturating_sub(merged.inventory.len());
-        if self.start.tokenizer.is_some() {
-            return 1;
+/// Merges pairs down to a count of `floor`, first those above a guessed bound, then, if the vocabulary is not full, those
+/// above lower ones. `again` makes the symbols after the merges so far.
+pub(super) fn merge_down(
+    mut symbols: Symbols,
+    guess: &dyn Fn(&Symbols, &Sketch) -> i64,
+    floor: i64,
+    merged: &mut Merged,
+    rule: &Rule<'_>,
+    again: &mut dyn FnMut(&mut Merged, Report<'_>) -> Result<Symbols, TrainError>,
+    progress: Report<'_>,
+) -> Result<(), TrainError> {
+    let mut sketch = Sketch::new(&symbols);
+    let mut bound = guess(&symbols, &sketch).max(floor);
+    loop {
+        if bound > 1 {
+            symbols.drop_dead(|left, right| sketch.at(left, right) >= bound);
         }
-        let of_words = symbols.words().nth_count(n_left).unwrap_or(1);
-        of_words.max(sketch.nth(n_left) / 4)
+        let pairs = Pairs::count(&symbols, &sketch, bound);
+        drop(sketch);
+        if merge_pairs(symbols, pairs, merged, rule, progress)? == Outcome::Full || bound <= floor {
+            return Ok(());
+        }
+        symbols = again(merged, progress)?;
+        sketch = Sketch::new(&symbols);
+        bound = (bound / 8).max(floor);
     }
 }

@@ -133,7 +133,7 @@ fn train_slowly(items: &[(&[u8], u64)], options: &BpeOptions) -> Trained {
         }
         slow.enqueue(begun);
     }
-    Trained::new(&Start::default(), Merged { inventory: slow.inventory, merges })
+    Trained::new(&Start::default(), Merged { inventory: slow.inventory, merges, counts: Vec::new() })
 }
 
 fn sized(vocab_size: usize) -> StageOptions {
