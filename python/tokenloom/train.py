@@ -225,24 +225,23 @@ def superbpe(
     across = replace(both, max_words=words, forbidden=(*both.forbidden, *forbidden))
     second = _stage(vocab_size, min_frequency, max_token_length, across)
     second = replace(second, drops_unused=True)
+    cuts: list[list[str] | None] = [patterns_of(pattern), patterns_of(stage2_pattern)]
+    reader = Reader(units, column, weights)
     if mode == "boundless":
-        order = transition if transition is None else -1 if transition == "auto" else size_of("transition", transition)
-        cuts = [patterns_of(pattern), patterns_of(stage2_pattern)]
-        reader = Reader(units, column, weights)
-        boundless = _Boundless(
-            start, cuts, [replace(second, veto=across)], reader, threads_of(threads), progress, order
-        )
-        return boundless.run(corpus, n_bytes_of_limit(memory_limit), checkpoint)
-    first_size = vocab_size * 9 // 10 if transition in (None, "auto") else size_of("transition", transition)
+        order = -1 if transition == "auto" else None if transition is None else size_of("transition", transition)
+        job: _Job = _Boundless(start, cuts, [second], reader, threads_of(threads), progress, order)
+        return job.run(corpus, n_bytes_of_limit(memory_limit), checkpoint)
+    if transition is None or transition == "auto":
+        transition = second.vocab_size * 9 // 10
+    first_size = size_of("transition", transition)
     if compat is not None:
         second = replace(second, max_inherited=max(first_size - 1, 0))
         # Room for that many merges, whatever the alphabet.
         first_size = min(first_size + len(start.special_tokens) + 256, second.vocab_size)
     stages = [_stage(first_size, min_frequency, max_token_length, both), second]
-    cuts: list[list[str] | None] = [patterns_of(pattern), patterns_of(stage2_pattern)]
     if resume is not None:
         stages, cuts = stages[1:], cuts[1:]
-    job = _Job(start, cuts, stages, Reader(units, column, weights), threads_of(threads), progress)
+    job = _Job(start, cuts, stages, reader, threads_of(threads), progress)
     return job.run(corpus, n_bytes_of_limit(memory_limit), checkpoint)
 
 

@@ -48,3 +48,25 @@ def test_a_transition_without_stages_is_a_usage_error(corpus: Path) -> None:
     result = CliRunner().invoke(program, ["train", str(corpus / "a.txt"), "--transition", "300"])
     assert result.exit_code == 2
     assert "--superbpe" in result.output
+
+
+def test_extending_with_a_report(corpus: Path) -> None:
+    base, output, report = corpus / "base.json", corpus / "out.json", corpus / "report.html"
+    run(corpus / "a.txt", "--vocab-size", "262", "-o", base)
+    (corpus / "b.jsonl").write_text('{"body": "the cat and the dog sat"}\n' * 9)
+    options = ("--vocab-size", "280", "--superbpe", "--resume", base, "--column", "body", "--memory-limit", "1MB")
+    run(corpus / "b.jsonl", corpus / "a.txt", *options, "--checkpoint", corpus / "ck", "--report", report, "-o", output)
+    before, after = tl.Tokenizer.from_file(base), tl.Tokenizer.from_file(output)
+    assert [after.token_bytes(id) for id in range(262)] == [before.token_bytes(id) for id in range(262)]
+    assert after.vocab_size > 262
+    page = report.read_text()
+    for part in ("<svg", "Most frequent superwords", "Latin", "bytes per token", "<code>"):
+        assert part in page
+    assert not (corpus / "ck").exists()
+
+
+def test_boundless(corpus: Path) -> None:
+    output = corpus / "out.json"
+    run(corpus / "a.txt", "--vocab-size", "290", "--superbpe", "--boundless", "-o", output)
+    tokens = tl.Tokenizer.from_file(output).encode_list("the cat sat")
+    assert len(tokens) == 2

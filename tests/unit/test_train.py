@@ -72,7 +72,7 @@ def test_identical_documents_and_long_runs() -> None:
     assert tokens_of(train(["aaaa"] * 1000, 300))[256:] == [b"aa", b"aaaa"]
     run = train(["a" * 1_000_000], 300)
     assert [len(token) for token in tokens_of(run)[256:275]] == [2**k for k in range(1, 20)]
-    assert len(run.encode("a" * 100_000)) == 6
+    assert run.vocab_size == 256 + 25  # what is left over is joined, too
 
 
 def test_ids_are_laid_out_as_documented() -> None:
@@ -137,8 +137,8 @@ def test_threads_do_not_matter() -> None:
         (lambda: tl.train.superbpe(["a"], 300, "auto", progress=False), "transition must be an int in mode 'exact'"),
         (lambda: tl.train.superbpe(["a"], 300, mode="boundless", compat="superbpe", progress=False), "are for mode"),
         (lambda: tl.train.superbpe(["a"], 300, 280, compat="x", progress=False), "compat must be"),  # type: ignore[arg-type]
-        (lambda: train(["a"], seed_merges=[("a", "b"), ("a", "bc")]), "seed merge 1 joins \"bc\""),
-        (lambda: train(["a"], seed_merges=[("a", "b"), ("a", "b")]), "seed merge 1 makes \"ab\", which is a token"),
+        (lambda: train(["a"], seed_merges=[("a", "b"), ("a", "bc")]), 'seed merge 1 joins "bc"'),
+        (lambda: train(["a"], seed_merges=[("a", "b"), ("a", "b")]), 'seed merge 1 makes "ab", which is a token'),
         (lambda: train(["a"], 257, seed_merges=[("a", "b"), ("a", "c")]), "no room for the 2 seed merges"),
         (lambda: train(["a"], resume=train(["ab"], 257), special_tokens=["<s>"]), "special_tokens cannot be given"),
         (lambda: train(["a"], 256, resume=train(["abab"], 257)), "must be at least 257"),

@@ -22,6 +22,25 @@ __all__ = ["train"]
 @click.option("--special-token", "special_tokens", multiple=True, help="Gets the next of the first ids; repeat.")
 @click.option("--min-frequency", type=click.IntRange(0), default=0, show_default=True, help="Rarer pairs stay apart.")
 @click.option("--max-token-length", type=click.IntRange(0), help="Merged tokens are shorter than this many bytes.")
+@click.option(
+    "--resume", type=click.Path(exists=True, path_type=Path), help="A tokenizer file to extend: it keeps every id."
+)
+@click.option(
+    "--boundless", is_flag=True, help="With --superbpe: join whole words only, and begin when their count says."
+)
+@click.option(
+    "--units", type=click.Choice(["auto", "lines", "documents"]), default="auto", help="What is cut by itself."
+)
+@click.option(
+    "--column", default="text", show_default=True, help="Which column of .jsonl and .parquet rows is the text."
+)
+@click.option("--memory-limit", help="Counts beyond half of it go to disk: 16GiB, 800MB.")
+@click.option(
+    "--checkpoint", type=click.Path(file_okay=False, path_type=Path), help="Folder to go on from; removed at the end."
+)
+@click.option(
+    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write plots and tables to this HTML file."
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads that cut words; the result does not depend on it.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="tokenizer.json", show_default=True
@@ -37,13 +56,23 @@ def train(
     special_tokens: tuple[str, ...],
     min_frequency: int,
     max_token_length: int | None,
+    resume: Path | None,
+    boundless: bool,
+    units: str,
+    column: str,
+    memory_limit: str | None,
+    checkpoint: Path | None,
+    report: Path | None,
     threads: int | None,
     output: Path,
     as_json: bool,
 ) -> None:
-    """Train a byte-level BPE tokenizer on the lines of CORPUS, paths and globs, and write a tokenizer.json."""
-    if transition is not None and not superbpe:
-        raise click.UsageError("--transition needs --superbpe")
+    """Train a byte-level BPE tokenizer on CORPUS, paths and globs, and write a tokenizer.json.
+
+    Files are read as lines, and .gz, .bz2, .xz and .zst files are unpacked; rows of .jsonl and .parquet are documents.
+    """
+    if (transition is not None or boundless) and not superbpe:
+        raise click.UsageError("--transition and --boundless need --superbpe")
     import tokenloom as tl
 
     files = [path for given in corpus for path in tl.train.files_of(given)]
@@ -53,17 +82,28 @@ def train(
         "min_frequency": min_frequency,
         "max_token_length": max_token_length,
         "threads": threads,
+        "units": units,
+        "column": column,
+        "memory_limit": memory_limit,
+        "checkpoint": checkpoint,
     }
+    if resume is not None:
+        options["resume"] = tl.Tokenizer.from_file(resume)
     if pattern is not None:
         options["pattern"] = tl.patterns.PUBLISHED.get(pattern, pattern)
     start = time.perf_counter()
     if superbpe:
-        options |= {"transition": transition or vocab_size * 9 // 10, "max_words": max_words}
+        options |= {"transition": transition, "max_words": max_words, "mode": "boundless" if boundless else "exact"}
         tokenizer = tl.train.superbpe(files, **options)
     else:
         tokenizer = tl.train.bpe(files, **options)
     seconds = time.perf_counter() - start
     tokenizer.save(output)
+    if report is not None:
+        from tokenloom.cli import train_report
+
+        sample = _sample(files, column)
+        report.write_text(train_report.page(output.name, train_report.measure(tokenizer, sample)), encoding="utf-8")
     n_bytes = sum(path.stat().st_size for path in files)
     summary = {
         "output": str(output),
@@ -78,3 +118,24 @@ def train(
     click.echo(
         f"{output}: {tokenizer.vocab_size:,} tokens from {n_bytes:,} bytes in {len(files)} files, {seconds:.1f} s"
     )
+
+
+_SAMPLE_BYTES = 4_000_000
+
+
+def _sample(files: list[Path], column: str) -> list[str]:
+    """Lines or rows from the start of every file, some megabytes together."""
+    from tokenloom._corpus import Reader
+
+    texts: list[str] = []
+    for file in files:
+        size = 0
+        for block in Reader("auto", column).blocks(file):
+            units = [block.lines] if block.lines else block.units or []
+            for unit in units:
+                text = unit.decode(errors="replace") if isinstance(unit, bytes) else unit
+                texts.append(text[: _SAMPLE_BYTES // len(files)])
+                size += len(texts[-1])
+            if size >= _SAMPLE_BYTES // len(files):
+                break
+    return texts
