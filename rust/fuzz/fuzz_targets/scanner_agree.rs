@@ -35,7 +35,7 @@ fn pair(pattern: &str) -> (Regex, Tokenizer) {
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
     for (regex, tokenizer) in PAIRS.iter() {
-        let expected: Result<Vec<_>, _> = regex.find_iter(&text).map(|found| found.map(|found| found.range())).collect();
+        let expected: Result<Vec<_>, _> = regex.find_iter(&*text).map(|found| found.map(|found| found.range())).collect();
         // A search that steps back too far is the engine's affair.
         let Ok(expected) = expected else { continue };
         assert_eq!(tokenizer.pretokenize(&text).expect("a scanner never gives up"), expected, "{regex:?}");
