@@ -4,7 +4,8 @@
 //! that are matched in normalized text, pretokenized, and each pretoken encoded. Bytes that are not UTF-8 are
 //! encoded as pretokens of their own, one for each maximal run, so that any bytes survive a round trip. One walk
 //! serves encoding, counting and offsets; O(n) time, nothing is allocated per pretoken. Pretokens go to the model in
-//! batches: their ends first, then the cache is asked for all of them, so that its memory is read ahead.
+//! batches: their ends first, then the cache is asked for all of them, so that its memory is read ahead, then those that it
+//! does not know are merged side by side.
 
 use std::ops::{ControlFlow, Range};
 
@@ -342,10 +343,10 @@ impl Tokenizer {
     ) {
         let (mut keys, mut missed) = (std::mem::take(&mut scratch.keys), std::mem::take(&mut scratch.missed));
         let mut ready = std::mem::take(&mut scratch.ready);
-        keys.clear();
         missed.clear();
         // Four ids a pretoken are copied, whatever counts.
         ready.resize(4 * MAX_BATCH, 0);
+        keys.clear();
         let mut from = start;
         keys.extend(ends.iter().map(|&end| {
             let n_bytes = end - std::mem::replace(&mut from, end);

@@ -49,19 +49,11 @@ fn hash(key: u64) -> u64 {
     (key ^ key >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// Whether two tokens merge.
+/// Whether two tokens merge that may, and the slot where the answer begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
     key: u64,
-    hash: u64,
-}
-
-impl Question {
-    #[inline]
-    fn of(left: TokenId, right: TokenId) -> Self {
-        let key = key(left, right);
-        Self { key, hash: hash(key) }
-    }
+    at: usize,
 }
 
 impl MergeTable {
@@ -143,26 +135,30 @@ impl MergeTable {
     /// The rank of the merge of `left` and `right`, and what they become.
     #[inline]
     pub fn get(&self, left: TokenId, right: TokenId) -> Option<(Rank, TokenId)> {
-        self.answer(Question::of(left, right))
+        let question = self.question(left, right)?;
+        self.answer(question)
     }
 
-    /// Asks for the memory in which the answer will be.
+    /// Asks for the memory in which the answer will be. `None` where the two do not merge.
     #[inline]
-    pub(crate) fn ask(&self, left: TokenId, right: TokenId) -> Question {
-        let question = Question::of(left, right);
-        prefetch(&self.filter, (question.hash >> self.filter_shift) as usize / 64);
-        prefetch(&self.slots, self.start(question.hash));
-        question
+    pub(crate) fn ask(&self, left: TokenId, right: TokenId) -> Option<Question> {
+        let question = self.question(left, right)?;
+        prefetch(&self.slots, question.at);
+        Some(question)
+    }
+
+    #[inline]
+    fn question(&self, left: TokenId, right: TokenId) -> Option<Question> {
+        let key = key(left, right);
+        let hash = hash(key);
+        let bit = hash >> self.filter_shift;
+        let may_merge = self.filter[(bit / 64) as usize] >> (bit % 64) & 1 == 1;
+        may_merge.then(|| Question { key, at: self.start(hash) })
     }
 
     /// The rank of the merge that was asked for, and its result.
     #[inline]
-    pub(crate) fn answer(&self, Question { key, hash }: Question) -> Option<(Rank, TokenId)> {
-        let bit = hash >> self.filter_shift;
-        if self.filter[(bit / 64) as usize] >> (bit % 64) & 1 == 0 {
-            return None;
-        }
-        let mut at = self.start(hash);
+    pub(crate) fn answer(&self, Question { key, mut at }: Question) -> Option<(Rank, TokenId)> {
         loop {
             let slot = self.slots[at];
             if slot.key == key {
@@ -220,7 +216,7 @@ impl<'a> MergesBelow<'a> {
 
     /// As [`MergeTable::ask`].
     #[inline]
-    pub(crate) fn ask(self, left: TokenId, right: TokenId) -> Question {
+    pub(crate) fn ask(self, left: TokenId, right: TokenId) -> Option<Question> {
         self.table.ask(left, right)
     }
 

@@ -42,8 +42,9 @@ struct Row {
     /// By symbol: the rank of its merge with the next one, above its own place.
     merges: [u64; MAX_SYMBOLS],
     results: [TokenId; MAX_SYMBOLS],
-    /// The pairs that were asked for, by the place of the left symbol.
-    asked: [Option<(usize, Question)>; 2],
+    /// What was asked of pairs, and the places of their left symbols.
+    asked: [Option<Question>; 2],
+    places: [usize; 2],
 }
 
 /// What pairs of bytes become, by their two bytes: the rank of the merge and its result; `u32::MAX` for none.
@@ -132,8 +133,10 @@ impl Row {
     /// Hears the answers, merges once, and asks again. False where nothing is left to merge.
     #[inline]
     fn advance(&mut self, merges: MergesBelow<'_>) -> bool {
-        for (at, question) in std::mem::take(&mut self.asked).into_iter().flatten() {
-            self.set(at, merges.answer(question).map(|(rank, result)| (rank.0, result)));
+        for (question, at) in std::mem::take(&mut self.asked).into_iter().zip(self.places) {
+            if let Some(question) = question {
+                self.set(at, merges.answer(question).map(|(rank, result)| (rank.0, result)));
+            }
         }
         let smallest =
             self.merges[..self.n_symbols].iter().fold(NONE, |smallest, &merge| smallest.min(merge));
@@ -148,13 +151,15 @@ impl Row {
         (self.merges[at], self.merges[next]) = (NONE, NONE);
         let after = self.alive & !((2 << at) - 1);
         let before = self.alive & ((1 << at) - 1);
+        // Those that do not merge need no answer: their places hold no merge by now.
         if after != 0 {
             let next = after.trailing_zeros() as usize;
-            self.asked[0] = Some((at, merges.ask(self.ids[at], self.ids[next])));
+            (self.asked[0], self.places[0]) = (merges.ask(self.ids[at], self.ids[next]), at);
         }
         if before != 0 {
             let previous = before.ilog2() as usize;
-            self.asked[1] = Some((previous, merges.ask(self.ids[previous], self.ids[at])));
+            self.merges[previous] = NONE;
+            (self.asked[1], self.places[1]) = (merges.ask(self.ids[previous], self.ids[at]), previous);
         }
         after != 0 || before != 0
     }
