@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import tokenloom as tl
 from benches.engines.codec import Codec, Vocabulary
 from benches.engines.drafting import Ids, contexts, load_ids, replay_job
 from benches.engines.sampling import rows_of, sampling_job
-from benches.engines.training import train_job
+from benches.engines.training import merges_job, size_job, train_job
 from benches.engines.weighting import Draw, awrs_job, row_of
 from benches.job import Job
 
@@ -38,6 +39,37 @@ def train(arguments: dict[str, Any]) -> Job:
     """``tl.train.bpe`` on a list of documents."""
     options = {"vocab_size": arguments["vocab_size"], "pattern": arguments["pattern"], "progress": False}
     return train_job(arguments, lambda documents: tl.train.bpe(documents, **options), _tokenizer_json)
+
+
+def train_files(arguments: dict[str, Any]) -> Job:
+    """``tl.train.bpe`` on files, with the bytes that occur as the alphabet."""
+    options = {"vocab_size": arguments["vocab_size"], "pattern": arguments["pattern"], "progress": False}
+    return merges_job(
+        arguments,
+        lambda paths: tl.train.bpe(list(map(Path, paths)), initial_alphabet=b"", threads=2, **options),
+        lambda trained: json.loads(_tokenizer_json(trained))["model"]["merges"],
+    )
+
+
+def train_size(arguments: dict[str, Any]) -> Job:
+    """``tl.train.bpe`` on files."""
+    options = {"vocab_size": arguments["vocab_size"], "pattern": arguments["pattern"], "progress": False}
+    return size_job(
+        arguments,
+        lambda paths: tl.train.bpe(list(map(Path, paths)), threads=2, **options),
+        lambda trained: trained.vocab_size,
+    )
+
+
+def train_lines(arguments: dict[str, Any]) -> Job:
+    """A first stage, which is then extended on whole lines."""
+
+    def train(paths: list[str]) -> tl.Tokenizer:
+        files = list(map(Path, paths))
+        first = tl.train.bpe(files, arguments["transition"], arguments["pattern"], progress=False, threads=2)
+        return tl.train.bpe(files, arguments["vocab_size"], r"[\s\S]+", resume=first, progress=False, threads=2)
+
+    return merges_job(arguments, train, lambda trained: json.loads(_tokenizer_json(trained))["model"]["merges"])
 
 
 def _tokenizer_json(trained: tl.Tokenizer) -> str:

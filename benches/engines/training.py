@@ -31,6 +31,24 @@ def train_job(
     )
 
 
+def merges_job(arguments: dict[str, Any], train: Callable[[list[str]], Any], merges: Callable[[Any], Any]) -> Job:
+    """Every round trains once on all files; the answer is the merges as pairs of strings."""
+    paths = arguments["texts"]
+    return Job(
+        rounds=[lambda: train(paths)] * arguments["n_rounds"],
+        answer=lambda trained: json.dumps([list(merge) for merge in merges(trained)]).encode(),
+    )
+
+
+def size_job(arguments: dict[str, Any], train: Callable[[list[str]], Any], size: Callable[[Any], int]) -> Job:
+    """Every round trains once on all files; the answer is how many tokens there are."""
+    paths = arguments["texts"]
+    return Job(
+        rounds=[lambda: train(paths)] * arguments["n_rounds"],
+        answer=lambda trained: str(size(trained)).encode(),
+    )
+
+
 def _documents(path: Path) -> list[str]:
     documents, lines, size = [], [], 0
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import random
 import re
@@ -138,6 +139,48 @@ def test_superbpe(block: int) -> None:
         n_super += any(b" " in (token or b"").strip() for token in expected.tokens)
     assert n_dropped > 20, "merges of stage 1 that stage 2 does not use must occur"
     assert n_super > 50
+
+
+def test_superbpe_as_published() -> None:
+    """Units are lines, only bytes that occur have ids, and the last of the first merges is not inherited."""
+    seed = 500
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    for _ in range(300):
+        documents = ["".join(rng.choices("ab :,1\n", k=rng.randrange(60))) for _ in range(rng.randrange(1, 6))]
+        lines = [line for document in documents for line in io.StringIO(document, newline="\n")]
+        cuts = (rng.choice(STAGE1), STAGE2)
+        n_first = len({byte for line in lines for byte in line.encode()})
+        n_merges, vocab_size = rng.randrange(1, 15), n_first + rng.randrange(30)
+        if vocab_size < n_first + n_merges:
+            continue
+        found = tl.train.superbpe(
+            documents, vocab_size, n_merges, pattern=cuts[0], stage2_pattern=cuts[1], compat="superbpe", progress=False
+        )
+        words, chunks = (twin.count_words(lines, cut) for cut in cuts)
+        first = twin.Stage(words, n_first + n_merges)
+        across = refusal(Veto(max_words=4, forbidden=(": ",)))
+        second = twin.Stage(chunks, vocab_size, 0, None, across, drops_unused=True, max_inherited=n_merges - 1)
+        expected = twin.train([first, second], initial_alphabet=b"")
+        assert [found.token_bytes(id) for id in range(found.vocab_size)] == expected.tokens, (documents, n_merges)
+
+
+def test_a_bound_that_was_guessed_too_high() -> None:
+    rng = random.Random(600)
+    for size in (2, 9, 40):
+        # Frequent words that are refused, then rare ones that are not.
+        words = [("bbbb", 500), ("abab", 400), ("cbcb", 300)]
+        words += [("".join(rng.choices("cdef", k=6)), rng.randrange(1, 5)) for _ in range(60)]
+        counter = core.WordCounter([None], None, False, 1)
+        for word, weight in words:
+            counter.add([word], weight)
+        veto = Veto(forbidden=["b"])
+        fields = StageFields(256 + size, 2, None, veto)
+        found = core.run_stages(Start(), [(counter.finish()[0], fields)], None, 1, None, None)
+        counted: Counter[bytes] = Counter()
+        for word, weight in words:
+            counted[word.encode()] += weight
+        assert_equal(found, twin.train([twin.Stage(counted, 256 + size, 2, None, refusal(veto))]), size)
 
 
 def runs_of(documents: list[str], pattern: str) -> Counter[tuple[bytes, ...]]:

@@ -9,9 +9,11 @@ import io
 import json
 import lzma
 import pickle
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import tokenloom as tl
@@ -54,6 +56,41 @@ def test_rows(tmp_path: Path, expected: list[bytes]) -> None:
         train(tmp_path / "bad.jsonl")
     with pytest.raises(tl.errors.TrainError, match=r"item 1 must be .* found NoneType"):
         train([{"text": "a"}, {"txt": "b"}])
+
+
+class FakeTable:
+    """As much of ``pyarrow.parquet.ParquetFile`` as is used."""
+
+    schema_arrow = SimpleNamespace(names=["id", "text"])
+
+    def __init__(self, file: Any) -> None:
+        assert file.read(4) == b"PAR1"
+
+    def iter_batches(self, n_rows: int, columns: list[str]) -> Iterator[Any]:
+        assert columns == ["text"]
+        for start in range(0, len(TEXTS), 4):
+            rows = [*TEXTS[start : start + 4], None]
+            yield SimpleNamespace(column=lambda index, rows=rows: SimpleNamespace(to_pylist=lambda: rows))
+
+
+def test_columns(tmp_path: Path, expected: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", ModuleType("pyarrow"))
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", cast("ModuleType", SimpleNamespace(ParquetFile=FakeTable)))
+    assert train(path) == expected
+    with pytest.raises(tl.errors.TrainError, match="expected a column 'body', found id, text"):
+        train(path, column="body")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(tl.errors.MissingDependencyError, match=r"pip install tokenloom\[data\]"):
+        train(path)
+    for name in ("compression.zstd", "zstandard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(tl.errors.MissingDependencyError, match="zstandard"):
+        train(tmp_path / "a.txt.zst")
+    packed = cast("ModuleType", SimpleNamespace(open=lambda path, mode: io.BytesIO("".join(TEXTS).encode())))
+    monkeypatch.setitem(sys.modules, "zstandard", packed)
+    assert train(tmp_path / "a.txt.zst") == expected
 
 
 def test_units() -> None:
