@@ -329,7 +329,7 @@ fn same(a: Key, b: Key) -> bool {
 const MIX: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93];
 
 #[inline]
-fn mix(key: Key) -> u64 {
+pub(crate) fn mix(key: Key) -> u64 {
     let wide = u128::from(key[0] ^ MIX[0]) * u128::from(key[1] ^ MIX[1]);
     // The table is indexed by the high bits, which one product alone spreads badly over keys that follow each other.
     (wide as u64 ^ (wide >> 64) as u64).wrapping_mul(MIX[0])
@@ -358,7 +358,7 @@ const LOW: [Key; 16] = {
 
 /// The key of the first bytes of a text; at most 15.
 #[inline(always)]
-fn key_of(chunk: &[u8; 16], n_bytes: usize) -> Key {
+pub(crate) fn key_of(chunk: &[u8; 16], n_bytes: usize) -> Key {
     let (words, mask) = (chunk.as_chunks::<8>().0, LOW[n_bytes % 16]);
     let [low, high] = [words[0], words[1]].map(u64::from_le_bytes);
     [low & mask[0], high & mask[1] | (n_bytes as u64) << 56]

@@ -14,7 +14,7 @@ use unicode_categories::UnicodeCategories;
 
 use super::{WordCounts, pool};
 use crate::encode::{Part, Run, Utf8Runs};
-use crate::pretokenize::Pretokenizers;
+use crate::pretokenize::{MAX_BATCH, Pretokenizers};
 use crate::spec::{Pretokenizer, SplitBehavior, SplitPattern};
 use crate::{AllowedSpecial, BuildError, EncodeError, Text, Tokenizer};
 
@@ -101,7 +101,8 @@ impl WordCounter {
             jobs.push((counts, taken));
         }
         let work = |(counts, units): (&mut Vec<WordCounts>, &[&[u8]])| {
-            units.iter().try_for_each(|unit| cuts.count(unit, weight, counts))
+            let mut ends = Vec::with_capacity(MAX_BATCH);
+            units.iter().try_for_each(|unit| cuts.count(unit, weight, &mut ends, counts))
         };
         match pool {
             Some(pool) => pool.install(|| jobs.into_par_iter().map(work).collect()),
@@ -134,7 +135,8 @@ impl WordCounter {
         let mut all = vec![WordCounts::new(); n_tables];
         for shard in &mut self.shards {
             for (sum, counts) in all.iter_mut().zip(shard) {
-                let counts = std::mem::take(counts);
+                let mut counts = std::mem::take(counts);
+                counts.rest();
                 if sum.is_empty() {
                     *sum = counts;
                 } else {
@@ -147,10 +149,16 @@ impl WordCounter {
 }
 
 impl Cuts {
-    fn count(&self, unit: &[u8], weight: u64, counts: &mut [WordCounts]) -> Result<(), EncodeError> {
+    fn count(
+        &self,
+        unit: &[u8],
+        weight: u64,
+        ends: &mut Vec<usize>,
+        counts: &mut [WordCounts],
+    ) -> Result<(), EncodeError> {
         let Some(tokenizer) = &self.tokenizer else {
             return Utf8Runs(unit).try_for_each(|run| match run {
-                Run::Text(text) => self.count_text(text, true, weight, counts),
+                Run::Text(text) => self.count_text(text, true, weight, ends, counts),
                 Run::Raw(raw) => {
                     counts.iter_mut().take(self.cuts.len()).for_each(|counts| counts.add(raw, weight));
                     Ok(())
@@ -159,7 +167,9 @@ impl Cuts {
         };
         let flow = tokenizer.walk::<false>(Text::Bytes(unit), &AllowedSpecial::All, |part| {
             match part {
-                Part::Inside { text, at_start, .. } => self.count_text(text, at_start, weight, counts)?,
+                Part::Inside { text, at_start, .. } => {
+                    self.count_text(text, at_start, weight, ends, counts)?
+                }
                 Part::Raw { bytes } => {
                     counts.iter_mut().take(self.cuts.len()).for_each(|counts| counts.add(bytes, weight));
                 }
@@ -175,11 +185,30 @@ impl Cuts {
         text: &str,
         at_start: bool,
         weight: u64,
+        ends: &mut Vec<usize>,
         counts: &mut [WordCounts],
     ) -> Result<(), EncodeError> {
         let mut buffer = Vec::new();
         for (cut, counts) in self.cuts.iter().zip(&mut *counts) {
-            cut.for_each(text, at_start, |piece| counts.add(piece.bytes(text, &mut buffer), weight))?;
+            if cut.has_ends() {
+                let mut start = 0;
+                while start < text.len() {
+                    ends.clear();
+                    cut.ends(text, start, ends);
+                    for &end in &*ends {
+                        counts.add_piece(text.as_bytes(), start, end, weight);
+                        start = end;
+                    }
+                }
+                continue;
+            }
+            cut.for_each(text, at_start, |piece| {
+                if piece.prefix_space {
+                    counts.add(piece.bytes(text, &mut buffer), weight);
+                } else {
+                    counts.add_piece(text.as_bytes(), piece.start, piece.end, weight);
+                }
+            })?;
         }
         let (Some(cut), Some(counts), true) = (self.cuts.first(), counts.last_mut(), self.counts_runs) else {
             return Ok(());

@@ -1,7 +1,8 @@
 //! How often does each word occur?
 //!
 //! A multiset of byte strings: all bytes in one buffer, one hash table of indices that compares through the buffer.
-//! Words keep the order in which they were first seen; nothing that is trained from them depends on that order.
+//! Words keep the order in which they were first seen; nothing that is trained from them depends on that order. While
+//! text is counted, the places of short words that came lately are kept under the words packed into 16 bytes.
 //! Memory: the bytes of the distinct words, 16 B and about 5 B of hash table for each.
 
 use std::hash::BuildHasher;
@@ -11,6 +12,7 @@ use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
 use super::runs::{RunReader, RunWriter};
+use crate::cache::{Key, MAX_KEY_BYTES, key_of, mix, pack};
 
 /// Distinct words with 64-bit counts.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +22,18 @@ pub struct WordCounts {
     ends: Vec<usize>,
     counts: Vec<u64>,
     index: HashTable<u32>,
+    /// Where short words are that came lately; empty until there are some.
+    recent: Vec<Recent>,
 }
+
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    key: Key,
+    at: u32,
+}
+
+const NO_WORD: Recent = Recent { key: [0; 2], at: 0 };
+const RECENT_BITS: u32 = 16;
 
 impl WordCounts {
     /// No words.
@@ -30,12 +43,41 @@ impl WordCounts {
 
     /// Counts `count` more occurrences of `word`. A count stops at `u64::MAX`, which no training accepts.
     pub fn add(&mut self, word: &[u8], count: u64) {
-        let Self { buffer, ends, counts, index } = self;
+        self.place_of(word, count);
+    }
+
+    /// The same for the word at `start..end` of `text`. Short words that came lately are found by one comparison.
+    #[inline]
+    pub(super) fn add_piece(&mut self, text: &[u8], start: usize, end: usize, count: u64) {
+        let n_bytes = end - start;
+        if n_bytes > MAX_KEY_BYTES || n_bytes == 0 {
+            self.place_of(&text[start..end], count);
+            return;
+        }
+        let key = match text[start..].first_chunk::<16>() {
+            Some(chunk) => key_of(chunk, n_bytes),
+            None => pack(&text[start..end]),
+        };
+        let slot = (mix(key) >> (64 - RECENT_BITS)) as usize;
+        if let Some(recent) = self.recent.get(slot).filter(|recent| recent.key == key) {
+            let total = &mut self.counts[recent.at as usize];
+            *total = total.saturating_add(count);
+            return;
+        }
+        let at = self.place_of(&text[start..end], count);
+        if self.recent.is_empty() {
+            self.recent.resize(1 << RECENT_BITS, NO_WORD);
+        }
+        self.recent[slot] = Recent { key, at };
+    }
+
+    fn place_of(&mut self, word: &[u8], count: u64) -> u32 {
+        let Self { buffer, ends, counts, index, .. } = self;
         let hash = FxBuildHasher.hash_one(word);
         if let Some(&found) = index.find(hash, |&other| word_at(buffer, ends, other as usize) == word) {
             let total = &mut counts[found as usize];
             *total = total.saturating_add(count);
-            return;
+            return found;
         }
         let new = ends.len() as u32;
         buffer.extend_from_slice(word);
@@ -43,6 +85,12 @@ impl WordCounts {
         counts.push(count);
         index
             .insert_unique(hash, new, |&other| FxBuildHasher.hash_one(word_at(buffer, ends, other as usize)));
+        new
+    }
+
+    /// No more words come soon: what makes adding fast is given back.
+    pub(super) fn rest(&mut self) {
+        self.recent = Vec::new();
     }
 
     /// Adds all counts of `other`, `weight` times.
@@ -104,7 +152,7 @@ impl WordCounts {
 
     /// The memory that is held.
     pub fn n_bytes_held(&self) -> usize {
-        let n_table = self.index.capacity() * (size_of::<u32>() + 1);
+        let n_table = self.index.capacity() * (size_of::<u32>() + 1) + size_of_val(&self.recent[..]);
         self.buffer.capacity() + self.ends.capacity() * 8 + self.counts.capacity() * 8 + n_table
     }
 }
