@@ -18,7 +18,7 @@ from benches.harness import Case
 
 TITLE = "Train: files and documents to tokenizers, two threads"
 NOTE = (
-    "Documents of about 4 kB, cut at line ends; files are read as lines. English: doc strings; code: Python sources and "
+    "Documents of about 4 kB, cut at line ends; files are read as lines. English: doc strings; code: Python sources, "
     "C++ headers. Superwords: a first stage of 8,000 tokens by the cl100k pattern, 2,000 on lines."
 )
 
