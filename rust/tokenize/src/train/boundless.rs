@@ -149,6 +149,7 @@ impl Supermerges<'_, '_> {
             max_token_length: options.max_token_length,
             veto: &options.veto,
             is_new_only: true,
+            ends_at_known: false,
             min_count,
         };
         let symbols = encode(self.runs, &encoder, &across)?;

@@ -37,6 +37,7 @@ const SLOTS_PER_REPORT: usize = 1 << 20;
 const MERGES_PER_REPORT: usize = 64;
 
 /// When to stop, and what not to merge.
+#[derive(Clone, Copy)]
 pub(super) struct Rule<'a> {
     pub(super) stage: usize,
     pub(super) vocab_size: usize,
@@ -46,6 +47,8 @@ pub(super) struct Rule<'a> {
     pub(super) min_count: i64,
     /// No merge makes a string that is a token already.
     pub(super) is_new_only: bool,
+    /// A merge that makes one ends the merging before it is made: behind it pairs may begin again.
+    pub(super) ends_at_known: bool,
 }
 
 impl Rule<'_> {
@@ -62,6 +65,8 @@ pub(super) enum Outcome {
     Full,
     /// No pair above the bound is left.
     BoundReached,
+    /// The next merge would make a string that is a token already.
+    KnownReached,
 }
 
 /// What was merged so far.
@@ -121,6 +126,9 @@ pub(super) fn merge_pairs(
         if rule.veto.refuses(&token) || inventory.is_taken(&token) || is_known() {
             pairs.give_up(at);
             continue;
+        }
+        if rule.ends_at_known && inventory.id(&token).is_some() {
+            return Ok(Outcome::KnownReached);
         }
         let result = inventory.id_or_insert(&token);
         if inventory.n_bytes() > MAX_TOKEN_BYTES {

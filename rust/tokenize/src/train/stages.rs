@@ -238,7 +238,7 @@ impl Run<'_> {
         let symbols = self.encode(merged, inherits, progress)?;
         let options = self.options;
         let min_count = i64::try_from(options.min_frequency).unwrap_or(i64::MAX).max(1);
-        // Where a tokenizer is extended a pair may begin again, and none is known to stay rare.
+        // Where a tokenizer is extended a pair may begin again, and then none is known to stay rare.
         let stays_rare = self.start.tokenizer.is_none();
         let floor = if stays_rare { min_count } else { 1 };
         let rule = Rule {
@@ -248,11 +248,12 @@ impl Run<'_> {
             veto: &options.veto,
             min_count,
             is_new_only: false,
+            ends_at_known: !stays_rare,
         };
         let n_left = options.vocab_size.saturating_sub(merged.inventory.len());
         let guess = |symbols: &Symbols, sketch: &Sketch| {
             let of_words = symbols.words().nth_count(n_left).unwrap_or(1);
-            if stays_rare { of_words.max(sketch.nth(n_left) / 4) } else { 1 }
+            of_words.max(sketch.nth(n_left) / 4)
         };
         let mut again = |merged: &mut Merged, progress: Report<'_>| self.encode(merged, false, progress);
         merge_down(symbols, &guess, floor, merged, &rule, &mut again, progress)
@@ -329,11 +330,13 @@ pub(super) fn merge_down(
         }
         let pairs = Pairs::count(&symbols, &sketch, bound);
         drop(sketch);
-        if merge_pairs(symbols, pairs, merged, rule, progress)? == Outcome::Full || bound <= floor {
-            return Ok(());
-        }
+        let rule = Rule { ends_at_known: rule.ends_at_known && bound > floor, ..*rule };
+        bound = match merge_pairs(symbols, pairs, merged, &rule, progress)? {
+            Outcome::BoundReached if bound > floor => (bound / 8).max(floor),
+            Outcome::KnownReached => floor,
+            Outcome::Full | Outcome::BoundReached => return Ok(()),
+        };
         symbols = again(merged, progress)?;
         sketch = Sketch::new(&symbols);
-        bound = (bound / 8).max(floor);
     }
 }
