@@ -8,6 +8,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -231,9 +232,14 @@ def test_extending_a_tokenizer() -> None:
         older, newer = random_documents(rng), random_documents(rng)
         base = tl.train.bpe(older, 257 + rng.randrange(20), rng.choice(STAGE1), special_tokens=["<s>"], progress=False)
         ranks = {base.token_bytes(id): id for id in range(1, base.vocab_size)}
-        if rng.random() < 0.3 and len(ranks) > 256:
-            # A token that merges no longer make: its id comes back to it.
+        whole: dict[bytes, int] = {}
+        if rng.random() < 0.5:
+            # Tokens that no merges make: their strings come back to their ids, and whole words are looked up.
+            for token in (b"".join(rng.choices([b"a", b"b", b" "], k=rng.randrange(2, 5))) for _ in range(6)):
+                ranks.setdefault(token, len(ranks) + 1)
+            whole = ranks
             base = tl.Tokenizer.from_tiktoken("x", pat_str=r"\S+", mergeable_ranks=ranks, special_tokens={"<s>": 0})
+            newer *= rng.choice([1, 7, 30])
         pattern, rules, veto = rng.choice(STAGE1), random_rules(rng), random_veto(rng)
         vocab_size = base.vocab_size + rng.randrange(20)
         found = tl.train.bpe(
@@ -241,17 +247,18 @@ def test_extending_a_tokenizer() -> None:
         )
         tokens = [None, *(base.token_bytes(id) for id in range(1, base.vocab_size))]
         stage = twin.Stage(twin.count_words(newer, pattern), vocab_size, *rules.values(), refusal(veto))
-        expected = twin.extend(tokens, lambda word, base=base: encode_word(base, word), stage)
+        expected = twin.extend(tokens, partial(encode_word, ranks, whole), stage)
         assert [found.token_bytes(id) for id in range(1, found.vocab_size)] == expected.tokens[1:], (older, newer)
         assert found.special_tokens == {"<s>": 0}
         n_old += found.vocab_size > base.vocab_size
     assert n_old > 50
 
 
-def encode_word(base: tl.Tokenizer, word: bytes) -> list[int]:
+def encode_word(ranks: dict[bytes, int], whole: dict[bytes, int], word: bytes) -> list[int]:
     """The ids of a word as the merges make them, whatever the tokenizer's own pattern would cut."""
+    if word in whole:
+        return [whole[word]]
     parts = [bytes([byte]) for byte in word]
-    ranks = {base.token_bytes(id): id for id in range(1, base.vocab_size)}
     while True:
         pairs = [(ranks.get(a + b, 1 << 60), i) for i, (a, b) in enumerate(itertools.pairwise(parts))]
         rank, at = min(pairs, default=(1 << 60, 0))
