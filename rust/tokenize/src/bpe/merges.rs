@@ -231,3 +231,22 @@ impl<'a> MergesBelow<'a> {
         self.table.iter().filter(move |(_, (rank, _))| rank.0 < self.limit)
     }
 }
+
+/// Bytes and words as tokens, and the merges of each word from all of its cuts, in this order.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+pub(super) fn from_all_cuts(words: &[Vec<u8>]) -> (TokenTable, Vec<Merge>) {
+    let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+    for word in words {
+        if !tokens.contains(word) {
+            tokens.push(word.clone());
+        }
+    }
+    let table = TokenTable::new((0..).zip(&tokens)).unwrap();
+    let cut = |word: &[u8], at: usize| {
+        let (left, right) = word.split_at(at);
+        Some(Merge { left: table.id(left)?, right: table.id(right)?, result: table.id(word)? })
+    };
+    let merges = words.iter().flat_map(|word| (1..word.len()).filter_map(|at| cut(word, at))).collect();
+    (table, merges)
+}

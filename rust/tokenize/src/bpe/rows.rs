@@ -177,30 +177,12 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use tokenloom_vocab::TokenTable;
-
+    use super::super::merges::from_all_cuts;
     use super::super::{MergeTable, scan};
     use super::*;
     use crate::cache::pack;
-    use crate::spec::{Merge, Ranks};
-
-    /// All bytes are tokens, and so are some words; each word may be merged from all of its cuts.
-    fn merges(words: &[Vec<u8>], ranks: &Ranks) -> MergeTable {
-        let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
-        for word in words {
-            if !tokens.contains(word) {
-                tokens.push(word.clone());
-            }
-        }
-        let table = TokenTable::new((0..).zip(&tokens)).unwrap();
-        let cut = |word: &[u8], at: usize| {
-            let (left, right) = word.split_at(at);
-            Some(Merge { left: table.id(left)?, right: table.id(right)?, result: table.id(word)? })
-        };
-        let cuts = words.iter().flat_map(|word| (1..word.len()).filter_map(|at| cut(word, at)));
-        MergeTable::new(&cuts.collect::<Vec<_>>(), ranks, &table).unwrap()
-    }
+    use crate::spec::Ranks;
+    use proptest::prelude::*;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
@@ -212,7 +194,9 @@ mod tests {
             by_result: bool,
             limit in prop_oneof![Just(u32::MAX), 0_u32..40],
         ) {
-            let table = merges(&tokens, if by_result { &Ranks::ByResult } else { &Ranks::ByPlace });
+            let (tokens, merges) = from_all_cuts(&tokens);
+            let ranks = if by_result { Ranks::ByResult } else { Ranks::ByPlace };
+            let table = MergeTable::new(&merges, &ranks, &tokens).unwrap();
             let merges = table.below(limit);
             let id_of_byte = |byte| Some(TokenId::from(byte));
             let pairs = BytePairs::new(merges, id_of_byte);

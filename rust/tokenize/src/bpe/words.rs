@@ -307,27 +307,15 @@ impl Bpe {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tokenloom_vocab::TokenTable;
 
     use super::super::Engine;
+    use super::super::merges::from_all_cuts;
     use super::*;
-    use crate::spec::{Merge, Ranks, Symbols};
+    use crate::spec::{Ranks, Symbols};
 
     /// Bytes, and words that may be merged from each of their cuts, in this order.
     fn model(words: &[Vec<u8>]) -> Bpe {
-        let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
-        for word in words {
-            if !tokens.contains(word) {
-                tokens.push(word.clone());
-            }
-        }
-        let table = TokenTable::new((0..).zip(&tokens)).unwrap();
-        let cut = |word: &[u8], at: usize| {
-            let (left, right) = word.split_at(at);
-            Some(Merge { left: table.id(left)?, right: table.id(right)?, result: table.id(word)? })
-        };
-        let cuts = words.iter().flat_map(|word| (1..word.len()).filter_map(|at| cut(word, at)));
-        let merges: Vec<Merge> = cuts.collect();
+        let (table, merges) = from_all_cuts(words);
         Bpe::new(table, &Symbols::Bytes, &merges, &Ranks::ByPlace, false).unwrap()
     }
 
