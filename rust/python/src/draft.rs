@@ -1,19 +1,24 @@
 //! The Python face of the `draft` domain: extract, detach, one core call, wrap.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1,
+    PyReadwriteArray2, PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
-use tokenloom_decode::draft::{DraftTree, Stream, Suffix, token_ids};
+use tokenloom_decode::draft::{
+    self as core, DraftTree, Drafter, Stream, Suffix, TopRows, TreeRows, token_ids,
+};
 
 use crate::array::{Floats, TokenIds};
-use crate::error::raise;
+use crate::error::{array_error, raise};
 
 /// See `tokenloom.draft`.
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod draft {
     #[pymodule_export]
-    use super::{PyDraftTree, PyStream, PySuffix};
+    use super::{PyDraftTree, PyDrafter, PyStream, commit_batch, propose_batch, propose_into};
 }
 
 /// Appending more tokens than this takes longer than the interpreter lock should be held.
@@ -50,6 +55,43 @@ impl PyDraftTree {
             Some(Floats::F64(array)) => array.as_array().iter().map(|&prob| prob as f32).collect(),
         };
         Ok(Self { tree: DraftTree::new(&tokens.0, &parents.0, probs).map_err(raise)? })
+    }
+
+    /// A chain: each node continues the one before.
+    ///
+    /// >>> import tokenloom as tl
+    /// >>> tl.draft.DraftTree.chain([5, 6]).parents.tolist()
+    /// [-1, 0]
+    #[staticmethod]
+    #[pyo3(signature = (tokens, probs = None))]
+    fn chain(tokens: TokenIds, probs: Option<Floats<'_>>) -> PyResult<Self> {
+        let parents = (-1..tokens.0.len() as i64 - 1).collect();
+        Self::new(tokens, TokenIds(parents), probs)
+    }
+
+    /// How many nodes the chain has that the tree begins with: each is the child of the one before. A drafter lists its
+    /// most probable chain first, so a cache holds the accepted rows in order when that chain is accepted.
+    #[getter]
+    fn chain_length(&self) -> usize {
+        self.tree.chain_length()
+    }
+
+    /// The nodes that `keep`, bool[n], marks and whose ancestors it marks too, and the index each had before, int64[m].
+    fn cut<'py>(
+        &self,
+        py: Python<'py>,
+        keep: PyReadonlyArray1<'py, bool>,
+    ) -> PyResult<(Self, Bound<'py, PyArray1<i64>>)> {
+        let (tree, kept) = self.tree.cut(&keep.as_array().to_vec()).map_err(raise)?;
+        let kept: Vec<i64> = kept.into_iter().map(|node| node as i64).collect();
+        Ok((Self { tree }, kept.into_pyarray(py)))
+    }
+
+    /// The last columns of `attention_mask`, without the past, as bits, int32[n + 1, ceil((n + 1) / 32)]: row r sees
+    /// row c where bit c % 32 of word c // 32 is set.
+    fn mask_words<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<i32>>> {
+        let n_rows = self.tree.n_nodes() + 1;
+        self.tree.mask_words().into_pyarray(py).reshape([n_rows, n_rows.div_ceil(32)])
     }
 
     /// Drafted ids, int32[n].
@@ -105,50 +147,49 @@ impl PyDraftTree {
     }
 }
 
-#[pyclass(frozen, name = "Suffix", module = "tokenloom._core.draft")]
-pub(crate) struct PySuffix {
-    suffix: Suffix,
+/// Likely tokens and their log-probabilities as the caller gave them: int[rows, k] and float32[rows, k].
+type Top<'py> = Option<(PyReadonlyArray2<'py, i64>, Option<PyReadonlyArray2<'py, f32>>)>;
+
+fn top_rows(top: &Top<'_>) -> PyResult<Option<TopRows>> {
+    let Some((ids, log_probs)) = top else { return Ok(None) };
+    let n_top = ids.as_array().ncols();
+    let log_probs = log_probs.as_ref().map(|rows| rows.as_array().iter().copied().collect());
+    let ids: Vec<i64> = ids.as_array().iter().copied().collect();
+    TopRows::new(&ids, n_top, log_probs).map(Some).map_err(raise)
+}
+
+/// A drafter of any kind.
+#[pyclass(frozen, name = "Drafter", module = "tokenloom._core.draft")]
+pub(crate) struct PyDrafter {
+    drafter: Box<dyn Drafter>,
 }
 
 #[pymethods]
-impl PySuffix {
-    #[new]
-    fn new(max_depth: usize, max_bytes: usize, min_prob: f64) -> PyResult<Self> {
-        Ok(Self { suffix: Suffix::new(max_depth, max_bytes, min_prob).map_err(raise)? })
-    }
-
-    #[getter]
-    fn max_depth(&self) -> usize {
-        self.suffix.max_depth()
-    }
-
-    #[getter]
-    fn max_bytes(&self) -> usize {
-        self.suffix.max_bytes()
-    }
-
-    #[getter]
-    fn min_prob(&self) -> f64 {
-        self.suffix.min_prob()
+impl PyDrafter {
+    #[staticmethod]
+    fn suffix(max_depth: usize, max_bytes: usize, min_prob: f64) -> PyResult<Self> {
+        let drafter = Suffix::new(max_depth, max_bytes, min_prob).map_err(raise)?;
+        Ok(Self { drafter: Box::new(drafter) })
     }
 
     #[getter]
     fn n_bytes(&self) -> usize {
-        self.suffix.n_bytes()
+        self.drafter.n_bytes()
     }
 
     #[getter]
     fn n_tokens(&self) -> usize {
-        self.suffix.n_tokens()
+        self.drafter.n_tokens()
     }
 
     fn documents<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyArray1<u32>>> {
-        self.suffix.documents().into_iter().map(|document| document.into_pyarray(py)).collect()
+        self.drafter.documents().into_iter().map(|document| document.into_pyarray(py)).collect()
     }
 
-    fn begin(&self, py: Python<'_>, prompt_ids: TokenIds) -> PyResult<PyStream> {
-        let stream = py.detach(|| self.suffix.begin(&token_ids(&prompt_ids.0)?)).map_err(raise)?;
-        Ok(PyStream { stream: Mutex::new(stream) })
+    fn begin(&self, py: Python<'_>, prompt_ids: TokenIds, top: Top<'_>) -> PyResult<PyStream> {
+        let top = top_rows(&top)?;
+        let begin = || self.drafter.begin(&token_ids(&prompt_ids.0)?, top.as_ref());
+        Ok(PyStream { stream: Mutex::new(py.detach(begin).map_err(raise)?) })
     }
 }
 
@@ -159,7 +200,7 @@ pub(crate) struct PyStream {
 
 impl PyStream {
     fn lock(&self) -> MutexGuard<'_, Stream> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+        core::lock(&self.stream)
     }
 }
 
@@ -169,8 +210,16 @@ impl PyStream {
         Ok(PyDraftTree { tree: self.lock().propose(budget).map_err(raise)? })
     }
 
-    fn commit(&self, py: Python<'_>, ids: TokenIds) -> PyResult<()> {
-        let commit = || self.lock().commit(&token_ids(&ids.0)?);
+    fn commit(
+        &self,
+        py: Python<'_>,
+        ids: TokenIds,
+        tree: Option<Py<PyDraftTree>>,
+        top: Top<'_>,
+    ) -> PyResult<()> {
+        let top = top_rows(&top)?;
+        let tree = tree.as_ref().map(|tree| &tree.get().tree);
+        let commit = || self.lock().commit(&token_ids(&ids.0)?, tree, top.as_ref());
         if ids.0.len() > LONG { py.detach(commit) } else { commit() }.map_err(raise)
     }
 
@@ -197,4 +246,71 @@ impl PyStream {
     fn n_bytes(&self) -> usize {
         self.lock().n_bytes()
     }
+}
+
+#[pyfunction]
+fn propose_batch(
+    py: Python<'_>,
+    streams: Vec<Py<PyStream>>,
+    budget: i64,
+    n_threads: usize,
+) -> PyResult<Vec<PyDraftTree>> {
+    let streams: Vec<_> = streams.iter().map(|stream| &stream.get().stream).collect();
+    let trees = py.detach(|| core::propose_batch(&streams, budget, n_threads)).map_err(raise)?;
+    Ok(trees.into_iter().map(|tree| PyDraftTree { tree }).collect())
+}
+
+/// Tokens, parents, depths, probabilities, lengths.
+type Buffers<'py> = (
+    PyReadwriteArray2<'py, i32>,
+    PyReadwriteArray2<'py, i32>,
+    PyReadwriteArray2<'py, i32>,
+    PyReadwriteArray2<'py, f32>,
+    PyReadwriteArray1<'py, i32>,
+);
+
+#[pyfunction]
+fn propose_into(
+    py: Python<'_>,
+    streams: Vec<Py<PyStream>>,
+    budget: i64,
+    n_threads: usize,
+    mut buffers: Buffers<'_>,
+) -> PyResult<()> {
+    let (width, n_rows) = (buffers.0.as_array().ncols(), buffers.4.len());
+    let n_streams = streams.len();
+    let shapes = [buffers.0.as_array().dim(), buffers.1.as_array().dim(), buffers.2.as_array().dim()];
+    let is_right = |shape: &(usize, usize)| *shape == (n_streams, width);
+    if n_rows != n_streams || !shapes.iter().all(is_right) || !is_right(&buffers.3.as_array().dim()) {
+        let expected = format!("{n_streams} rows, as many as streams, all of one width");
+        let found = format!("{shapes:?}, {:?} and {n_rows}", buffers.3.as_array().dim());
+        return Err(array_error(py, "out", &expected, &found));
+    }
+    let streams: Vec<_> = streams.iter().map(|stream| &stream.get().stream).collect();
+    let rows = TreeRows {
+        tokens: buffers.0.as_slice_mut()?,
+        parents: buffers.1.as_slice_mut()?,
+        depths: buffers.2.as_slice_mut()?,
+        probs: buffers.3.as_slice_mut()?,
+        lengths: buffers.4.as_slice_mut()?,
+    };
+    py.detach(|| core::propose_into(&streams, budget, n_threads, width, rows)).map_err(raise)
+}
+
+#[pyfunction]
+fn commit_batch(
+    py: Python<'_>,
+    streams: Vec<Py<PyStream>>,
+    ids: Vec<TokenIds>,
+    tops: Vec<Top<'_>>,
+    n_threads: usize,
+) -> PyResult<()> {
+    if ids.len() != streams.len() || tops.len() != streams.len() {
+        let expected = format!("one entry for each of the {} streams", streams.len());
+        return Err(array_error(py, "ids", &expected, &ids.len().to_string()));
+    }
+    let streams: Vec<_> = streams.iter().map(|stream| &stream.get().stream).collect();
+    let tops: Vec<_> = tops.iter().map(top_rows).collect::<PyResult<_>>()?;
+    let ids: Vec<_> = ids.iter().map(|ids| token_ids(&ids.0)).collect::<Result<_, _>>().map_err(raise)?;
+    py.detach(|| core::commit_batch(&streams, &ids, &tops, n_threads)).map_err(raise)
 }

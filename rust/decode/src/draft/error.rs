@@ -21,6 +21,26 @@ pub enum DraftErrorKind {
         /// Entries found.
         found: usize,
     },
+    /// What the model said does not fit the draft or the prompt.
+    #[error("expected one {what} for each {of}, {expected} in all, found {found}")]
+    TopRows {
+        /// What is counted.
+        what: &'static str,
+        /// For each of what.
+        of: &'static str,
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A log-probability that is NaN or positive.
+    #[error("expected log-probabilities of at most 0, found {log_prob} at index {index}")]
+    LogProb {
+        /// Where it was found.
+        index: usize,
+        /// The value found.
+        log_prob: f32,
+    },
     /// A parent that is not an earlier node.
     #[error(
         "expected the parent of node {node} to be -1 or an earlier node, found {parent}\n\

@@ -87,10 +87,6 @@ impl History {
         Self { max_depth, max_bytes, generations }
     }
 
-    pub(crate) fn max_bytes(&self) -> usize {
-        self.max_bytes
-    }
-
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Generations> {
         self.generations.read().unwrap_or_else(PoisonError::into_inner)
     }

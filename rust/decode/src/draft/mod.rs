@@ -5,13 +5,17 @@
 //! one call of the model yields.
 
 mod automaton;
+mod batch;
 mod chain;
 mod error;
 mod history;
+mod stream;
 mod suffix;
 mod tree;
 
 pub use automaton::{Automaton, DocumentEnd, END_OF_DOCUMENT, Match};
+pub use batch::{TreeRows, commit_batch, lock, propose_batch, propose_into};
 pub use error::{DraftError, DraftErrorKind};
-pub use suffix::{EndedStream, Occurrence, Stream, Suffix, token_ids};
+pub use stream::{Commit, Drafter, Proposer, Stream, TopRows, token_ids};
+pub use suffix::{EndedStream, Occurrence, Suffix};
 pub use tree::DraftTree;

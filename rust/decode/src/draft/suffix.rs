@@ -15,6 +15,7 @@ use super::automaton::{Automaton, DocumentEnd, Match};
 use super::chain::{Source, draft_chain};
 use super::error::{DraftError, DraftErrorKind};
 use super::history::{History, HistoryCursor, HistoryWriter};
+use super::stream::{Commit, Drafter, Proposer, check_tokens};
 use super::tree::DraftTree;
 
 /// A drafter that copies what followed earlier occurrences of the latest tokens.
@@ -25,16 +26,11 @@ pub struct Suffix {
     history: Arc<History>,
 }
 
-/// One text that is being written: its index and its place in the history.
+/// The index of one stream and its place in the history.
 #[derive(Debug)]
-pub struct Stream {
+struct SuffixStream {
     min_prob: f64,
     history: Arc<History>,
-    live: Option<Live>,
-}
-
-#[derive(Debug)]
-struct Live {
     automaton: Automaton,
     end: DocumentEnd,
     cursor: HistoryCursor,
@@ -68,89 +64,52 @@ impl Suffix {
         Ok(Self { max_depth, min_prob, history: Arc::new(History::new(max_depth, max_bytes)) })
     }
 
-    /// The longest match.
-    pub fn max_depth(&self) -> usize {
-        self.max_depth
-    }
-
-    /// The least probability of a drafted chain.
-    pub fn min_prob(&self) -> f64 {
-        self.min_prob
-    }
-
-    /// The byte budget of the history.
-    pub fn max_bytes(&self) -> usize {
-        self.history.max_bytes()
-    }
-
-    /// Bytes held by the history.
-    pub fn n_bytes(&self) -> usize {
-        self.history.read().n_bytes()
-    }
-
-    /// Tokens held by the history.
-    pub fn n_tokens(&self) -> usize {
-        self.history.read().n_tokens()
-    }
-
-    /// The finished streams that are still known, oldest first.
-    pub fn documents(&self) -> Vec<Vec<TokenId>> {
-        self.history.documents()
-    }
-
     /// Puts a finished text into the history.
     ///
     /// # Errors
-    /// As [`Stream::commit`].
+    /// [`DraftErrorKind::TokenOutOfRange`].
     pub fn learn(&self, tokens: &[TokenId]) -> Result<(), DraftError> {
         check_tokens(tokens)?;
         let mut writer = self.history.writer(tokens.to_vec());
         while self.history.write_slice(&mut writer) {}
         Ok(())
     }
+}
 
-    /// Opens a stream with its prompt.
-    ///
-    /// # Errors
-    /// As [`Stream::commit`].
-    pub fn begin(&self, prompt: &[TokenId]) -> Result<Stream, DraftError> {
-        let live = Live {
+impl Drafter for Suffix {
+    fn open(&self) -> Box<dyn Proposer> {
+        Box::new(SuffixStream {
+            min_prob: self.min_prob,
+            history: Arc::clone(&self.history),
             automaton: Automaton::new(self.max_depth),
             end: DocumentEnd::default(),
             cursor: HistoryCursor::default(),
-        };
-        let mut stream =
-            Stream { min_prob: self.min_prob, history: Arc::clone(&self.history), live: Some(live) };
-        stream.commit(prompt)?;
-        Ok(stream)
+        })
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.history.read().n_bytes()
+    }
+
+    fn n_tokens(&self) -> usize {
+        self.history.read().n_tokens()
+    }
+
+    fn documents(&self) -> Vec<Vec<TokenId>> {
+        self.history.documents()
     }
 }
 
-impl Stream {
-    /// Appends tokens that are now part of the text. All or nothing.
-    ///
-    /// # Errors
-    /// [`DraftErrorKind::StreamEnded`], [`DraftErrorKind::TokenOutOfRange`], [`DraftErrorKind::StreamTooLong`].
-    pub fn commit(&mut self, tokens: &[TokenId]) -> Result<(), DraftError> {
-        let Live { automaton, end, .. } = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
-        check_tokens(tokens)?;
-        let (n_tokens, limit) = (automaton.n_tokens() + tokens.len(), Automaton::MAX_TOKENS);
-        if n_tokens > limit {
-            return Err(DraftErrorKind::StreamTooLong { n_tokens, limit }.into());
+impl Proposer for SuffixStream {
+    fn commit(&mut self, commit: &Commit<'_>) {
+        for &token in commit.tokens {
+            self.automaton.push(&mut self.end, token);
         }
-        for &token in tokens {
-            automaton.push(end, token);
-        }
-        Ok(())
+        self.history.read().follow(&mut self.cursor, self.automaton.text());
     }
 
-    /// Drafts a chain of at most `budget` tokens behind the text.
-    ///
-    /// # Errors
-    /// [`DraftErrorKind::StreamEnded`], [`DraftErrorKind::Budget`].
-    pub fn propose(&mut self, budget: i64) -> Result<DraftTree, DraftError> {
-        let budget = usize::try_from(budget).map_err(|_| DraftErrorKind::Budget { budget })?;
-        let Live { automaton, end, cursor } = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
+    fn propose(&mut self, budget: usize) -> DraftTree {
+        let Self { automaton, end, cursor, .. } = self;
         let history = self.history.read();
         history.follow(cursor, automaton.text());
         let own = Source { automaton, matched: automaton.suffix(*end), open: Some(*end), is_own: true };
@@ -159,42 +118,26 @@ impl Stream {
         let old =
             Source { automaton: &history.old.automaton, matched: cursor.old, open: None, is_own: false };
         let (tokens, probs) = draft_chain(self.min_prob, [own, young, old], budget);
-        Ok(DraftTree::chain(&tokens, probs))
+        DraftTree::chain(&tokens, probs)
     }
 
-    /// Ends the stream, frees its index and returns what has to be written into the history, once.
-    pub fn end(&mut self) -> Option<EndedStream> {
-        let live = self.live.take()?;
-        let writer = self.history.writer(live.automaton.into_text());
-        Some(EndedStream { history: Arc::clone(&self.history), writer })
+    fn end(self: Box<Self>) -> Option<EndedStream> {
+        let writer = self.history.writer(self.automaton.into_text());
+        Some(EndedStream { history: self.history, writer })
     }
 
-    /// What the stream's own text says about its latest tokens; `None` where they are new.
-    ///
-    /// # Errors
-    /// [`DraftErrorKind::StreamEnded`].
-    pub fn occurrence(&self) -> Result<Option<Occurrence>, DraftError> {
-        let Live { automaton, end, .. } = self.live.as_ref().ok_or(DraftErrorKind::StreamEnded)?;
+    fn occurrence(&self) -> Option<Occurrence> {
+        let Self { automaton, end, .. } = self;
         let matched: Match = automaton.longest_continued(automaton.suffix(*end));
         if matched.n_tokens() == 0 {
-            return Ok(None);
+            return None;
         }
-        let n_continued = automaton.n_continued(matched);
-        Ok(automaton.latest(matched).map(|(_, latest)| Occurrence {
-            n_tokens: matched.n_tokens(),
-            n_continued,
-            latest,
-        }))
+        let (n_tokens, n_continued) = (matched.n_tokens(), automaton.n_continued(matched));
+        automaton.latest(matched).map(|(_, latest)| Occurrence { n_tokens, n_continued, latest })
     }
 
-    /// How many tokens the stream has; 0 when it has ended.
-    pub fn n_tokens(&self) -> usize {
-        self.live.as_ref().map_or(0, |live| live.automaton.n_tokens())
-    }
-
-    /// Bytes held by the index of the stream; 0 when it has ended.
-    pub fn n_bytes(&self) -> usize {
-        self.live.as_ref().map_or(0, |live| live.automaton.n_bytes())
+    fn n_bytes(&self) -> usize {
+        self.automaton.n_bytes()
     }
 }
 
@@ -210,28 +153,4 @@ impl EndedStream {
     pub fn write_slice(&mut self) -> bool {
         self.history.write_slice(&mut self.writer)
     }
-}
-
-fn check_tokens(tokens: &[TokenId]) -> Result<(), DraftError> {
-    let limit = DraftTree::MAX_TOKEN;
-    match tokens.iter().position(|&token| token > limit) {
-        None => Ok(()),
-        Some(index) => {
-            let (token, limit) = (i64::from(tokens[index]), i64::from(limit));
-            Err(DraftErrorKind::TokenOutOfRange { index, token, limit }.into())
-        }
-    }
-}
-
-/// Integers of any width as token ids.
-///
-/// # Errors
-/// [`DraftErrorKind::TokenOutOfRange`] for the first that is negative or above [`DraftTree::MAX_TOKEN`].
-pub fn token_ids(integers: &[i64]) -> Result<Vec<TokenId>, DraftError> {
-    let limit = i64::from(DraftTree::MAX_TOKEN);
-    let as_id = |(index, &token): (usize, &i64)| match (0..=limit).contains(&token) {
-        true => Ok(token as TokenId),
-        false => Err(DraftErrorKind::TokenOutOfRange { index, token, limit }.into()),
-    };
-    integers.iter().enumerate().map(as_id).collect()
 }

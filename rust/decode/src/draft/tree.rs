@@ -64,6 +64,36 @@ impl DraftTree {
         }
     }
 
+    /// The nodes that `keep` marks and whose ancestors it marks too, with the index each had before.
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::Ragged`].
+    pub fn cut(&self, keep: &[bool]) -> Result<(Self, Vec<usize>), DraftError> {
+        let n_tokens = self.n_nodes();
+        if keep.len() != n_tokens {
+            return Err(DraftErrorKind::Ragged { array: "mark", n_tokens, found: keep.len() }.into());
+        }
+        let (mut tree, mut kept) = (Self::default(), Vec::new());
+        let mut new_rows = vec![None; n_tokens + 1];
+        new_rows[0] = Some(0);
+        for node in 0..n_tokens {
+            let parent_row = (self.parents[node] + 1) as usize;
+            let Some(new_parent_row) = new_rows[parent_row].filter(|_| keep[node]) else { continue };
+            kept.push(node);
+            new_rows[node + 1] = Some(kept.len() as i32);
+            tree.tokens.push(self.tokens[node]);
+            tree.parents.push(new_parent_row - 1);
+            tree.depths.push(self.depths[node]);
+            tree.probs.push(self.probs[node]);
+        }
+        Ok((tree, kept))
+    }
+
+    /// How many nodes the chain has that the tree begins with: each is the child of the one before.
+    pub fn chain_length(&self) -> usize {
+        (0..).zip(&self.parents).take_while(|&(node, &parent)| parent == node - 1).count()
+    }
+
     /// How many tokens are drafted.
     pub fn n_nodes(&self) -> usize {
         self.tokens.len()
@@ -108,6 +138,20 @@ impl DraftTree {
             mask[row * width + n_past + row] = true;
         }
         mask
+    }
+
+    /// The mask among the rows alone, packed: bit `c % 32` of word `c / 32` of a row is set where it attends to row `c`.
+    pub fn mask_words(&self) -> Vec<i32> {
+        let n_rows = self.n_nodes() + 1;
+        let width = n_rows.div_ceil(32);
+        let mut words = vec![0; n_rows * width];
+        words[0] = 1;
+        for node in 0..self.n_nodes() {
+            let (row, parent_row) = (node + 1, (self.parents[node] + 1) as usize);
+            words.copy_within(parent_row * width..(parent_row + 1) * width, row * width);
+            words[row * width + row / 32] |= 1 << (row % 32);
+        }
+        words
     }
 
     /// The position of each row when `n_past` tokens lie before the last committed one.

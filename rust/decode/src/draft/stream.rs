@@ -1,0 +1,264 @@
+//! How is a drafter used, whatever its kind?
+//!
+//! A [`Drafter`] opens a [`Stream`] for each text. The stream checks what it is given (range of tokens, budgets, use
+//! after the end, shapes of what the model said) and hands it to its [`Proposer`], the part that differs between kinds.
+//! It remembers the tree it proposed last, so that a commit can be compared with it.
+//!
+//! A stream is used by one thread at a time; streams of one drafter by as many as there are.
+
+use std::fmt::Debug;
+
+use tokenloom_vocab::TokenId;
+
+use super::automaton::Automaton;
+use super::error::{DraftError, DraftErrorKind};
+use super::suffix::{EndedStream, Occurrence};
+use super::tree::DraftTree;
+
+/// Opens streams. What they share lies behind it.
+pub trait Drafter: Debug + Send + Sync {
+    /// The part of a new stream that differs between kinds.
+    fn open(&self) -> Box<dyn Proposer>;
+
+    /// Opens a stream with its prompt; `top` has a row for each of its tokens.
+    ///
+    /// # Errors
+    /// As [`Stream::commit`].
+    fn begin(&self, prompt: &[TokenId], top: Option<&TopRows>) -> Result<Stream, DraftError> {
+        check_tokens(prompt)?;
+        check_top(top, prompt.len(), "token of the prompt")?;
+        check_length(prompt.len())?;
+        let mut proposer = self.open();
+        let tree = DraftTree::default();
+        proposer.commit(&Commit { tokens: prompt, tree: &tree, top, is_prompt: true });
+        Ok(Stream { live: Some(Live { proposer, tree, n_tokens: prompt.len() }) })
+    }
+
+    /// Bytes that the streams share.
+    fn n_bytes(&self) -> usize {
+        0
+    }
+
+    /// Tokens that the streams share.
+    fn n_tokens(&self) -> usize {
+        0
+    }
+
+    /// The finished streams that are still known, oldest first.
+    fn documents(&self) -> Vec<Vec<TokenId>> {
+        Vec::new()
+    }
+}
+
+/// The part of a stream that differs between kinds. What it is given was checked.
+pub trait Proposer: Debug + Send {
+    /// The text goes on.
+    fn commit(&mut self, commit: &Commit<'_>);
+
+    /// Drafts at most `budget` tokens, the most probable chain first.
+    fn propose(&mut self, budget: usize) -> DraftTree;
+
+    /// The text is complete: what has to be shared, if anything.
+    fn end(self: Box<Self>) -> Option<EndedStream> {
+        None
+    }
+
+    /// What the stream's own text says about its latest tokens, where the kind knows.
+    fn occurrence(&self) -> Option<Occurrence> {
+        None
+    }
+
+    /// Bytes held by the stream.
+    fn n_bytes(&self) -> usize;
+}
+
+/// The likeliest tokens behind some rows, as the model said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopRows {
+    n_top: usize,
+    ids: Vec<TokenId>,
+    log_probs: Vec<f32>,
+}
+
+/// What a stream is told: tokens that are now part of the text, and what the model said while it verified a draft.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit<'a> {
+    /// The tokens, in order.
+    pub tokens: &'a [TokenId],
+    /// The draft that was verified; empty where there was none.
+    pub tree: &'a DraftTree,
+    /// The likeliest tokens behind each row of the tree, or behind each token of a prompt.
+    pub top: Option<&'a TopRows>,
+    /// Is this the prompt?
+    pub is_prompt: bool,
+}
+
+/// One text that is being written.
+#[derive(Debug)]
+pub struct Stream {
+    live: Option<Live>,
+}
+
+#[derive(Debug)]
+struct Live {
+    proposer: Box<dyn Proposer>,
+    tree: DraftTree,
+    n_tokens: usize,
+}
+
+impl TopRows {
+    /// Rows of `n_top` ids; -1 marks a place without a token. Without `log_probs` only the order counts.
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::TokenOutOfRange`], [`DraftErrorKind::TopRows`], [`DraftErrorKind::LogProb`].
+    pub fn new(ids: &[i64], n_top: usize, log_probs: Option<Vec<f32>>) -> Result<Self, DraftError> {
+        let limit = i64::from(DraftTree::MAX_TOKEN);
+        if let Some(index) = ids.iter().position(|id| !(-1..=limit).contains(id)) {
+            return Err(DraftErrorKind::TokenOutOfRange { index, token: ids[index], limit }.into());
+        }
+        let log_probs = match log_probs {
+            Some(log_probs) => log_probs,
+            // Ranks stand in for probabilities: half of what is left each.
+            None => {
+                (0..ids.len()).map(|i| ((i % n_top.max(1) + 1) as f32) * -std::f32::consts::LN_2).collect()
+            }
+        };
+        if log_probs.len() != ids.len() {
+            let (expected, found) = (ids.len(), log_probs.len());
+            return Err(DraftErrorKind::TopRows { what: "log-probability", of: "id", expected, found }.into());
+        }
+        if let Some(index) = log_probs.iter().position(|log_prob| log_prob.is_nan() || *log_prob > 1e-3) {
+            return Err(DraftErrorKind::LogProb { index, log_prob: log_probs[index] }.into());
+        }
+        let ids = ids.iter().map(|&id| if id < 0 { u32::MAX } else { id as TokenId }).collect();
+        Ok(Self { n_top, ids, log_probs })
+    }
+
+    /// How many rows there are.
+    pub fn n_rows(&self) -> usize {
+        self.ids.len().checked_div(self.n_top).unwrap_or(0)
+    }
+
+    /// The tokens of a row with their log-probabilities, the likeliest first.
+    pub fn row(&self, row: usize) -> impl Iterator<Item = (TokenId, f32)> {
+        let range = row * self.n_top..(row + 1) * self.n_top;
+        let pairs = self.ids[range.clone()].iter().zip(&self.log_probs[range]);
+        pairs.map(|(&id, &log_prob)| (id, log_prob)).filter(|&(id, _)| id <= DraftTree::MAX_TOKEN)
+    }
+}
+
+impl Stream {
+    /// Appends tokens that are now part of the text. All or nothing.
+    ///
+    /// `tree` is the draft that was verified, if it is not the one proposed last; `top` has a row for the last committed
+    /// token and one for each node of the draft.
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::StreamEnded`], [`DraftErrorKind::TokenOutOfRange`], [`DraftErrorKind::StreamTooLong`],
+    /// [`DraftErrorKind::TopRows`].
+    pub fn commit(
+        &mut self,
+        tokens: &[TokenId],
+        tree: Option<&DraftTree>,
+        top: Option<&TopRows>,
+    ) -> Result<(), DraftError> {
+        self.check(tokens, tree, top)?;
+        let live = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
+        let tree = tree.unwrap_or(&live.tree);
+        live.proposer.commit(&Commit { tokens, tree, top, is_prompt: false });
+        live.n_tokens += tokens.len();
+        if !tokens.is_empty() {
+            live.tree = DraftTree::default();
+        }
+        Ok(())
+    }
+
+    /// Would [`Stream::commit`] take this?
+    pub(super) fn check(
+        &self,
+        tokens: &[TokenId],
+        tree: Option<&DraftTree>,
+        top: Option<&TopRows>,
+    ) -> Result<(), DraftError> {
+        let live = self.live.as_ref().ok_or(DraftErrorKind::StreamEnded)?;
+        check_tokens(tokens)?;
+        check_length(live.n_tokens + tokens.len())?;
+        check_top(top, tree.unwrap_or(&live.tree).n_nodes() + 1, "row of the draft")
+    }
+
+    /// Drafts at most `budget` tokens behind the text.
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::StreamEnded`], [`DraftErrorKind::Budget`].
+    pub fn propose(&mut self, budget: i64) -> Result<DraftTree, DraftError> {
+        let budget = usize::try_from(budget).map_err(|_| DraftErrorKind::Budget { budget })?;
+        let live = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
+        live.tree = live.proposer.propose(budget);
+        Ok(live.tree.clone())
+    }
+
+    /// Ends the stream, frees its index and returns what has to be shared, once.
+    pub fn end(&mut self) -> Option<EndedStream> {
+        self.live.take()?.proposer.end()
+    }
+
+    /// What the stream's own text says about its latest tokens; `None` where they are new or the kind does not know.
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::StreamEnded`].
+    pub fn occurrence(&self) -> Result<Option<Occurrence>, DraftError> {
+        Ok(self.live.as_ref().ok_or(DraftErrorKind::StreamEnded)?.proposer.occurrence())
+    }
+
+    /// How many tokens the stream has; 0 when it has ended.
+    pub fn n_tokens(&self) -> usize {
+        self.live.as_ref().map_or(0, |live| live.n_tokens)
+    }
+
+    /// Bytes held by the index of the stream; 0 when it has ended.
+    pub fn n_bytes(&self) -> usize {
+        self.live.as_ref().map_or(0, |live| live.proposer.n_bytes())
+    }
+}
+
+/// Integers of any width as token ids.
+///
+/// # Errors
+/// [`DraftErrorKind::TokenOutOfRange`] for the first that is negative or above [`DraftTree::MAX_TOKEN`].
+pub fn token_ids(integers: &[i64]) -> Result<Vec<TokenId>, DraftError> {
+    let limit = i64::from(DraftTree::MAX_TOKEN);
+    let as_id = |(index, &token): (usize, &i64)| match (0..=limit).contains(&token) {
+        true => Ok(token as TokenId),
+        false => Err(DraftErrorKind::TokenOutOfRange { index, token, limit }.into()),
+    };
+    integers.iter().enumerate().map(as_id).collect()
+}
+
+pub(super) fn check_tokens(tokens: &[TokenId]) -> Result<(), DraftError> {
+    let limit = DraftTree::MAX_TOKEN;
+    match tokens.iter().position(|&token| token > limit) {
+        None => Ok(()),
+        Some(index) => {
+            let (token, limit) = (i64::from(tokens[index]), i64::from(limit));
+            Err(DraftErrorKind::TokenOutOfRange { index, token, limit }.into())
+        }
+    }
+}
+
+fn check_length(n_tokens: usize) -> Result<(), DraftError> {
+    let limit = Automaton::MAX_TOKENS;
+    if n_tokens > limit {
+        return Err(DraftErrorKind::StreamTooLong { n_tokens, limit }.into());
+    }
+    Ok(())
+}
+
+fn check_top(top: Option<&TopRows>, expected: usize, of: &'static str) -> Result<(), DraftError> {
+    match top {
+        Some(top) if top.n_rows() != expected => {
+            let (what, found) = ("row of likely tokens", top.n_rows());
+            Err(DraftErrorKind::TopRows { what, of, expected, found }.into())
+        }
+        _ => Ok(()),
+    }
+}
