@@ -13,21 +13,36 @@ from typing import TYPE_CHECKING, Any
 from tokenloom.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from tokenloom.torch.cache import keep_path
     from tokenloom.torch.chat import chat_prompt
     from tokenloom.torch.language_model import LanguageModel
     from tokenloom.torch.loading import load
     from tokenloom.torch.loop import generate
     from tokenloom.torch.result import Generation, Stats
+    from tokenloom.torch.tree_attention import chain_first, tree_inputs
 
-__all__ = ["Generation", "LanguageModel", "Stats", "chat_prompt", "generate", "load"]
+__all__ = [
+    "Generation",
+    "LanguageModel",
+    "Stats",
+    "chain_first",
+    "chat_prompt",
+    "generate",
+    "keep_path",
+    "load",
+    "tree_inputs",
+]
 
 _HOME = {
     "Generation": "result",
     "LanguageModel": "language_model",
     "Stats": "result",
+    "chain_first": "tree_attention",
     "chat_prompt": "chat",
     "generate": "loop",
+    "keep_path": "cache",
     "load": "loading",
+    "tree_inputs": "tree_attention",
 }
 
 

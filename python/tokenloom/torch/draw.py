@@ -1,9 +1,10 @@
 """Which tokens are drawn from the logits of one step?
 
-A row brings the logits after its last committed token and after each token of its chain. Every token is drawn with the
-randomness of (seed, absolute position), as it would be without a chain; the chain is accepted as far as the draws
-repeat it. That is walk verification for a draft without probabilities of its own: lossless, and no lossless rule
-accepts more.
+A row brings the logits after its last committed token and after each node of its draft tree. From the root on, a token
+is drawn with the randomness of (seed, absolute position), as it would be without a draft; where the tree has a child
+with that token, the next is drawn behind it. That is walk verification for a draft without probabilities of its own:
+lossless, and no lossless rule accepts more. Only the rows on the path are looked at, the rows of all prompts together
+depth by depth, so that a constraint is asked for masks of what is drawn alone.
 
 Under a constraint:
 
@@ -25,8 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenloom import control, sample, verify
-from tokenloom.draft import DraftTree
+from tokenloom import control, sample
 from tokenloom.errors import DistributionError
 from tokenloom.torch.gate import Gate, set_bit
 
@@ -40,8 +40,17 @@ _MAX_REDRAWS = 32
 
 @dataclass
 class Drawn:
-    """The tokens one row draws in one step: a beginning of its chain, and one more unless nothing may follow."""
+    """The tokens one row draws in one step: a path of its tree, and one more unless nothing may follow.
 
+    Attributes:
+        path: the accepted nodes, from a child of the root downwards.
+        tokens: theirs, then one more.
+        logprobs: natural log-probability of each.
+        log_weights: natural log of the importance weight of each.
+        dead_end: whether the constraint allows nothing behind the path.
+    """
+
+    path: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     log_weights: list[float] = field(default_factory=list)
@@ -59,93 +68,122 @@ def draw(rows: Sequence[Row], logits: NDArray[np.float32], method: str) -> list[
 
     Args:
         rows: the rows of the step, planned.
-        logits: float32[sum(len(row.chain) + 1), V], row by row.
+        logits: float32[sum(len(row.tree) + 1), V], row by row.
         method: ``"mask"``, ``"check"`` or ``"awrs"``; rows without a constraint do not care.
 
     Raises:
+        ConstraintError: the constraint has come to a dead end.
         DistributionError: the logits of a token that is needed are not numbers; names the prompt and the step.
     """
-    ends = np.cumsum([len(row.chain) + 1 for row in rows])
-    # A row of the model that is broken matters only where a token is drawn from it, so it is looked at there.
-    broken = ~np.isfinite(logits.max(axis=1))
-    parts = [slice(end - len(row.chain) - 1, end) for row, end in zip(rows, ends, strict=True)]
-    if rows[0].gate is None or method == "mask":
-        return _draw_together(rows, logits, parts, broken)
-    one = _draw_awrs if method == "awrs" else _draw_checked
-    return [_draw_alone(row, logits[part], broken[part], one) for row, part in zip(rows, parts, strict=True)]
+    ends = np.cumsum([len(row.tree) + 1 for row in rows])
+    walkers = [_Walker(row, logits[end - len(row.tree) - 1 : end]) for row, end in zip(rows, ends, strict=True)]
+    step = _draw_together if rows[0].gate is None or method == "mask" else _each_by(method)
+    active = walkers
+    while active:
+        step(active)
+        active = [walker for walker in active if walker.goes_on]
+    for walker in walkers:
+        walker.go_back()
+    return [walker.drawn for walker in walkers]
 
 
-def _draw_together(
-    rows: Sequence[Row], logits: NDArray[np.float32], parts: list[slice], broken: NDArray[np.bool_]
-) -> list[Drawn]:
-    masks, empty = _masks(rows)
+class _Walker:
+    """Where one row stands in its tree."""
+
+    def __init__(self, row: Row, logits: NDArray[np.float32]) -> None:
+        self.row = row
+        self.drawn = Drawn()
+        self.goes_on = True
+        self._logits = logits
+        self._children: dict[tuple[int, int], int] = {}
+        for node, edge in enumerate(zip(row.tree.parents.tolist(), row.tree.tokens.tolist(), strict=True)):
+            self._children.setdefault(edge, node)
+        self._n_advanced = 0
+
+    @property
+    def position(self) -> int:
+        return self.row.position + len(self.drawn.tokens)
+
+    def logits(self) -> NDArray[np.float32]:
+        """The logits where the walker stands, float32[V]."""
+        row: NDArray[np.float32] = self._logits[self.drawn.path[-1] + 1 if self.drawn.path else 0]
+        if self.row.process is not None:
+            row = self.row.process([*self.row.ids, *self.drawn.tokens], row)
+        if not np.isfinite(row.max()):  # NaN wins every maximum
+            token = int(np.argmax(np.isnan(row))) if np.isnan(row).any() else int(row.argmax())
+            step = self.row.step + len(self.drawn.tokens)
+            raise DistributionError(
+                f"expected finite logits, found {row[token]} at token {token} (prompt {self.row.index}, step {step})",
+                row=self.row.index,
+            )
+        return row
+
+    def take(self, token: int, logprob: float, log_weight: float = 0.0) -> None:
+        """Take a token; the walk goes on where the tree has it."""
+        at = self.drawn.path[-1] if self.drawn.path else -1
+        self.drawn.add(token, logprob, log_weight)
+        node = self._children.get((at, token))
+        self.goes_on = node is not None and not self.row.ends_with(token)
+        if node is None:
+            return
+        self.drawn.path.append(node)
+        if self.goes_on and self.row.gate is not None:
+            self.row.gate.advance(token)
+            self._n_advanced += 1
+
+    def stop(self) -> None:
+        """Nothing may follow here."""
+        self.drawn.dead_end = True
+        self.goes_on = False
+
+    def go_back(self) -> None:
+        """The constraint's state as it was before the walk."""
+        if self.row.gate is not None:
+            self.row.gate.rollback(self._n_advanced)
+
+
+def _draw_together(walkers: list[_Walker]) -> None:
+    """One token for each walker, drawn in one call."""
+    masks = None
+    if walkers[0].row.gate is not None:
+        masks = np.stack([walker.row.gate.mask() for walker in walkers if walker.row.gate is not None])
+        is_open = np.asarray(masks.any(axis=1))
+        for walker, has_any in zip(walkers, is_open, strict=True):
+            if not has_any:
+                walker.stop()
+        walkers = [walker for walker in walkers if walker.goes_on]
+        masks = masks[is_open]
+    if not walkers:
+        return
     sampled = sample.sample(
-        logits,
-        [row.params for row in rows for _ in range(len(row.chain) + 1)],
-        seeds=np.concatenate([np.full(len(row.chain) + 1, row.seed, np.uint64) for row in rows]),
-        positions=np.concatenate([row.position + np.arange(len(row.chain) + 1) for row in rows]),
+        np.stack([walker.logits() for walker in walkers]),
+        [walker.row.params for walker in walkers],
+        seeds=np.array([walker.row.seed for walker in walkers], dtype=np.uint64),
+        positions=np.array([walker.position for walker in walkers], dtype=np.int64),
         mask=masks,
     )
-    return [
-        _walk(row, logits[part], sampled.tokens[part], sampled.logprobs[part], broken[part], empty[part])
-        for row, part in zip(rows, parts, strict=True)
-    ]
+    for walker, token, logprob in zip(walkers, sampled.tokens, sampled.logprobs, strict=True):
+        if token < 0:  # every allowed token is impossible
+            walker.stop()
+        else:
+            walker.take(int(token), float(logprob))
 
 
-def _masks(rows: Sequence[Row]) -> tuple[NDArray[np.int32] | None, NDArray[np.bool_]]:
-    """The masks of all rows, and where none of the tokens is allowed (there the mask is opened: nothing is drawn)."""
-    if rows[0].gate is None:
-        return None, np.zeros(sum(len(row.chain) + 1 for row in rows), dtype=np.bool_)
-    masks = np.stack([mask for row in rows for mask in row.masks])
-    empty = ~masks.any(axis=1)
-    masks[empty] = -1
-    return masks, np.asarray(empty)
+def _each_by(method: str) -> Any:
+    """One token for each walker, each by itself, with checks in place of masks."""
+    one = _draw_awrs if method == "awrs" else _draw_checked
 
+    def step(walkers: list[_Walker]) -> None:
+        for walker in walkers:
+            gate = walker.row.gate
+            assert gate is not None
+            token, logprob, log_weight = one(walker.row, gate, walker.logits(), walker.position)
+            if token < 0:
+                walker.stop()
+            else:
+                walker.take(token, logprob, log_weight)
 
-def _walk(
-    row: Row,
-    logits: NDArray[np.float32],
-    tokens: NDArray[np.int64],
-    logprobs: NDArray[np.float32],
-    broken: NDArray[np.bool_],
-    empty: NDArray[np.bool_],
-) -> Drawn:
-    drawn = Drawn()
-    chain = DraftTree(tokens=row.chain, parents=range(-1, len(row.chain) - 1))
-    # A row without a token has -1, which is no id; the loop below looks at such rows before it takes their token.
-    n_accepted = verify.follow(np.maximum(tokens, 0), chain).n_accepted
-    for depth in range(n_accepted + 1):
-        if empty[depth]:
-            drawn.dead_end = True
-            break
-        if broken[depth]:
-            raise _broken_row(row, depth, logits[depth])
-        drawn.add(int(tokens[depth]), float(logprobs[depth]))
-        if row.ends_with(int(tokens[depth])):
-            break
-    return drawn
-
-
-def _draw_alone(row: Row, logits: NDArray[np.float32], broken: NDArray[np.bool_], one: Any) -> Drawn:
-    """Draw token by token, with the constraint's state moved along the chain and back."""
-    gate = row.gate
-    assert gate is not None
-    drawn = Drawn()
-    n_advanced = 0
-    for depth in range(len(row.chain) + 1):
-        if broken[depth]:
-            raise _broken_row(row, depth, logits[depth])
-        token, logprob, log_weight = one(row, gate, logits[depth], row.position + depth)
-        if token < 0:
-            drawn.dead_end = True
-            break
-        drawn.add(token, logprob, log_weight)
-        if row.ends_with(token) or depth == len(row.chain) or token != row.chain[depth]:
-            break
-        gate.advance(token)
-        n_advanced += 1
-    gate.rollback(n_advanced)
-    return drawn
+    return step
 
 
 def _draw_checked(row: Row, gate: Gate, logits: NDArray[np.float32], position: int) -> tuple[int, float, float]:
@@ -174,11 +212,3 @@ def _draw_awrs(row: Row, gate: Gate, logits: NDArray[np.float32], position: int)
     if token < 0:
         return -1, -np.inf, -np.inf
     return int(token), float(logprobs[token]), float(log_weight)
-
-
-def _broken_row(row: Row, depth: int, logits: NDArray[np.float32]) -> DistributionError:
-    token = int(np.argmax(~np.isfinite(logits))) if np.isnan(logits).any() else int(logits.argmax())
-    return DistributionError(
-        f"expected finite logits, found {logits[token]} at token {token} (prompt {row.index}, step {row.step + depth})",
-        row=row.index,
-    )

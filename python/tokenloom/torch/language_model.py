@@ -53,7 +53,7 @@ class LanguageModel:
         blocks = []
         for first in range(0, len(rows), width):
             rests = [row[n_shared:] for row in rows[first : first + width]]
-            blocks.append(self._branches(shared, len(rests)).feed(rests, [1] * len(rests)))
+            blocks.append(self._branches(shared, len(rests)).feed(rests))
         return torch.log_softmax(torch.cat(blocks).double(), dim=-1).numpy()
 
     def _row(self, context: Sequence[int]) -> list[int]:
@@ -75,7 +75,7 @@ class LanguageModel:
             self._cache.forget(len(self._shared) - n_common)
             self._shared = self._shared[:n_common]
         if n_common < len(shared):
-            self._cache.feed([shared[n_common:]], [1])
+            self._cache.feed([shared[n_common:]])
         self._shared = list(shared)
         return self._cache.branch(n_rows)
 

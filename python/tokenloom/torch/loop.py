@@ -1,20 +1,14 @@
 """How do all the rooms work in one decoding loop?
 
-A step: every unfinished prompt drafts a chain of tokens and cuts it where its constraint forbids it to go on; the model
-reads all chains in one forward pass; each prompt draws tokens along its chain until a draw leaves it; the cache forgets
-what was not drawn. Prompts that end leave the batch. Randomness is a pure function of (seed, absolute position, token),
-so the drafter, the batch and the order of the prompts change how long it takes, never what comes out, up to the float
-differences of the model itself between one shape of input and another.
+:func:`generate` says what is wanted of each prompt, in texts; ``steps`` does it, in tokens. Randomness is a pure
+function of (seed, absolute position, token), so the drafter, the batch and the order of the prompts change how long it
+takes, never what comes out, up to the float differences of the model itself between one shape of input and another.
 
-Cost: one forward pass a step over B x (longest chain + 1) tokens. With a drafter that is always wrong, the plain loop
-plus the wider passes.
-
-Does not do: encoder-decoders, recurrent layers, draft trees beyond their first chain, particles.
+Does not do: encoder-decoders, recurrent layers, particles.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,16 +17,16 @@ import numpy as np
 from tokenloom.control import END_TOKENS
 from tokenloom.errors import ArrayError, LimitError, UnknownTokenError
 from tokenloom.sample import Params
-from tokenloom.torch.batch import Batch, largest_exact_batch
-from tokenloom.torch.draw import draw
+from tokenloom.torch.batch import largest_exact_batch
 from tokenloom.torch.gate import Gate
 from tokenloom.torch.heal import Overhang, heal_prompts
 from tokenloom.torch.result import Generation
 from tokenloom.torch.row import Row
+from tokenloom.torch.steps import Plan, decode
+from tokenloom.torch.tree_attention import can_read_trees
+from tokenloom.torch.writing import Writing
 
 __all__ = ["generate"]
-
-_METHODS = ("mask", "check", "awrs")
 
 
 def generate(
@@ -43,6 +37,7 @@ def generate(
     max_new_tokens: int = 128,
     drafter: Any = None,
     draft_budget: int = 16,
+    draft_shape: str = "tree",
     constraint: Any = None,
     method: str = "mask",
     params: Params | Sequence[Params] = Params(),  # noqa: B008 (immutable)
@@ -52,6 +47,7 @@ def generate(
     eos: int | Iterable[int] | None = None,
     stream: Callable[[int, str], None] | None = None,
     batch_size: int = 8,
+    cache: str = "dynamic",
 ) -> list[Generation]:
     """Continue each prompt.
 
@@ -63,6 +59,8 @@ def generate(
         max_new_tokens: most tokens to generate for each prompt.
         drafter: where drafts come from (``tl.draft.Suffix()``), or None for one token a forward pass.
         draft_budget: most tokens drafted in one step.
+        draft_shape: ``"tree"``: the model reads the drafted tree as it is, with tree attention; ``"chain"``: only its
+            main chain. Models that take no mask of four dimensions (sliding windows, flash attention) read chains.
         constraint: what the text must satisfy (``tl.control``), or None.
         method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"`` (see ``draw``).
         params: sampling rules, one for all prompts or one each. Default: the model's own distribution, ``Params()``;
@@ -78,6 +76,8 @@ def generate(
         stream: called as ``stream(prompt_index, piece)`` with every piece of text that is final.
         batch_size: most prompts the model reads together. Models with sliding windows, or without explicit positions,
             read one at a time whatever it is.
+        cache: ``"dynamic"``: the key-value cache grows; ``"static"``: it is allocated once, at the length the longest
+            text may reach.
 
     Returns:
         One :class:`Generation` a prompt, in order.
@@ -93,10 +93,9 @@ def generate(
 
     A predicate that raises ends the generation with its own exception.
     """
-    if method not in _METHODS:
-        raise ArrayError(
-            f"expected method {', '.join(map(repr, _METHODS))}, found {method!r}", argument="method", found=method
-        )
+    _check_word(method, ("mask", "check", "awrs"), "method")
+    _check_word(draft_shape, ("tree", "chain"), "draft_shape")
+    _check_word(cache, ("dynamic", "static"), "cache")
     texts = _as_list(prompts)
     params_each = _one_each(params, Params, len(texts), "params")
     seeds = _one_each(seed, (int, np.integer), len(texts), "seed")
@@ -112,64 +111,40 @@ def generate(
         # What ends a text for the constraint must end it here.
         ends |= {token for name, token in tokenizer.special_tokens.items() if name in END_TOKENS}
     n_vocab = min(int(tokenizer.vocab_size), int(model.config.get_text_config(decoder=True).vocab_size))
+    stops = (stop,) if isinstance(stop, str) else tuple(stop)
     rows = [
         Row(
             index,
             prompt,
             n_tokens=max_new_tokens,
-            tokenizer=tokenizer,
             params=params_each[index],
             seed=int(seeds[index]),
+            eos=ends,
             stream=None if drafter is None else drafter.begin(np.asarray(prompt, dtype=np.int32)),
             gate=None if constraint is None else Gate(constraint.start(), ends, n_vocab),
-            wants_masks=method == "mask",
-            eos=ends,
-            stop=(stop,) if isinstance(stop, str) else tuple(stop),
-            on_text=_bind(stream, index),
-            overhang=overhangs[index],
+            writing=Writing(tokenizer, stops, _bind(stream, index), overhangs[index]),
         )
         for index, prompt in enumerate(ids)
     ]
+    plan = Plan(
+        n_vocab=n_vocab,
+        method=method,
+        drafter=drafter,
+        budget=draft_budget,
+        chain_only=draft_shape == "chain" or not can_read_trees(model),
+        is_static=cache == "static",
+    )
     # Prompts of like length share a batch: padding is wasted work.
     order = sorted(range(len(rows)), key=lambda index: len(ids[index]))
     size = largest_exact_batch(model, batch_size)
     done: dict[int, Generation] = {}
     try:
         for first in range(0, len(order), size):
-            group = [rows[index] for index in order[first : first + size]]
-            done.update(_run(model, group, n_vocab, method, draft_budget))
+            done.update(decode(model, [rows[index] for index in order[first : first + size]], plan))
     finally:
         for row in rows:
             row.close()
     return [done[index] for index in range(len(ids))]
-
-
-def _run(model: Any, rows: list[Row], n_vocab: int, method: str, budget: int) -> dict[int, Generation]:
-    """Decode one batch to its end."""
-    seconds = {"draft": 0.0, "model": 0.0, "draw": 0.0}
-    done = {row.index: row.finish(seconds) for row in rows if row.finish_reason}
-    rows = [row for row in rows if not row.finish_reason]
-    batch = Batch(model, len(rows))
-    while rows:
-        start = time.perf_counter()
-        for row in rows:
-            row.plan(budget)
-        planned = time.perf_counter()
-        logits = batch.feed([row.pending + row.chain for row in rows], [len(row.chain) + 1 for row in rows])
-        fed = time.perf_counter()
-        drawn = draw(rows, logits[:, :n_vocab].numpy(), method)
-        n_kept = [row.accept(part) for row, part in zip(rows, drawn, strict=True)]
-        batch.keep(n_kept)
-        left = [at for at, row in enumerate(rows) if not row.finish_reason]
-        seconds["draft"] += planned - start
-        seconds["model"] += fed - planned
-        seconds["draw"] += time.perf_counter() - fed
-        if len(left) < len(rows):
-            done.update((row.index, row.finish(dict(seconds))) for row in rows if row.finish_reason)
-            rows = [rows[at] for at in left]
-            if rows:
-                batch.select(left)
-    return done
 
 
 def _as_list(prompts: Any) -> list[Any]:
@@ -179,6 +154,11 @@ def _as_list(prompts: Any) -> list[Any]:
 def _encode(tokenizer: Any, prompt: Any) -> list[int]:
     ids = tokenizer.encode_list(prompt) if isinstance(prompt, str) else np.asarray(prompt).astype(np.int64).tolist()
     return [int(token) for token in ids]
+
+
+def _check_word(found: str, known: tuple[str, ...], name: str) -> None:
+    if found not in known:
+        raise ArrayError(f"expected {name} {', '.join(map(repr, known))}, found {found!r}", argument=name, found=found)
 
 
 def _check_heal(prompts: list[Any], constraint: Any) -> None:
