@@ -120,19 +120,19 @@ def start_of(
     )
 
 
-def compiled_machine(tokenizer: Tokenizer) -> _compiled.Tokenizer:
-    """The compiled machine of a tokenizer that is extended.
+def compiled_machine(tokenizer: Tokenizer, name: str = "resume") -> _compiled.Tokenizer:
+    """The compiled machine of a tokenizer that is extended; ``name`` is the argument it came as.
 
     Raises:
         TrainError: It is no tokenizer.
         UnsupportedFeatureError: It has none.
     """
     if not isinstance(tokenizer, Tokenizer):
-        raise TrainError(f"resume must be a tokenloom.Tokenizer, found {type(tokenizer).__name__}")
+        raise TrainError(f"{name} must be a tokenloom.Tokenizer, found {type(tokenizer).__name__}")
     machine = tokenizer._machine
     if not isinstance(machine, _compiled.Tokenizer):
         raise UnsupportedFeatureError(
-            "only a BPE tokenizer that the compiled machine runs can be extended; this one is interpreted"
+            f"{name} must be a BPE tokenizer that the compiled machine runs; this one is interpreted"
         )
     return machine
 

@@ -18,6 +18,7 @@ DOMAINS = (
     "exactness",
     "formats",
     "generate",
+    "lexica",
     "pipeline",
     "sample",
     "segment",

@@ -14,6 +14,7 @@ mod gpu;
 mod grammar;
 mod interpreted;
 mod ints;
+mod lexica;
 mod pipeline;
 mod sample;
 mod segment;
@@ -38,6 +39,8 @@ mod _core {
     use crate::formats::formats;
     #[pymodule_export]
     use crate::gpu::gpu;
+    #[pymodule_export]
+    use crate::lexica::lexica;
     #[pymodule_export]
     use crate::pipeline::pipeline;
     #[pymodule_export]

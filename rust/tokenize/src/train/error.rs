@@ -162,6 +162,20 @@ pub enum TrainErrorKind {
         /// Why.
         message: String,
     },
+    /// An id of a batch that the tokenizer does not have.
+    #[error("id {id} at place {index} of the batch is no token")]
+    UnknownToken {
+        /// The id.
+        id: tokenloom_vocab::TokenId,
+        /// Its place in all ids of the batch.
+        index: usize,
+    },
+    /// Offsets that do not cut a batch.
+    #[error("the offsets of a batch must rise from 0 to the number of its ids, {n_ids}")]
+    Offsets {
+        /// How many ids there are.
+        n_ids: usize,
+    },
     /// The progress function asked to stop.
     #[error("the training was interrupted")]
     Interrupted,

@@ -8,6 +8,7 @@
 
 mod boundless;
 mod counter;
+mod dynamic;
 mod encoder;
 mod error;
 mod inventory;
@@ -31,6 +32,7 @@ use tokenloom_vocab::{AddedToken, TokenId};
 
 pub use boundless::{Transition, train_boundless};
 pub use counter::{RUN_SEPARATOR, WordCounter, pretokenizers_of};
+pub use dynamic::{Boundary, Dynamic, DynamicOptions, merge_batch};
 pub use error::{TrainError, TrainErrorKind};
 use queue::Merged;
 pub use runs::{RunReader, RunWriter, merge_runs};

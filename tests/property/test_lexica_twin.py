@@ -1,0 +1,78 @@
+"""Do the compiled lexica give what their readable twins give?"""
+
+from __future__ import annotations
+
+import random
+
+import tokenloom as tl
+from tokenloom.reference import lexica as twin
+
+PATTERN = r" ?[a-z]+| ?[0-9]+| ?[^\sa-z0-9]+|\s+"
+MARKS = set(b".,!?;:()-\"'\\/`$%&*+<=>@[]^_{|}~")
+
+
+def may_join(tok: tl.Tokenizer, boundary: str, left: bytes, right: bytes) -> bool:
+    """The published rule, on bytes."""
+    if any(token.decode(errors="replace") in tok.special_tokens for token in (left, right)):
+        return False
+    joined = left + right
+    if set(joined[1:]) & set(b" \n\t") and (joined == b"\n\n" or not set(joined) <= set(b" \n\t")):
+        return False
+    try:
+        text = joined.decode()
+    except UnicodeDecodeError:
+        return True
+    if boundary == "sentences":
+        return True
+    if boundary == "pretokens":
+        return len(tl.segment.segment([text], "pretokens", tokenizer=tok).words()) == 1
+    base = {tok.token_bytes(id) for id in range(tok.vocab_size)}
+
+    def is_punctuation(token: bytes) -> bool:
+        return token in base and bool(set(token) & MARKS) and not set(token) & set(b"0123456789")
+
+    if boundary == "hyphen-words" and not is_punctuation(left) and is_punctuation(right) and right != b"-":
+        return False
+    return len(text.split()) == 1
+
+
+def test_dynamic() -> None:
+    seed = 700
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    n_new = 0
+    for _ in range(250):
+        alphabet = rng.choice(["ab ", "ab-.1 \n", "abc é,\t", "a"])
+        texts = ["".join(rng.choices(alphabet, k=rng.randrange(40))) for _ in range(rng.randrange(5))]
+        other = ["".join(rng.choices(alphabet, k=30))]
+        tok = tl.train.bpe(other, 257 + rng.randrange(8), PATTERN, special_tokens=["<s>"], progress=False)
+        if rng.random() < 0.3:
+            texts = [f"{text}<s>{text}" for text in texts]
+        boundary = rng.choice(["pretokens", "words", "hyphen-words", "sentences"])
+        n_merges = rng.choice([0, 1, 3, 10, 1000])
+        base = tok.encode_batch(texts)
+        found = tl.lexica.dynamic(texts if rng.random() < 0.5 else base, tok, n_merges, boundary=boundary)
+        tokens = found.tokens()
+        sequences = [[tok.token_bytes(int(id)) for id in ids] for ids in base]
+        expected = twin.dynamic(
+            sequences,
+            n_merges,
+            lambda left, right: may_join(tok, boundary, left, right),  # noqa: B023
+        )
+        assert [[tokens[id] for id in ids] for ids in found.ids] == expected, (texts, boundary, n_merges)
+        assert len(set(tokens)) == len(tokens)
+        first_seen = list(dict.fromkeys(token for sequence in expected for token in sequence))
+        assert tokens == first_seen
+        for local, (id, token) in enumerate(zip(found.base_ids.tolist(), tokens, strict=True)):
+            spelled = found.surface[local, : found.surface_lengths[local]].tolist()
+            assert id == -1 or (tok.token_bytes(id) == token and spelled == [id])
+            assert len(spelled) == 16 or tok.decode_bytes(spelled) == token
+            assert not found.surface[local, found.surface_lengths[local] :].any()
+        pooled: dict[int, bytes] = {}
+        for id, place in zip(base.values.tolist(), found.segments.tolist(), strict=True):
+            pooled[place] = pooled.get(place, b"") + tok.token_bytes(id)
+        assert list(pooled.values()) == [tokens[id] for id in found.ids.values]
+        assert found.n_tokens[-1] == len(found.ids.values)
+        assert found.n_tokens[0] == len(base.values)
+        n_new += (found.base_ids < 0).any()
+    assert n_new > 60
