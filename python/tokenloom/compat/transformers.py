@@ -81,6 +81,9 @@ def attach(tokenizer: T) -> T:
         return tokenizer
     if not isinstance(backend, _peer().Tokenizer):
         raise TypeError(f"expected a fast tokenizer of transformers, found {type(tokenizer).__name__}")
+    replaced = set(vars(backend)) - ({"decode"} if hasattr(found, "_wrap_decode_method_backend_tokenizer") else set())
+    if replaced:
+        raise UnsupportedFeatureError(f"the backend has attributes of its own: {', '.join(sorted(replaced))}")
     for name in ("alpha", "nbest_size"):
         if getattr(backend.model, name, None) is not None:
             raise UnsupportedFeatureError(f"sampling from a Unigram model ({name}) is not supported")
@@ -94,7 +97,7 @@ def attach(tokenizer: T) -> T:
         # A score that went through a file may have been rounded; the peer's object has it as it is.
         ours.model = models.wrap(models.with_exact_scores(ours._assembly.model, json.loads(state)["model"]))
     ours._assembly.check()
-    found._tokenizer = ours
+    _put(found, ours)
     return tokenizer
 
 
@@ -112,8 +115,16 @@ def detach(tokenizer: T) -> T:
     if isinstance(ours, Backend):
         backend = _peer().Tokenizer.from_str(ours.to_str())
         backend.encode_special_tokens = ours.encode_special_tokens
-        found._tokenizer = backend
+        _put(found, backend)
     return tokenizer
+
+
+def _put(tokenizer: Any, backend: Any) -> None:
+    """Replace the backend. CLIP's tokenizer puts a function of its own over the backend's ``decode``: again then."""
+    is_wrapped = "decode" in vars(tokenizer._tokenizer)
+    tokenizer._tokenizer = backend
+    if is_wrapped:
+        tokenizer._wrap_decode_method_backend_tokenizer()
 
 
 def _peer() -> Any:

@@ -50,9 +50,12 @@ impl ModelVocabulary {
         &self.model
     }
 
-    /// How many different tokens there are.
+    /// How many tokens there are. A Unigram model counts a repeated string as often as its list has it.
     pub fn len(&self) -> usize {
-        self.by_token.len()
+        match &self.model {
+            Model::Unigram { vocab, .. } => vocab.len(),
+            _ => self.by_token.len(),
+        }
     }
 
     /// Whether there are no tokens.
