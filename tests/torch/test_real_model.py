@@ -6,9 +6,17 @@ of a draw are closer than the model's own float differences at that place, which
 
 from __future__ import annotations
 
+import ast
+import calendar
+import difflib
+import inspect
 import itertools
 import json
 import pydoc_data.topics
+import shutil
+import statistics
+import string
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,6 +138,45 @@ def test_drafts_change_no_token_in_64_prompts(smol: tuple[Any, Any], params: Any
     print(f"{n} divergences in 64 prompts; tokens per call {pooled_rate(drafted):.2f}")
     assert pooled_rate(drafted[-8:]) > 1, "summaries"
     assert pooled_rate([a for a, text in zip(drafted, texts, strict=True) if "function" in text]) > 1, "code"
+
+
+def many_texts() -> list[str]:
+    """Two hundred requests: those of Spec-Bench, and functions of the standard library to explain or to rewrite."""
+    lines = (DATA / "spec_bench_56.jsonl").read_text("utf-8").splitlines()
+    texts = [json.loads(line)["text"] for line in lines]
+    wishes = (
+        "Explain what this function does.",
+        "Rewrite it with type hints.",
+        "Write a test for this code.",
+    )
+    for module in (ast, calendar, difflib, shutil, statistics, string, textwrap):
+        for _, function in inspect.getmembers(module, inspect.isfunction):
+            source = inspect.getsource(function)
+            if function.__module__ == module.__name__ and 200 <= len(source) <= 1200 and len(texts) < 200:
+                texts.append(f"{wishes[len(texts) % 3]}\n\n```python\n{source}```")
+    for _, text in sorted(pydoc_data.topics.topics.items(), key=lambda item: (len(item[1]), item[0])):
+        if len(texts) < 200 and len(text) >= 300:
+            texts.append(f"Summarize the following text.\n\n{text[:700]}")
+    assert len(texts) == 200
+    return texts
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(6 * 3600)
+def test_chains_change_no_token_in_200_prompts(smol: tuple[Any, Any]) -> None:
+    """Batches of one, 200 x 32 tokens; what was drafted for one prompt is known to the next."""
+    drafter, n_divergences, pairs = tl.draft.Suffix(), 0, []
+    for index, prompt in enumerate(ask(smol[0], many_texts())):
+        options = {"max_new_tokens": 32, "params": SAMPLED, "seed": SEED, "batch_size": 1}
+        plain = tl.torch.generate(*smol, prompt, **options)
+        drafted = tl.torch.generate(*smol, prompt, drafter=drafter, draft_shape="chain", **options)
+        n_divergences += assert_same(*smol, [prompt], plain, drafted, SAMPLED)
+        pairs += drafted
+        if index % 10 == 9:
+            print(
+                f"{index + 1} prompts, {n_divergences} divergences, {pooled_rate(pairs):.3f} tokens per call",
+                flush=True,
+            )
 
 
 @pytest.mark.heavy
