@@ -14,7 +14,9 @@ from tokenloom.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from tokenloom.torch.cache import keep_path
+    from tokenloom.torch.candidates import CandidateGenerator, assisted
     from tokenloom.torch.chat import chat_prompt
+    from tokenloom.torch.custom import custom_generate
     from tokenloom.torch.language_model import LanguageModel
     from tokenloom.torch.loading import load
     from tokenloom.torch.loop import generate
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
     from tokenloom.torch.tree_attention import chain_first, tree_inputs
 
 __all__ = [
+    "CandidateGenerator",
     "Generation",
     "LanguageModel",
     "Stats",
+    "assisted",
     "chain_first",
     "chat_prompt",
+    "custom_generate",
     "generate",
     "keep_path",
     "load",
@@ -34,11 +39,14 @@ __all__ = [
 ]
 
 _HOME = {
+    "CandidateGenerator": "candidates",
     "Generation": "result",
     "LanguageModel": "language_model",
     "Stats": "result",
+    "assisted": "candidates",
     "chain_first": "tree_attention",
     "chat_prompt": "chat",
+    "custom_generate": "custom",
     "generate": "loop",
     "keep_path": "cache",
     "load": "loading",

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tokenloom import control, sample
 from tokenloom.errors import DistributionError
-from tokenloom.torch.gate import Gate, set_bit
+from tokenloom.torch.gate import Gate, set_bit, unpack
 
 if TYPE_CHECKING:
     from tokenloom.torch.row import Row
@@ -104,10 +104,11 @@ class _Walker:
     def position(self) -> int:
         return self.row.position + len(self.drawn.tokens)
 
-    def logits(self) -> NDArray[np.float32]:
-        """The logits where the walker stands, float32[V]."""
+    def logits(self, mask: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        """The logits where the walker stands, float32[V]; rules of the caller's own see what ``mask`` allows alone."""
         row: NDArray[np.float32] = self._logits[self.drawn.path[-1] + 1 if self.drawn.path else 0]
         if self.row.process is not None:
+            row = row if mask is None else np.where(unpack(mask, len(row)), row, np.float32(-np.inf))
             row = self.row.process([*self.row.ids, *self.drawn.tokens], row)
         if not np.isfinite(row.max()):  # NaN wins every maximum
             token = int(np.argmax(np.isnan(row))) if np.isnan(row).any() else int(row.argmax())
@@ -156,7 +157,7 @@ def _draw_together(walkers: list[_Walker]) -> None:
     if not walkers:
         return
     sampled = sample.sample(
-        np.stack([walker.logits() for walker in walkers]),
+        np.stack([walker.logits(None if masks is None else masks[at]) for at, walker in enumerate(walkers)]),
         [walker.row.params for walker in walkers],
         seeds=np.array([walker.row.seed for walker in walkers], dtype=np.uint64),
         positions=np.array([walker.position for walker in walkers], dtype=np.int64),
@@ -177,7 +178,7 @@ def _each_by(method: str) -> Any:
         for walker in walkers:
             gate = walker.row.gate
             assert gate is not None
-            token, logprob, log_weight = one(walker.row, gate, walker.logits(), walker.position)
+            token, logprob, log_weight = one(walker, gate)
             if token < 0:
                 walker.stop()
             else:
@@ -186,17 +187,20 @@ def _each_by(method: str) -> Any:
     return step
 
 
-def _draw_checked(row: Row, gate: Gate, logits: NDArray[np.float32], position: int) -> tuple[int, float, float]:
+def _draw_checked(walker: _Walker, gate: Gate) -> tuple[int, float, float]:
+    row, logits, position = walker.row, walker.logits(), walker.position
     open_mask = np.full((1, -(-len(logits) // 32)), -1, dtype=np.int32)
     for _ in range(_MAX_REDRAWS):
         token, logprob = _sample_one(row, logits, position, open_mask)
+        if token < 0:  # the rules left nothing else
+            break
         if gate(token):
             return token, logprob, 0.0
         set_bit(open_mask[0], token, False)
-    mask = gate.mask()[None]
+    mask = gate.mask()
     if not mask.any():
         return -1, -np.inf, 0.0
-    return *_sample_one(row, logits, position, mask), 0.0
+    return *_sample_one(row, walker.logits(mask), position, mask[None]), 0.0
 
 
 def _sample_one(row: Row, logits: NDArray[np.float32], position: int, mask: NDArray[np.int32]) -> tuple[int, float]:
@@ -205,10 +209,10 @@ def _sample_one(row: Row, logits: NDArray[np.float32], position: int, mask: NDAr
     return int(sampled.tokens[0]), float(sampled.logprobs[0])
 
 
-def _draw_awrs(row: Row, gate: Gate, logits: NDArray[np.float32], position: int) -> tuple[int, float, float]:
+def _draw_awrs(walker: _Walker, gate: Gate) -> tuple[int, float, float]:
     with np.errstate(divide="ignore"):
-        logprobs = np.log(sample.distribution(logits[None], row.params)[0])
-    token, log_weight, _ = control.awrs(logprobs, gate, sample.Rng(row.seed, position))
+        logprobs = np.log(sample.distribution(walker.logits()[None], walker.row.params)[0])
+    token, log_weight, _ = control.awrs(logprobs, gate, sample.Rng(walker.row.seed, walker.position))
     if token < 0:
         return -1, -np.inf, -np.inf
     return int(token), float(logprobs[token]), float(log_weight)

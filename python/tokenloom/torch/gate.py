@@ -87,9 +87,9 @@ def pack(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
     return np.packbits(padded, bitorder="little").view("<i4").astype(np.int32, copy=False)
 
 
-def get_bit(words: NDArray[np.int32], token: int) -> bool:
-    """The bit of ``token``."""
-    return bool((int(words[token // 32]) >> (token % 32)) & 1)
+def unpack(words: NDArray[np.int32], n_tokens: int) -> NDArray[np.bool_]:
+    """The bits of the first ``n_tokens`` tokens."""
+    return np.unpackbits(words.view(np.uint8), bitorder="little", count=n_tokens).astype(np.bool_)
 
 
 def set_bit(words: NDArray[np.int32], token: int, value: bool) -> None:

@@ -19,9 +19,8 @@ from tokenloom.torch.draw import Drawn
 from tokenloom.torch.gate import Gate
 from tokenloom.torch.result import Generation, Stats
 from tokenloom.torch.tree_attention import chain_first, main_chain, subtree
-from tokenloom.torch.writing import Writing
 
-__all__ = ["Row"]
+__all__ = ["Row", "as_tree"]
 
 _NOTHING = DraftTree(tokens=[], parents=[])
 
@@ -38,7 +37,7 @@ class Row:
         eos: end tokens.
         stream: the drafter's stream for this prompt, or None.
         gate: the constraint's gate, or None.
-        writing: what becomes of the tokens as text, or None where nobody asks.
+        writing: what becomes of the tokens as text, a ``Writing`` or its like; None where nobody asks.
         process: ``process(new_tokens, logits) -> logits`` before the sampling rules, logits float32[V], or None.
         is_over: ``is_over(new_tokens) -> bool``, asked after every token, or None.
         start: absolute position of the first new token, for texts whose prompt is counted otherwise; default: the
@@ -56,7 +55,7 @@ class Row:
         eos: frozenset[int],
         stream: Any = None,
         gate: Gate | None = None,
-        writing: Writing | None = None,
+        writing: Any = None,
         process: Callable[[list[int], NDArray[np.float32]], NDArray[np.float32]] | None = None,
         is_over: Callable[[list[int]], bool] | None = None,
         start: int | None = None,
@@ -111,7 +110,7 @@ class Row:
             budget: most nodes.
             chain_only: keep the main chain alone.
         """
-        tree = _NOTHING if proposed is None else _as_tree(proposed)
+        tree = _NOTHING if proposed is None else as_tree(proposed)
         if len(tree) and chain_only:
             tree = subtree(tree, main_chain(tree))
         if len(tree) and (len(tree) > budget or int(tree.depths.max()) > self.n_useful):
@@ -215,7 +214,8 @@ class Row:
             self.stream = None
 
 
-def _as_tree(proposed: Any) -> DraftTree:
+def as_tree(proposed: Any) -> DraftTree:
+    """What a drafter proposed: a tree, or anything with ``tokens``, ``parents`` and perhaps ``probs``."""
     if isinstance(proposed, DraftTree):
         return proposed
     probs = getattr(proposed, "probs", None)
