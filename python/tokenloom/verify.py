@@ -1,7 +1,12 @@
 """Which drafted tokens may stay without changing the distribution?
 
-Row 0 of ``logits`` or ``probs`` is the position after the last committed token, row ``j + 1`` the one behind node
-``j`` of the tree: the rows that a model returns for the last committed token followed by the nodes.
+Row 0 of ``p`` (``logits``, ``probs``) is the position after the last committed token, row ``j + 1`` the one behind node
+``j`` of the tree: the rows that a model returns for the last committed token followed by the nodes. Where tokens were
+drawn by a draft model, row ``r`` of ``q`` is the distribution that the children of row ``r`` were drawn from.
+
+Rows are weights: each is divided by its own sum. Temperature, truncation, penalties and masks are applied before, to
+each row with the prefix of its node, and to ``q`` exactly as they were when the tokens were drawn. Which rule fits
+which draft is in ``docs/concepts/verify.md``; for drafts that were not drawn at random it is :func:`walk`.
 
 >>> import numpy as np, tokenloom as tl
 >>> tree = tl.draft.DraftTree(tokens=[2, 0, 1], parents=[-1, 0, 0])
@@ -13,17 +18,59 @@ Row 0 of ``logits`` or ``probs`` is the position after the last committed token,
 
 from __future__ import annotations
 
+import enum
+import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenloom._core import verify as _core
 from tokenloom.draft import DraftTree
+from tokenloom.errors import ArrayError, DraftError
 from tokenloom.sample import Rng
 
-__all__ = ["Accepted", "AcceptedBatch", "follow", "greedy", "greedy_batch", "walk", "walk_batch"]
+__all__ = [
+    "Accepted",
+    "AcceptedBatch",
+    "Outcome",
+    "Status",
+    "acceptance",
+    "block",
+    "block_batch",
+    "chain",
+    "chain_batch",
+    "follow",
+    "greedy",
+    "greedy_batch",
+    "greedy_multi",
+    "greedy_multi_batch",
+    "kseq",
+    "kseq_batch",
+    "law",
+    "optimal_acceptance",
+    "recursive",
+    "recursive_batch",
+    "traversal",
+    "traversal_batch",
+    "walk",
+    "walk_batch",
+]
+
+
+class Status(enum.IntEnum):
+    """Why a tree of a batch was not verified."""
+
+    OK = 0
+    #: A row on the way holds NaN or infinity, or its sum overflows.
+    NOT_FINITE = 1
+    #: A row on the way has no mass.
+    EMPTY = 2
+    #: A row on the way has a negative entry.
+    NEGATIVE = 3
+    #: A drafted token is no column, cannot have been drawn from its row of ``q``, or the tree is no chain.
+    DRAFT = 4
 
 
 class Accepted(NamedTuple):
@@ -41,17 +88,31 @@ class Accepted(NamedTuple):
 
 
 class AcceptedBatch(NamedTuple):
-    """One row a tree; see :class:`Accepted`.
+    """One row a tree; see :class:`Accepted`. A tree with bad numbers fails alone.
 
     Attributes:
         paths: accepted nodes, padded with -1, int32[B, nodes of the largest tree].
-        next_tokens: int32[B].
+        next_tokens: int32[B]; -1 where the status is not OK.
         n_accepted: int32[B].
+        status: int8[B], a :class:`Status`.
     """
 
     paths: NDArray[np.int32]
     next_tokens: NDArray[np.int32]
     n_accepted: NDArray[np.int32]
+    status: NDArray[np.int8]
+
+
+class Outcome(NamedTuple):
+    """One way in which a verification can end.
+
+    Attributes:
+        accepted: what is committed.
+        probability: how often, given the draft.
+    """
+
+    accepted: Accepted
+    probability: float
 
 
 def greedy(logits: ArrayLike, tree: DraftTree) -> Accepted:
@@ -65,7 +126,7 @@ def greedy(logits: ArrayLike, tree: DraftTree) -> Accepted:
         ArrayError: wrong dtype or shape.
         DistributionError: a row on the path has NaN, +inf or nothing above -inf; ``row`` names it.
     """
-    return _first(greedy_batch(_as_batch(logits), [tree]))
+    return _one("greedy", logits, None, [tree], 0)
 
 
 def walk(probs: ArrayLike, tree: DraftTree, rng: int | Rng) -> Accepted:
@@ -75,16 +136,15 @@ def walk(probs: ArrayLike, tree: DraftTree, rng: int | Rng) -> Accepted:
     committed text equals plain sampling with the same seed.
 
     Args:
-        probs: float32 or float64[n + 1, V], not negative; rows need not sum to one. Temperature, truncation and masks
-            are applied before, each row with the prefix of its node.
-        tree: the draft.
+        probs: float32 or float64[n + 1, V], not negative; rows need not sum to one.
+        tree: the draft; of equal siblings the first is taken.
         rng: an int seed (position 0), or a :class:`tokenloom.Rng` at the position of row 0.
 
     Raises:
         ArrayError: wrong dtype or shape.
         DistributionError: a row on the path has NaN, an infinite or a negative entry, or no mass; ``row`` names it.
     """
-    return _first(walk_batch(_as_batch(probs), [tree], [rng]))
+    return _one("walk", probs, None, [tree], rng)
 
 
 def follow(sampled: ArrayLike | Sequence[int], tree: DraftTree) -> Accepted:
@@ -103,37 +163,417 @@ def follow(sampled: ArrayLike | Sequence[int], tree: DraftTree) -> Accepted:
     return _first(AcceptedBatch(*_core.follow(sampled, tree)))
 
 
-def greedy_batch(logits: ArrayLike, trees: Sequence[DraftTree]) -> AcceptedBatch:
+def chain(p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: int | Rng) -> Accepted:
+    """Accept a drawn chain token by token (Leviathan et al. 2023; Chen et al. 2023). Lossless.
+
+    Token i is accepted with probability ``min(1, p/q)``; at the first rejection the next token is drawn from the
+    positive part of ``p - q``, after the last acceptance from ``p``. :func:`block` never accepts fewer on average.
+
+    Args:
+        p: the target, float32 or float64[n + 1, V].
+        q: the draft, [n, V]: row i is what token i was drawn from.
+        tokens: the drafted ids, integer[n].
+        rng: an int seed, or a :class:`tokenloom.Rng` at the position of the first drafted token. The draft must not
+            have used this seed's numbers of purpose SAMPLE, ACCEPT or RESIDUAL.
+
+    Raises:
+        ArrayError: wrong dtype or shape.
+        DistributionError: a row that is read is no distribution; ``row`` names it.
+        DraftError: a token is out of range, or has probability 0 in its row of ``q``.
+    """
+    return _one("chain", p, q, _as_chains(tokens), rng)
+
+
+def block(p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: int | Rng) -> Accepted:
+    """Accept the longest prefix of a drawn chain that passes as a block (Sun et al. 2024). Lossless.
+
+    Args:
+        p: as :func:`chain`.
+        q: as :func:`chain`.
+        tokens: as :func:`chain`.
+        rng: as :func:`chain`.
+
+    Raises:
+        ArrayError: as :func:`chain`.
+        DistributionError: as :func:`chain`.
+        DraftError: as :func:`chain`.
+    """
+    return _one("block", p, q, _as_chains(tokens), rng)
+
+
+def traversal(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng, *, replacement: bool = True) -> Accepted:
+    """Accept a path of a drawn tree, from the leaves up (Weng et al. 2025). Lossless; :func:`block` for trees.
+
+    Args:
+        p: the target, float32 or float64[n + 1, V].
+        q: the draft, [n, V] or longer: row r is what the children of row r were drawn from, in the order of the nodes.
+            Rows without children are not read.
+        tree: the draft.
+        rng: as :func:`chain`.
+        replacement: siblings were drawn independently and may be equal; ``False``: each was drawn from what the ones
+            before had left.
+
+    Raises:
+        ArrayError: as :func:`chain`.
+        DistributionError: as :func:`chain`.
+        DraftError: as :func:`chain`; without replacement also where siblings are equal.
+    """
+    return _one("traversal", p, q, [tree], rng, replacement)
+
+
+def recursive(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng, *, replacement: bool = True) -> Accepted:
+    """Accept a path of a drawn tree, testing siblings in turn (Miao et al. 2024; Chen et al. 2024). Lossless.
+
+    Args:
+        p: as :func:`traversal`.
+        q: as :func:`traversal`.
+        tree: the draft. Equal siblings, drawn with replacement, are continued together; their rows must be equal.
+        rng: as :func:`chain`.
+        replacement: as :func:`traversal`.
+
+    Raises:
+        ArrayError: as :func:`traversal`.
+        DistributionError: as :func:`traversal`.
+        DraftError: as :func:`traversal`.
+    """
+    return _one("recursive", p, q, [tree], rng, replacement)
+
+
+def kseq(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng) -> Accepted:
+    """Accept a path of independent drafts by k-SEQ (SpecTr; Sun et al. 2023). Lossless.
+
+    The division factor solves ``1 - (1 - b)^k = rho b`` at each place, where ``b`` is the mass of ``min(q, p / rho)``
+    and k the number of drafts that still hold the accepted text.
+
+    Args:
+        p: as :func:`traversal`.
+        q: as :func:`traversal`.
+        tree: k chains from the root, or any tree whose siblings were drawn independently. Equal siblings are continued
+            together; their rows must be equal.
+        rng: as :func:`chain`.
+
+    Raises:
+        ArrayError: as :func:`traversal`.
+        DistributionError: as :func:`traversal`.
+        DraftError: as :func:`traversal`.
+    """
+    return _one("kseq", p, q, [tree], rng)
+
+
+def greedy_multi(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng) -> Accepted:
+    """Accept a path of a tree whose siblings are the best tokens of ``q`` and one draw from the rest (Hu et al. 2025).
+
+    Lossless, and the best rule for such drafts.
+
+    Args:
+        p: as :func:`traversal`.
+        q: as :func:`traversal`.
+        tree: the last child of every row was drawn from ``q`` without its earlier siblings, which were not drawn but
+            taken (usually the most probable; any choice that depends on ``q`` alone is lossless).
+        rng: as :func:`chain`.
+
+    Raises:
+        ArrayError: as :func:`traversal`.
+        DistributionError: as :func:`traversal`.
+        DraftError: as :func:`traversal`; also where the last child equals a sibling.
+    """
+    return _one("greedy_multi", p, q, [tree], rng)
+
+
+def greedy_batch(logits: ArrayLike, trees: Sequence[DraftTree], *, threads: int | None = None) -> AcceptedBatch:
     """:func:`greedy` for several trees.
 
     Args:
         logits: float32 or float64[B, n + 1, V], where n is the size of the largest tree; padding rows are not read.
         trees: B trees.
+        threads: at most this many threads, which live for this call only; every usable core where ``None``. The result
+            does not depend on it.
 
     Raises:
-        ArrayError: wrong dtype or shape.
-        DistributionError: as :func:`greedy`; ``row`` counts through the batch.
+        ArrayError: wrong dtype or shape. Bad numbers do not raise: see ``status``.
+        ValueError: ``threads`` is below 1.
     """
-    return AcceptedBatch(*_core.greedy(np.ascontiguousarray(logits), list(trees)))
+    return _batch("greedy", logits, None, trees, [0] * len(trees), threads)
 
 
-def walk_batch(probs: ArrayLike, trees: Sequence[DraftTree], rngs: Sequence[int | Rng]) -> AcceptedBatch:
+def walk_batch(
+    probs: ArrayLike, trees: Sequence[DraftTree], rngs: Sequence[int | Rng], *, threads: int | None = None
+) -> AcceptedBatch:
     """:func:`walk` for several trees.
 
     Args:
         probs: float32 or float64[B, n + 1, V], where n is the size of the largest tree; padding rows are not read.
         trees: B trees.
         rngs: B seeds or :class:`tokenloom.Rng`.
+        threads: as :func:`greedy_batch`.
 
     Raises:
-        ArrayError: wrong dtype or shape, or not one rng a tree.
-        DistributionError: as :func:`walk`; ``row`` counts through the batch.
+        ArrayError: wrong dtype or shape, or not one rng a tree. Bad numbers do not raise: see ``status``.
+        ValueError: ``threads`` is below 1.
     """
-    return AcceptedBatch(*_core.walk(np.ascontiguousarray(probs), list(trees), list(rngs)))
+    return _batch("walk", probs, None, trees, rngs, threads)
 
 
-def _as_batch(rows: ArrayLike) -> NDArray[np.floating]:
-    return np.ascontiguousarray(rows)[np.newaxis]
+def chain_batch(
+    p: ArrayLike, q: ArrayLike, tokens: ArrayLike, rngs: Sequence[int | Rng], *, threads: int | None = None
+) -> AcceptedBatch:
+    """:func:`chain` for several chains.
+
+    Args:
+        p: float32 or float64[B, n + 1, V], where n is the length of the longest chain; padding rows are not read.
+        q: [B, n, V].
+        tokens: integer[B, n]; a chain ends at its first -1.
+        rngs: B seeds or :class:`tokenloom.Rng`.
+        threads: as :func:`greedy_batch`.
+
+    Raises:
+        ArrayError: as :func:`walk_batch`.
+        DraftError: a token is negative (and not -1) or above 2**31 - 1.
+        ValueError: ``threads`` is below 1.
+    """
+    return _batch("chain", p, q, _as_ids(tokens, 2), rngs, threads)
+
+
+def block_batch(
+    p: ArrayLike, q: ArrayLike, tokens: ArrayLike, rngs: Sequence[int | Rng], *, threads: int | None = None
+) -> AcceptedBatch:
+    """:func:`block` for several chains.
+
+    Args:
+        p: as :func:`chain_batch`.
+        q: as :func:`chain_batch`.
+        tokens: as :func:`chain_batch`.
+        rngs: as :func:`chain_batch`.
+        threads: as :func:`greedy_batch`.
+
+    Raises:
+        ArrayError: as :func:`chain_batch`.
+        DraftError: as :func:`chain_batch`.
+        ValueError: as :func:`chain_batch`.
+    """
+    return _batch("block", p, q, _as_ids(tokens, 2), rngs, threads)
+
+
+def traversal_batch(
+    p: ArrayLike,
+    q: ArrayLike,
+    trees: Sequence[DraftTree],
+    rngs: Sequence[int | Rng],
+    *,
+    replacement: bool = True,
+    threads: int | None = None,
+) -> AcceptedBatch:
+    """:func:`traversal` for several trees.
+
+    Args:
+        p: float32 or float64[B, n + 1, V], where n is the size of the largest tree; padding rows are not read.
+        q: [B, n, V] or longer.
+        trees: B trees.
+        rngs: B seeds or :class:`tokenloom.Rng`.
+        replacement: as :func:`traversal`.
+        threads: as :func:`greedy_batch`.
+
+    Raises:
+        ArrayError: as :func:`walk_batch`.
+        ValueError: ``threads`` is below 1.
+    """
+    return _batch("traversal", p, q, trees, rngs, threads, replacement)
+
+
+def recursive_batch(
+    p: ArrayLike,
+    q: ArrayLike,
+    trees: Sequence[DraftTree],
+    rngs: Sequence[int | Rng],
+    *,
+    replacement: bool = True,
+    threads: int | None = None,
+) -> AcceptedBatch:
+    """:func:`recursive` for several trees; arguments and errors as :func:`traversal_batch`."""
+    return _batch("recursive", p, q, trees, rngs, threads, replacement)
+
+
+def kseq_batch(
+    p: ArrayLike,
+    q: ArrayLike,
+    trees: Sequence[DraftTree],
+    rngs: Sequence[int | Rng],
+    *,
+    threads: int | None = None,
+) -> AcceptedBatch:
+    """:func:`kseq` for several trees; arguments and errors as :func:`traversal_batch`."""
+    return _batch("kseq", p, q, trees, rngs, threads)
+
+
+def greedy_multi_batch(
+    p: ArrayLike,
+    q: ArrayLike,
+    trees: Sequence[DraftTree],
+    rngs: Sequence[int | Rng],
+    *,
+    threads: int | None = None,
+) -> AcceptedBatch:
+    """:func:`greedy_multi` for several trees; arguments and errors as :func:`traversal_batch`."""
+    return _batch("greedy_multi", p, q, trees, rngs, threads)
+
+
+def law(
+    rule: Literal["walk", "chain", "block", "traversal", "recursive", "kseq", "greedy_multi"],
+    p: ArrayLike,
+    tree: DraftTree,
+    q: ArrayLike | None = None,
+    *,
+    replacement: bool = True,
+) -> list[Outcome]:
+    """Every outcome of a rule for a given draft, with its exact probability: all decisions are made in turn.
+
+    For tests and for looking at rules on tiny vocabularies: there are as many outcomes as sequences of decisions.
+    Outcomes with equal results are not merged.
+
+    Args:
+        rule: the name of a rule of this module.
+        p: as for the rule.
+        tree: the draft; a chain for the rules that take ``tokens``.
+        q: as for the rule; not for ``"walk"``.
+        replacement: as for the rule.
+
+    Raises:
+        ArrayError: as the rule.
+        DistributionError: as the rule.
+        DraftError: as the rule.
+
+    >>> import numpy as np, tokenloom as tl
+    >>> tree = tl.draft.DraftTree([1], [-1])
+    >>> outcomes = tl.verify.law("chain", np.array([[0.75, 0.25], [0.5, 0.5]]), tree, np.array([[0.5, 0.5]]))
+    >>> [(accepted.n_accepted, accepted.next_token, probability) for accepted, probability in outcomes]
+    [(1, 0, 0.25), (1, 1, 0.25), (0, 0, 0.5)]
+    """
+    outcomes = _core.law((rule, replacement), *_as_rows(p, _required(rule, q), n_axes=2), tree)
+    return [
+        Outcome(Accepted(np.array(path, dtype=np.int32), next_token, len(path)), probability)
+        for path, next_token, probability in outcomes
+    ]
+
+
+def acceptance(
+    p: ArrayLike, q: ArrayLike, k: int, rule: Literal["optimal", "recursive", "kseq", "greedy_multi"] = "optimal"
+) -> float:
+    """The probability that a rule accepts one of k drafts for one place, in closed form.
+
+    ``"optimal"`` is the best that any rule can do with k independent draws from ``q`` (Hu et al. 2025); ``"recursive"``
+    and ``"kseq"`` are the rules of this module with independent draws; ``"greedy_multi"`` is that rule with the k - 1
+    most probable tokens of ``q`` and one draw from the rest, which can lie above the optimum for independent draws.
+
+    Args:
+        p: the target, float32 or float64[V].
+        q: the draft, [V].
+        k: how many drafts.
+        rule: which rule.
+
+    Raises:
+        ArrayError: wrong dtype or shape.
+        DistributionError: a row is no distribution.
+    """
+    rows, draft = _as_rows(p, q, n_axes=1)
+    assert draft is not None
+    if k < 0:
+        raise ValueError(f"expected k to be at least 0, found {k}")
+    return _core.acceptance(rows, draft, k, rule)
+
+
+def optimal_acceptance(p: ArrayLike, q: ArrayLike, k: int) -> float:
+    """The largest probability with which any lossless rule accepts one of k independent draws from ``q``.
+
+    Args:
+        p: as :func:`acceptance`.
+        q: as :func:`acceptance`.
+        k: as :func:`acceptance`.
+
+    Raises:
+        ArrayError: as :func:`acceptance`.
+        DistributionError: as :func:`acceptance`.
+
+    >>> import tokenloom as tl
+    >>> tl.verify.optimal_acceptance([0.5, 0.5], [1.0, 0.0], k=2)
+    0.5
+    """
+    return acceptance(p, q, k)
+
+
+def _one(
+    rule: str,
+    p: ArrayLike,
+    q: ArrayLike | None,
+    drafts: Sequence[DraftTree] | NDArray[np.int64],
+    rng: int | Rng,
+    replacement: bool = True,
+) -> Accepted:
+    rows, draft_rows = _as_rows(p, _required(rule, q), n_axes=2)
+    arrays, error = _core.accept((rule, replacement), rows, draft_rows, drafts, [rng], 1)
+    if error is not None:
+        raise error
+    return _first(AcceptedBatch(*arrays))
+
+
+def _batch(
+    rule: str,
+    p: ArrayLike,
+    q: ArrayLike | None,
+    drafts: Sequence[DraftTree] | NDArray[np.int64],
+    rngs: Sequence[int | Rng],
+    threads: int | None,
+    replacement: bool = True,
+) -> AcceptedBatch:
+    if threads is None:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise ValueError(f"expected at least 1 thread, found {threads}")
+    rows, draft_rows = _as_rows(p, _required(rule, q), n_axes=3)
+    trees = drafts if isinstance(drafts, np.ndarray) else list(drafts)
+    arrays, _ = _core.accept((rule, replacement), rows, draft_rows, trees, list(rngs), threads)
+    return AcceptedBatch(*arrays)
+
+
+def _required(rule: str, q: ArrayLike | None) -> ArrayLike | None:
+    if q is None and rule not in ("greedy", "walk"):
+        raise TypeError(f"expected q, the rows that the draft was drawn from, for rule {rule!r}")
+    return q
+
+
+def _as_rows(
+    p: ArrayLike, q: ArrayLike | None, *, n_axes: int
+) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
+    """Contiguous rows of one dtype; those of one tree as a batch of one."""
+    rows = np.ascontiguousarray(p)
+    draft = None if q is None else np.ascontiguousarray(q)
+    if draft is not None and draft.dtype != rows.dtype and {draft.dtype, rows.dtype} <= _FLOATS:
+        rows, draft = rows.astype(np.float64), draft.astype(np.float64)
+    if n_axes == 2:
+        rows, draft = rows[np.newaxis], None if draft is None else draft[np.newaxis]
+    return rows, draft
+
+
+_FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
+
+
+def _as_ids(tokens: ArrayLike | Sequence[int], n_axes: int) -> NDArray[np.int64]:
+    ids = np.asarray(tokens)
+    if ids.ndim != n_axes or (ids.size and ids.dtype.kind not in "iu"):
+        expected = f"an integer array with {n_axes} axes" if n_axes > 1 else "a sequence of integers"
+        raise ArrayError(
+            f"expected tokens to be {expected}, found shape {ids.shape} of {ids.dtype}",
+            argument="tokens",
+            expected=expected,
+            found=f"shape {ids.shape} of {ids.dtype}",
+        )
+    return np.ascontiguousarray(ids, dtype=np.int64)
+
+
+def _as_chains(tokens: ArrayLike | Sequence[int]) -> NDArray[np.int64]:
+    ids = _as_ids(tokens, 1)
+    if ids.size and ids.min() < 0:
+        raise DraftError(f"expected drafted tokens of at least 0, found {ids.min()} at index {ids.argmin()}")
+    return ids[np.newaxis]
 
 
 def _first(batch: AcceptedBatch) -> Accepted:

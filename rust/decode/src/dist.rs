@@ -44,6 +44,14 @@ pub enum DistErrorKind {
         /// Columns seen.
         n_tokens: usize,
     },
+    /// So much or so little that shares of it have no digits left.
+    #[error("expected a row whose sum is a normal number, found {mass:e} at row {row}")]
+    Mass {
+        /// The row of the batch.
+        row: usize,
+        /// The sum.
+        mass: f64,
+    },
 }
 
 impl DistError {
@@ -57,7 +65,8 @@ impl DistError {
         match self.kind {
             DistErrorKind::NotFinite { row, .. }
             | DistErrorKind::Negative { row, .. }
-            | DistErrorKind::NoMass { row, .. } => row,
+            | DistErrorKind::NoMass { row, .. }
+            | DistErrorKind::Mass { row, .. } => row,
         }
     }
 }

@@ -109,7 +109,15 @@ impl Raise for tokenloom_decode::draft::DraftError {
 
 impl Raise for tokenloom_decode::verify::VerifyError {
     fn into_py_err(self) -> PyErr {
-        ArrayError::new_err(self.to_string())
+        use tokenloom_decode::verify::VerifyErrorKind as Kind;
+        match self.kind() {
+            Kind::Row(error) => error.clone().into_py_err(),
+            Kind::Token { .. } | Kind::Impossible { .. } | Kind::Branch { .. } => {
+                DraftError::new_err(self.to_string())
+            }
+            Kind::Range { .. } => ParamsError::new_err(self.to_string()),
+            _ => ArrayError::new_err(self.to_string()),
+        }
     }
 }
 

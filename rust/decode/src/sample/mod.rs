@@ -15,13 +15,15 @@ mod params;
 mod race;
 mod row;
 mod rows;
+mod weighted;
 mod wide;
 
 pub use arrivals::{Arrival, Arrivals, LogProb};
 pub use params::{Params, ParamsError};
-pub use race::draw_weighted;
 pub use row::Status;
 pub use rows::{Rows, RowsError, RowsErrorKind};
+pub use weighted::WeightedRace;
+pub(crate) use wide::wide;
 
 use crate::rng::{Purpose, Rng};
 use keep::{Kept, Scale};

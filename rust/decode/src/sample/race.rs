@@ -57,19 +57,6 @@ pub(super) fn race(row: &Row<'_>, kept: &Kept, scale: Scale, rng: Rng, purpose: 
     }
 }
 
-/// The first arrival among tokens weighted by a row of non-negative numbers, `None` without mass. The waiting times are
-/// those of [`race`]: on the same weights up to rounding it finds the same token.
-pub fn draw_weighted(weights: &[f64], rng: Rng, purpose: Purpose) -> Option<u32> {
-    let mut best: Option<(f64, u32)> = None;
-    for (token, &weight) in (0u32..).zip(weights).filter(|(_, weight)| **weight > 0.0) {
-        let time = f64::from(wait(&rng, token, purpose)) / weight;
-        if best.is_none_or(|(earliest, _)| time < earliest) {
-            best = Some((time, token));
-        }
-    }
-    best.map(|(_, token)| token)
-}
-
 wide! {
     fn race_all(logits: &[f32], scale: Scale, rng: Rng, purpose: Purpose) -> Finish {
         let mut finish = Finish::NOBODY;
@@ -117,6 +104,7 @@ wide! {
 mod tests {
     use super::super::keep::Entry;
     use super::super::row::RowBuffers;
+    use super::super::weighted::WeightedRace;
     use super::*;
 
     #[test]
@@ -139,9 +127,10 @@ mod tests {
                 );
                 assert_eq!(wide.next_time, listed.next_time);
                 let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(scale.weight(logit))).collect();
-                assert_eq!(draw_weighted(&weights, rng, Purpose::SAMPLE), Some(wide.token));
+                let mut weighted = WeightedRace::new(rng, Purpose::SAMPLE);
+                weighted.run(0, &weights);
+                assert_eq!(weighted.winner(), Some(wide.token));
             }
         }
-        assert_eq!(draw_weighted(&[0.0, 0.0], Rng::new(0, 0), Purpose::SAMPLE), None);
     }
 }

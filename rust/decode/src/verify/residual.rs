@@ -1,0 +1,139 @@
+//! What is left of the target after drafted tokens were rejected?
+//!
+//! Every rule here leaves the same shape: the positive part of `p - c q` for one number `c`. Rejecting a draw from `q` turns
+//! the residual `(p - c q)+ / s` into the positive part of `(p - c q)+ / s - q`, which is `(p - (c + s) q)+` again. So a residual is two rows
+//! and a number, nothing as long as the vocabulary is written, and a pass over two rows answers every question. The few
+//! tokens that leave the shape (drawn without replacement, or proposed for certain) are listed with their mass.
+
+use tokenloom_vocab::TokenId;
+
+use super::row::{Number, Row};
+use crate::rng::{Purpose, Rng};
+use crate::sample::WeightedRace;
+
+/// Weights made at a time while drawing.
+const BLOCK: usize = 512;
+
+/// Masses `(p - c q)+`, which need not sum to one, with exceptions.
+#[derive(Clone, Debug)]
+pub struct Residual<'a, T> {
+    p: Row<'a, T>,
+    /// The draft's row; `p` itself where nothing was drafted, with `c = 0`.
+    q: Row<'a, T>,
+    c: f64,
+    /// The sum of the masses.
+    mass: f64,
+    /// Tokens with a mass of their own, not below `(p - c q)+`.
+    fixed: Vec<(TokenId, f64)>,
+}
+
+impl<'a, T: Number> Residual<'a, T> {
+    /// The target itself.
+    pub fn whole(p: Row<'a, T>) -> Self {
+        Self { p, q: p, c: 0.0, mass: 1.0, fixed: Vec::new() }
+    }
+
+    /// The target itself, of which multiples of `q` may be taken.
+    pub fn new(p: Row<'a, T>, q: Row<'a, T>) -> Self {
+        Self { q, ..Self::whole(p) }
+    }
+
+    /// How often `q` was taken away.
+    pub fn c(&self) -> f64 {
+        self.c
+    }
+
+    /// The sum of the masses.
+    pub fn mass(&self) -> f64 {
+        self.mass
+    }
+
+    /// The draft's probability of a token.
+    pub(super) fn draft_prob(&self, token: TokenId) -> f64 {
+        self.q.prob(token)
+    }
+
+    /// The normalised probability of a token.
+    pub fn prob(&self, token: TokenId) -> f64 {
+        if self.mass > 0.0 { self.mass_of(token) / self.mass } else { 0.0 }
+    }
+
+    /// The mass of a token.
+    pub fn mass_of(&self, token: TokenId) -> f64 {
+        match self.fixed.iter().find(|(fixed, _)| *fixed == token) {
+            Some(&(_, mass)) => mass,
+            None => self.shape_of(token),
+        }
+    }
+
+    fn shape_of(&self, token: TokenId) -> f64 {
+        let (p, q): (f64, f64) =
+            (self.p.weights[token as usize].into(), self.q.weights[token as usize].into());
+        (self.p.scale * p - self.c * self.q.scale * q).max(0.0)
+    }
+
+    /// Takes `c` times `q` away, and returns the mass that is left.
+    pub fn take(&mut self, c: f64) -> f64 {
+        self.c = c;
+        (self.mass, _) = T::excess(self.p.weights, self.p.scale, self.q.weights, c * self.q.scale);
+        let more: f64 = self.fixed.iter().map(|&(token, mass)| mass - self.shape_of(token)).sum();
+        self.mass += more;
+        self.mass
+    }
+
+    /// Takes `c` times `q` more away; where rounding leaves nothing, the target is whole again.
+    pub(super) fn take_more(&mut self, c: f64) {
+        if self.take(self.c + c) <= 0.0 {
+            self.restore();
+        }
+    }
+
+    /// Makes the target whole again.
+    pub(super) fn restore(&mut self) {
+        (self.c, self.mass) = (0.0, 1.0);
+        self.fixed.clear();
+    }
+
+    /// The mass left after taking `c` times `q`, and the probability under `q` of the tokens that have some left.
+    pub(super) fn left_after(&self, c: f64) -> (f64, f64) {
+        let (mass, taken) = T::excess(self.p.weights, self.p.scale, self.q.weights, c * self.q.scale);
+        (mass, taken / c)
+    }
+
+    /// Gives a token, which has none yet, a mass of its own from now on.
+    pub fn fix(&mut self, token: TokenId, mass: f64) {
+        self.fixed.push((token, mass));
+    }
+
+    /// The token that the race draws; where rounding left no mass at all, the target's.
+    pub fn draw(&self, rng: Rng, purpose: Purpose) -> Option<TokenId> {
+        let mut race = WeightedRace::new(rng, purpose);
+        self.run(&mut race, self.c);
+        self.fixed.iter().for_each(|&(token, mass)| race.run_one(token, mass));
+        if race.winner().is_none() {
+            self.run(&mut race, 0.0);
+        }
+        race.winner()
+    }
+
+    fn run(&self, race: &mut WeightedRace, c: f64) {
+        let mut block = [0f64; BLOCK];
+        let pairs = self.p.weights.chunks(BLOCK).zip(self.q.weights.chunks(BLOCK));
+        for (n_block, (p, q)) in pairs.enumerate() {
+            let weights = &mut block[..p.len()];
+            T::fill_excess(p, self.p.scale, q, c * self.q.scale, weights);
+            race.run((n_block * BLOCK) as u32, weights);
+        }
+    }
+
+    /// The tokens that [`Residual::draw`] can draw, and their probabilities.
+    pub fn probs(&self) -> Vec<(TokenId, f64)> {
+        let tokens = 0..self.p.weights.len() as TokenId;
+        let with = |residual: &Self| -> Vec<(TokenId, f64)> {
+            let probs = tokens.clone().map(|token| (token, residual.prob(token)));
+            probs.filter(|&(_, prob)| prob > 0.0).collect()
+        };
+        let probs = with(self);
+        if probs.is_empty() { with(&Self::whole(self.p)) } else { probs }
+    }
+}
