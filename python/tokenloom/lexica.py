@@ -1,7 +1,7 @@
 """Which other vocabularies can text be written in?
 
-:func:`dynamic` merges the tokens of one batch further, for that batch alone. See ``docs/concepts/lexica.md`` for what
-each is for, and ``tokenloom.reference.lexica`` for the rules as short code.
+:func:`dynamic` merges the tokens of one batch further, for that batch alone; :func:`union` puts two tokenizers in one.
+See ``docs/concepts/lexica.md`` for what each is for, and ``tokenloom.reference.lexica`` for the rules as short code.
 
 Example:
     >>> import tokenloom as tl
@@ -14,17 +14,20 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokenloom._core import lexica as _core
+from tokenloom._core.tokenizer import Tokenizer as CoreTokenizer
 from tokenloom._dynamic import Dynamic, DynamicFields
 from tokenloom._training import compiled_machine, size_of
 from tokenloom.errors import ParamsError
 from tokenloom.tokenizer import Ragged, Text, Tokenizer
 
-__all__ = ["Boundary", "Dynamic", "dynamic"]
+__all__ = ["Boundary", "Dynamic", "Union", "dynamic", "union"]
 
 Boundary: TypeAlias = Literal["pretokens", "words", "hyphen-words", "sentences"]
 _BOUNDARIES: tuple[Boundary, ...] = ("pretokens", "words", "hyphen-words", "sentences")
@@ -106,3 +109,49 @@ def _dynamic_of(base: Ragged, found: tuple[Any, ...], max_surface: int, pad_id: 
     if pad_id:
         rows[np.arange(max_surface) >= lengths[:, None]] = pad_id
     return Dynamic(Ragged(ids, offsets), base, base_ids, data, byte_offsets, rows, lengths, segments, n_tokens)
+
+
+@dataclass(frozen=True, eq=False)
+class Union:
+    """Two tokenizers in one.
+
+    Attributes:
+        tokenizer: The union.
+        ids: int64 ``[second.vocab_size]``; the id in the union of each id of the second, or -1 where it has none. The
+            ids of the first are the same.
+        n_bridges: How many of the tokenizer's ids are tokens of neither, which only merges pass through.
+    """
+
+    tokenizer: Tokenizer
+    ids: NDArray[np.int64]
+    n_bridges: int
+
+
+def union(first: Tokenizer, second: Tokenizer) -> Union:
+    """Put the tokens of two tokenizers into one that cuts text as the first does.
+
+    The first keeps its ids, merges and added tokens. The tokens of the second that it lacks follow in the order of
+    their ids there, then tokens that merges pass through on the way to them, then added tokens. Every token of the
+    second is reached: where the union encodes its bytes by themselves, it is what comes out.
+
+    Args:
+        first: Its pattern, normalizer and template are those of the union.
+        second: A tokenizer of the same kind: byte-level as well, or from characters with byte fallback as well.
+
+    Returns:
+        The tokenizer, and the ids of the second in it.
+
+    Raises:
+        TrainError: They are of two kinds, or an added token of the second is spelled like a token of the first.
+        UnsupportedFeatureError: One is no BPE tokenizer of the compiled machine.
+
+    >>> import tokenloom as tl
+    >>> one = tl.train.bpe(["banana"], vocab_size=258, progress=False)
+    >>> two = tl.train.bpe(["nab nab"], vocab_size=258, progress=False)
+    >>> both = tl.lexica.union(one, two)
+    >>> both.tokenizer.vocab_size, [both.tokenizer.token_bytes(id) for id in both.tokenizer.encode("banana nab")]
+    (260, [b'ban', b'an', b'a', b' ', b'nab'])
+    """
+    machines = compiled_machine(first, "first"), compiled_machine(second, "second")
+    spec, ids, n_bridges = _core.union(*machines)
+    return Union(Tokenizer._wrap(CoreTokenizer(spec)), ids, n_bridges)

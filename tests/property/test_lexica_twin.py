@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import tokenloom as tl
+from tokenloom._core.exactness import encode_piece
+from tokenloom._core.formats import write_tokenizer_json
 from tokenloom.reference import lexica as twin
 
 PATTERN = r" ?[a-z]+| ?[0-9]+| ?[^\sa-z0-9]+|\s+"
@@ -76,3 +79,54 @@ def test_dynamic() -> None:
         assert found.n_tokens[0] == len(base.values)
         n_new += (found.base_ids < 0).any()
     assert n_new > 60
+
+
+def merges_of(tok: tl.Tokenizer) -> dict[tuple[bytes, bytes], int]:
+    """By the parts of each merge, its place in the saved file."""
+    model = json.loads(write_tokenizer_json(tok._core.spec))["model"]
+    spelled = {text: tok.token_bytes(id) for text, id in model["vocab"].items()}
+    return {(spelled[left], spelled[right]): rank for rank, (left, right) in enumerate(model["merges"])}
+
+
+def test_union() -> None:
+    seed = 800
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    n_bridges = 0
+    for _ in range(300):
+        texts = [["".join(rng.choices("abc ", k=rng.randrange(80)))] for _ in range(2)]
+        special = [rng.choice([[], ["<s>"], ["<s>", "ab x"]]) for _ in range(2)]
+        patterns = rng.choices([r"[^c]+", PATTERN], k=2)
+        one, two = (
+            tl.train.bpe(text, 256 + len(names) + rng.randrange(25), pattern, special_tokens=names, progress=False)
+            for text, names, pattern in zip(texts, special, patterns, strict=True)
+        )
+        found = tl.lexica.union(one, two)
+        ranks, new, bridges = twin.union(merges_of(one), merges_of(two))
+        both = found.tokenizer
+        assert merges_of(both) == ranks
+        tokens = [both.token_bytes(id) for id in range(one.vocab_size, both.vocab_size)]
+        more = [name.encode() for name in special[1] if name not in special[0]]
+        assert tokens == [*new, *bridges, *more]
+        assert found.n_bridges == len(bridges)
+        for id in range(one.vocab_size):
+            assert both.token_bytes(id) == one.token_bytes(id)
+        for id, ours in enumerate(found.ids.tolist()):
+            assert both.token_bytes(ours) == two.token_bytes(id)
+            if two.token_bytes(id).decode(errors="replace") not in two.special_tokens:
+                assert encode_piece(both._core, two.token_bytes(id)) == [ours]
+        n_bridges += len(bridges)
+    assert n_bridges > 100
+
+
+def test_the_union_with_an_extension_is_the_extension() -> None:
+    for seed in range(100):
+        rng = random.Random(seed)
+        texts = ["".join(rng.choices("abc ", k=60)) for _ in range(2)]
+        base = tl.train.bpe(texts[:1], 262, special_tokens=["<s>"], progress=False)
+        more = tl.train.bpe(texts[1:], base.vocab_size + 8, resume=base, progress=False)
+        both = tl.lexica.union(base, more)
+        assert both.ids.tolist() == list(range(more.vocab_size))
+        assert write_tokenizer_json(both.tokenizer._core.spec) == write_tokenizer_json(more._core.spec)
+        same = tl.lexica.union(more, base)
+        assert write_tokenizer_json(same.tokenizer._core.spec) == write_tokenizer_json(more._core.spec)

@@ -77,6 +77,37 @@ def test_bad_options(tok: tl.Tokenizer, call: Callable[[Any], Any], error: type[
         call(tok)
 
 
+def test_union_keeps_the_first(tok: tl.Tokenizer) -> None:
+    other = tl.train.bpe(["slower slower"], 261, special_tokens=["<pad>"], progress=False)
+    both = tl.lexica.union(tok, other)
+    assert both.tokenizer.special_tokens == {"<s>": 0, "<pad>": both.tokenizer.vocab_size - 1}
+    assert both.ids.tolist()[0] == both.tokenizer.vocab_size - 1
+    assert [both.tokenizer.token_bytes(id) for id in range(260)] == [tok.token_bytes(id) for id in range(260)]
+    assert both.tokenizer.decode(both.tokenizer.encode("slower low<pad>")) == "slower low<pad>"
+
+
+def test_bridges(tok: tl.Tokenizer) -> None:
+    """An old merge crosses the parts of the new token, so its merges are others than the second tokenizer's."""
+    one = tl.train.bpe(["bc bc bc"], 257, progress=False)
+    two = tl.train.bpe(["x"], 259, progress=False, seed_merges=[("a", "b"), ("c", "d"), ("ab", "cd")])
+    both = tl.lexica.union(one, two)
+    assert [both.tokenizer.token_bytes(id) for id in range(257, 261)] == [b"ab", b"cd", b"abcd", b"abc"]
+    assert both.n_bridges == 1
+    assert both.tokenizer.encode_list("abcd") == [259]
+
+
+def test_a_union_that_is_none(tok: tl.Tokenizer) -> None:
+    clash = tl.train.bpe(["x"], 257, special_tokens=["low"], progress=False)
+    with pytest.raises(tl.errors.TrainError, match=r'added token "low" of the second'):
+        tl.lexica.union(tok, clash)
+    # The other way round the token is never written: the text is matched before.
+    both = tl.lexica.union(clash, tok)
+    assert both.ids[tok.token_id(b"low")] == -1
+    assert both.tokenizer.encode_list("low") == [0]
+    with pytest.raises(tl.errors.TrainError, match="second must be a tokenloom"):
+        tl.lexica.union(tok, "gpt2")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("offsets", [[], [1, 2], [0, 3], [0, 2, 1, 2], [0, -1, 2]])
 def test_offsets_that_cut_nothing(tok: tl.Tokenizer, offsets: list[int]) -> None:
     fields = DynamicFields("words", 1, 0, 9, 1)

@@ -2,9 +2,10 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenloom._core.formats import Spec
 from tokenloom._core.tokenizer import Tokenizer
 
-__all__ = ["merge_batch"]
+__all__ = ["merge_batch", "union"]
 
 class _Dynamic(Protocol):
     @property
@@ -31,3 +32,4 @@ def merge_batch(
     NDArray[np.int64],
     NDArray[np.int64],
 ]: ...
+def union(first: Tokenizer, second: Tokenizer) -> tuple[Spec, NDArray[np.int64], int]: ...

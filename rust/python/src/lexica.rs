@@ -6,13 +6,14 @@ use tokenloom_tokenize::train::{self as core, Boundary, Dynamic, DynamicOptions}
 
 use crate::array::elements;
 use crate::error::{ParamsError, raise};
+use crate::formats::PySpec;
 use crate::tokenizer::PyTokenizer;
 
 /// See `tokenloom.lexica`.
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod lexica {
     #[pymodule_export]
-    use super::merge_batch;
+    use super::{merge_batch, union};
 }
 
 /// ids, offsets, base_ids, bytes, byte_offsets, surface, surface_lengths, segments, n_tokens
@@ -74,4 +75,15 @@ fn merge_batch<'py>(
         segments.into_pyarray(py),
         n_tokens.into_pyarray(py),
     ))
+}
+
+/// What the union is built from, the id there of each id of `second` or -1, and how many of the last ids are bridges.
+#[pyfunction]
+fn union<'py>(
+    py: Python<'py>,
+    first: &PyTokenizer,
+    second: &PyTokenizer,
+) -> PyResult<(PySpec, Bound<'py, PyArray1<i64>>, usize)> {
+    let found = py.detach(|| core::union(&first.inner, &second.inner)).map_err(raise)?;
+    Ok((found.spec.into(), found.ids.into_pyarray(py), found.n_bridges))
 }

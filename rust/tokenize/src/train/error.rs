@@ -176,6 +176,17 @@ pub enum TrainErrorKind {
         /// How many ids there are.
         n_ids: usize,
     },
+    /// A union of tokenizers whose merging starts from bytes and from characters.
+    #[error(
+        "a union is of two byte-level tokenizers, or of two that start from characters with byte fallback"
+    )]
+    OtherSymbols,
+    /// An added token of one tokenizer that is spelled like a token of the other.
+    #[error("the added token {content:?} of the second tokenizer is spelled like a token of the first")]
+    AddedIsToken {
+        /// Its text.
+        content: String,
+    },
     /// The progress function asked to stop.
     #[error("the training was interrupted")]
     Interrupted,

@@ -24,6 +24,7 @@ mod step;
 mod symbols;
 #[cfg(test)]
 mod tests;
+mod union;
 mod veto;
 mod words;
 
@@ -38,6 +39,7 @@ use queue::Merged;
 pub use runs::{RunReader, RunWriter, merge_runs};
 pub use source::{Visit, WordSource};
 pub use stages::{Done, StageOptions, train};
+pub use union::{MAX_BRIDGED_BYTES, Union, union};
 pub use veto::Veto;
 pub use words::WordCounts;
 
