@@ -1,6 +1,6 @@
 """The token layer for language models: everything between text and logits.
 
-``import tokenloom as tl`` needs NumPy alone. ``tl.torch`` and ``tl.compat`` are loaded when they are first used.
+``import tokenloom as tl`` needs NumPy alone. ``tl.cluster``, ``tl.compat`` and ``tl.torch`` are loaded when first used.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ __all__ = [
     "Tokenizer",
     "__version__",
     "bytelevel",
+    "cluster",
     "compat",
     "control",
     "draft",
@@ -51,7 +52,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("compat", "torch"):
+    if name in ("cluster", "compat", "torch"):
         return importlib.import_module(f"tokenloom.{name}")
     raise AttributeError(f"module 'tokenloom' has no attribute {name!r}")
 

@@ -219,16 +219,66 @@ def _opened(item: Any) -> Iterator[tuple[Any, str]]:
     try:
         with opener(item) as file:
             yield file, kind
-    except (gzip.BadGzipFile, *_DAMAGE) as error:
+    except OSError as error:
+        # What the system says has a number, what an unpacker says of its input has none.
+        if error.errno is not None:
+            raise
         raise TrainError(f"{os.fspath(item)} is damaged: {error}") from error
+    except _DAMAGE as error:
+        raise TrainError(f"{os.fspath(item)} is damaged: {error}") from error
+
+
+class _Unzstd(io.RawIOBase):
+    """The content of a ``.zst`` file, frame by frame; one that is cut off is an error (``zstandard.open`` reads it)."""
+
+    _N_PACKED_BYTES = 4096  # few, since each may stand for tens of kilobytes
+
+    def __init__(self, file: IO[bytes], new_frame: Callable[[], Any], error: type[Exception]) -> None:
+        self._file, self._new_frame, self._error = file, new_frame, error
+        self._frame: Any = None
+        self._packed = self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            self._packed = self._packed or self._file.read(self._N_PACKED_BYTES)
+            if not self._packed and self._frame is None:
+                return 0
+            if not self._packed:
+                raise EOFError("the file ends inside a frame")
+            self._unpack()
+        n_bytes = min(len(buffer), len(self._ready))
+        buffer[:n_bytes], self._ready = self._ready[:n_bytes], self._ready[n_bytes:]
+        return n_bytes
+
+    def _unpack(self) -> None:
+        self._frame = self._frame or self._new_frame()
+        try:
+            self._ready = self._frame.decompress(self._packed)
+        except self._error as error:
+            raise OSError(str(error)) from error
+        self._packed = b""
+        if self._frame.eof:
+            self._packed, self._frame = self._frame.unused_data, None
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _open_zst(path: Any) -> IO[bytes]:
     for name in ("compression.zstd", "zstandard"):
         try:
-            return cast("IO[bytes]", importlib.import_module(name).open(path, "rb"))
+            module = importlib.import_module(name)
         except ImportError:
             continue
+        new_frame = module.ZstdDecompressor
+        if name == "zstandard":
+            new_frame = module.ZstdDecompressor().decompressobj
+        file = _Unzstd(open(path, "rb"), new_frame, module.ZstdError)
+        return cast("IO[bytes]", io.BufferedReader(file, 1 << 17))
     raise MissingDependencyError("reading .zst files needs Python 3.14 or the package zstandard")
 
 
@@ -237,11 +287,15 @@ def _parquet_rows(file: IO[bytes], column: str) -> Iterator[str | bytes]:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise MissingDependencyError("reading .parquet files needs pyarrow: pip install tokenloom[data]") from None
-    table = parquet.ParquetFile(file)
-    if column not in table.schema_arrow.names:
-        raise TrainError(f"expected a column {column!r}, found {', '.join(table.schema_arrow.names)}")
-    for batch in table.iter_batches(1024, columns=[column]):
-        yield from (row for row in batch.column(0).to_pylist() if row is not None)
+    invalid = importlib.import_module("pyarrow").ArrowInvalid
+    try:
+        table = parquet.ParquetFile(file)
+        if column not in table.schema_arrow.names:
+            raise TrainError(f"expected a column {column!r}, found {', '.join(table.schema_arrow.names)}")
+        for batch in table.iter_batches(1024, columns=[column]):
+            yield from (row for row in batch.column(0).to_pylist() if row is not None)
+    except invalid as error:
+        raise OSError(str(error)) from error
 
 
 def _json_rows(file: Iterable[bytes], column: str) -> Iterator[str | bytes]:

@@ -27,7 +27,8 @@ __all__ = ["Store", "count_words", "opened_store"]
 _SECONDS_PER_CHECKPOINT = 30.0
 _MAX_RUNS = 64
 _STATE = "state.json"
-_MERGES = "merges.bin"
+_MERGES = "merges-{}.bin"
+_MAX_STAGES = 3
 
 
 class Store:
@@ -57,9 +58,12 @@ class Store:
 
     def spill(self, counter: _core.WordCounter, position: tuple[int, int], is_counted: bool) -> None:
         """Write all counts as sorted files, and how far they go."""
+        self.add(counter.finish(), position, is_counted)
+
+    def add(self, counted: Sequence[_core.WordCounts], position: tuple[int, int], is_counted: bool) -> None:
+        """The same for counts that were taken out or came from elsewhere."""
         runs = self.state["runs"]
         number = 1 + max((int(name.split("-")[2]) for names in runs for name in names), default=-1)
-        counted = counter.finish()
         fresh = [names[:] for names in runs] or [[] for _ in counted]
         for cut, (words, names) in enumerate(zip(counted, fresh, strict=True)):
             if len(words):
@@ -85,17 +89,16 @@ class Store:
         self._next_checkpoint = time.monotonic() + _SECONDS_PER_CHECKPOINT
 
     def save_merges(self, stage: int, merges: bytes) -> None:
-        """Keep the merges that were made so far."""
-        self._write(_MERGES, stage.to_bytes(4, "little") + merges)
+        """Keep the merges that were made in a stage so far."""
+        self._write(_MERGES.format(stage), merges)
         self._next_checkpoint = time.monotonic() + _SECONDS_PER_CHECKPOINT
 
-    def merges(self) -> tuple[int, bytes] | None:
-        """The merges that were kept."""
-        path = self.folder / _MERGES
-        if not (self.is_checkpoint and path.exists()):
-            return None
-        data = path.read_bytes()
-        return int.from_bytes(data[:4], "little"), data[4:]
+    def merges(self) -> list[tuple[int, bytes]]:
+        """The merges that were kept of each stage."""
+        if not self.is_checkpoint:
+            return []
+        paths = ((stage, self.folder / _MERGES.format(stage)) for stage in range(_MAX_STAGES))
+        return [(stage, path.read_bytes()) for stage, path in paths if path.exists()]
 
     def words(self) -> list[_core.WordCounts]:
         """All counts, in files."""
@@ -103,7 +106,8 @@ class Store:
 
     def clear(self) -> None:
         """Remove the files of a training that is done; the folder if nothing else is in it."""
-        for path in [*self.folder.glob("words-*"), self.folder / _STATE, self.folder / _MERGES]:
+        merges = [self.folder / _MERGES.format(stage) for stage in range(_MAX_STAGES)]
+        for path in [*self.folder.glob("words-*"), self.folder / _STATE, *merges]:
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()

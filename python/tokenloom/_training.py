@@ -17,11 +17,13 @@ from tokenloom.tokenizer import Tokenizer
 
 __all__ = [
     "ALL_BYTES",
+    "RUNS",
     "StageFields",
     "Start",
     "Veto",
     "bytes_of",
     "compiled_machine",
+    "cuts_of",
     "n_bytes_of_limit",
     "patterns_of",
     "size_of",
@@ -30,6 +32,8 @@ __all__ = [
 ]
 
 ALL_BYTES = bytes(range(256))
+RUNS = ["runs of words"]
+"""What stands in the place of a cut whose words are runs of those of another."""
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
 
@@ -149,6 +153,19 @@ def bytes_of(text: str | bytes) -> bytes:
 def patterns_of(pattern: str | Sequence[str]) -> list[str]:
     """One pattern, or several that cut one after the other, as a list."""
     return [pattern] if isinstance(pattern, str) else list(pattern)
+
+
+def cuts_of(
+    pattern: str | Sequence[str], stage2_pattern: str | Sequence[str] | None, runs: bool
+) -> list[list[str] | None]:
+    """The cuts by which a corpus is counted; its runs are counted beside them.
+
+    Raises:
+        TrainError: Two cuts and runs are asked for.
+    """
+    if runs and stage2_pattern is not None:
+        raise TrainError("counts are of two patterns or of one and its runs, not both")
+    return [patterns_of(pattern)] + ([] if stage2_pattern is None else [patterns_of(stage2_pattern)])
 
 
 def size_of(name: str, value: int) -> int:

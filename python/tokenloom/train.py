@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,9 +28,11 @@ from tokenloom._counting import Store, count_words, opened_store
 from tokenloom._counts import Counts
 from tokenloom._progress import Bar, bar
 from tokenloom._training import (
+    RUNS,
     StageFields,
     Start,
     Veto,
+    cuts_of,
     n_bytes_of_limit,
     patterns_of,
     size_of,
@@ -279,16 +281,11 @@ def count(
         MissingDependencyError: As in :func:`bpe`.
         OSError: A file cannot be read.
     """
-    cuts = [patterns_of(pattern)] + ([] if stage2_pattern is None else [patterns_of(stage2_pattern)])
-    if runs and stage2_pattern is not None:
-        raise TrainError("counts are of two patterns or of one and its runs, not both")
+    cuts = cuts_of(pattern, stage2_pattern, runs)
     reader = Reader(units, column, weights)
     with bar(progress) as shown:
         words = count_words(corpus, reader, cuts, None, runs, threads_of(threads), None, None, shown)
-    return Counts(cuts + [_RUNS] * runs, words)
-
-
-_RUNS = ["runs of words"]
+    return Counts(cuts + [RUNS] * runs, words)
 
 
 @dataclass(frozen=True)
@@ -305,14 +302,17 @@ class _Job:
     def run(self, corpus: Corpus | Counts, limit: int | None, checkpoint: Any) -> Tokenizer:
         fingerprint = self._fingerprint(corpus)
         with bar(self.progress) as shown, opened_store(checkpoint, limit, fingerprint) as store:
-            trained = self._train(self._words(corpus, limit, store, shown), store, shown)
+            words = self._words(corpus, limit, store, shown)
+            left = None if limit is None else max(limit - sum(counts.n_bytes_held for counts in words), 0)
+            trained = self._train(words, (self.n_threads, left), store, shown)
             return Tokenizer._wrap(CoreTokenizer(trained.spec(self.cuts[-1])))
 
-    def _train(self, words: list[_core.WordCounts], store: Store | None, shown: Bar) -> _core.Trained:
+    def _train(
+        self, words: list[_core.WordCounts], resources: tuple[int, int | None], store: Store | None, shown: Bar
+    ) -> _core.Trained:
         stages = list(zip(words, self.stages, strict=True))
-        done = store.merges() if store is not None else None
-        save = store.save_merges if store is not None and store.is_checkpoint else None
-        return _core.run_stages(self.start, stages, done, self.n_threads, _report(shown, store), save)
+        done, save = _checkpointed(store)
+        return _core.run_stages(self.start, stages, done, resources, _report(shown, store), save)
 
     @property
     def counted(self) -> tuple[list[list[str] | None], bool]:
@@ -326,7 +326,7 @@ class _Job:
         if not isinstance(corpus, Counts):
             tokenizer = self.start.tokenizer
             return count_words(corpus, self.reader, cuts, tokenizer, runs, self.n_threads, store, limit, shown)
-        expected = [*cuts, *[_RUNS] * runs]
+        expected = [*cuts, *[RUNS] * runs]
         if corpus.cuts != expected:
             raise TrainError(f"expected counts by the patterns {expected}, found {corpus.cuts}")
         return corpus._words
@@ -339,6 +339,7 @@ class _Job:
             "cuts": self.cuts,
             "stages": repr(self.stages),
             "reader": repr(self.reader),
+            "order": getattr(self, "order", None),
             "counts": isinstance(corpus, Counts) and len(corpus),
         }
         return json.dumps(fields)
@@ -350,10 +351,13 @@ class _Boundless(_Job):
 
     order: int | None
 
-    def _train(self, words: list[_core.WordCounts], store: Store | None, shown: Bar) -> _core.Trained:
+    def _train(
+        self, words: list[_core.WordCounts], resources: tuple[int, int | None], store: Store | None, shown: Bar
+    ) -> _core.Trained:
         both = (words[0], words[1])
-        report = _report(shown, None)
-        return _core.run_boundless(self.start, both, self.stages[0], self.order, self.n_threads, report)
+        done, save = _checkpointed(store)
+        report = _report(shown, store)
+        return _core.run_boundless(self.start, both, self.stages[0], self.order, done, resources, report, save)
 
     @property
     def counted(self) -> tuple[list[list[str] | None], bool]:
@@ -370,6 +374,13 @@ def _stage(vocab_size: int, min_frequency: int, max_token_length: int | None, ve
 def _check_ties(ties: str) -> None:
     if ties != "hf":
         raise TrainError(f"ties must be 'hf', found {ties!r}")
+
+
+def _checkpointed(store: Store | None) -> tuple[list[tuple[int, bytes]], Callable[[int, bytes], object] | None]:
+    """The merges of an earlier run, and what keeps those of this one."""
+    if store is None:
+        return [], None
+    return store.merges(), store.save_merges if store.is_checkpoint else None
 
 
 def _report(shown: Bar, store: Store | None) -> Any:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import lzma
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import tokenloom as tl
+import zstandard
 
 TEXT = "the cat sat on the mat: 12345 times\n" * 3000
 
@@ -21,19 +28,38 @@ def train(corpus: object, **options: object) -> tl.Tokenizer:
     return tl.train.bpe(corpus, 300, progress=False, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
-def test_a_damaged_gz_file_is_named(damage: str, tmp_path: Path) -> None:
-    packed = bytearray(gzip.compress(TEXT.encode()))
+def parquet(data: bytes) -> bytes:
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"text": data.decode().splitlines()}), out)
+    return out.getvalue()
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    ".txt.gz": gzip.compress,
+    ".txt.bz2": bz2.compress,
+    ".txt.xz": lzma.compress,
+    ".txt.zst": zstandard.ZstdCompressor(write_checksum=True).compress,
+    ".parquet": parquet,
+}
+
+
+@pytest.mark.parametrize("damage", ["cut", "short", "flipped", "other"])
+@pytest.mark.parametrize("suffix", PACKED)
+def test_a_damaged_file_is_named(suffix: str, damage: str, tmp_path: Path) -> None:
+    packed = bytearray(PACKED[suffix](TEXT.encode()))
     if damage == "cut":
         del packed[len(packed) // 2 :]
+    elif damage == "short":
+        del packed[-3:]
     elif damage == "flipped":
-        packed[len(packed) // 2] ^= 0xFF
+        at = 40 if suffix == ".parquet" else len(packed) // 2
+        packed[at : at + 9] = bytes(byte ^ 0xFF for byte in packed[at : at + 9])
     else:
-        packed[:2] = b"PK"
-    path = tmp_path / "corpus.txt.gz"
+        packed[:4] = packed[-4:] = b"PKPK"
+    path = tmp_path / f"corpus{suffix}"
     path.write_bytes(packed)
-    with pytest.raises(tl.errors.TrainError, match=r"corpus.txt.gz is damaged"):
-        train(path, memory_limit=1)
+    with pytest.raises(tl.errors.TrainError, match=rf"corpus{suffix} is damaged"):
+        train(path, memory_limit="1MB")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -150,5 +176,5 @@ def test_corpora_made_to_be_slow() -> None:
 def test_umask_and_cwd_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "merges.txt").write_text("#version\na b\n")
-    train([TEXT], memory_limit=1)
+    train([TEXT], memory_limit="1MB")
     assert os.listdir(tmp_path) == ["merges.txt"]

@@ -121,7 +121,7 @@ def trained_by_core(documents: Sequence[str], pattern: str, options: dict[str, A
     names = ("vocab_size", "min_frequency", "max_token_length")
     stage = StageFields(*(options[name] for name in names), Veto())
     start = Start(options["special_tokens"], options["initial_alphabet"], options.get("limit_alphabet"))
-    trained = core.run_stages(start, [(counter.finish()[0], stage)], None, 1, None, None)
+    trained = core.run_stages(start, [(counter.finish()[0], stage)], [], (1, None), None, None)
     return trained.merges, dict(trained.tokens)
 
 

@@ -173,7 +173,7 @@ def run(words: list[str], transition: int, vocab_size: int, progress: Callable[.
     counter = core.WordCounter([["[^ ]+"], ["x"]], None, False, 1)
     counter.add(words, 1)
     stages = [StageFields(size, 0, None, Veto(), **more) for size in (transition, vocab_size)]
-    return core.run_stages(Start(), list(zip(counter.finish(), stages, strict=True)), None, 1, progress, None)
+    return core.run_stages(Start(), list(zip(counter.finish(), stages, strict=True)), [], (1, None), progress, None)
 
 
 def test_progress_rises_and_its_exceptions_end_the_training() -> None:

@@ -9,14 +9,17 @@ import io
 import json
 import lzma
 import pickle
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import tokenloom as tl
+import zstandard
 from tokenloom import _corpus, _counting
 
 TEXTS = ["low lower lowest\n", "new newer newest: 12345\n", "the lowest of the new\n"] * 3
@@ -58,39 +61,58 @@ def test_rows(tmp_path: Path, expected: list[bytes]) -> None:
         train([{"text": "a"}, {"txt": "b"}])
 
 
-class FakeTable:
-    """As much of ``pyarrow.parquet.ParquetFile`` as is used."""
-
-    schema_arrow = SimpleNamespace(names=["id", "text"])
-
-    def __init__(self, file: Any) -> None:
-        assert file.read(4) == b"PAR1"
-
-    def iter_batches(self, n_rows: int, columns: list[str]) -> Iterator[Any]:
-        assert columns == ["text"]
-        for start in range(0, len(TEXTS), 4):
-            rows = [*TEXTS[start : start + 4], None]
-            yield SimpleNamespace(column=lambda index, rows=rows: SimpleNamespace(to_pylist=lambda: rows))
-
-
-def test_columns(tmp_path: Path, expected: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["string", "large_string", "binary", "dictionary"])
+def test_columns(kind: str, tmp_path: Path, expected: list[bytes]) -> None:
     path = tmp_path / "a.parquet"
-    path.write_bytes(b"PAR1")
-    monkeypatch.setitem(sys.modules, "pyarrow", ModuleType("pyarrow"))
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", cast("ModuleType", SimpleNamespace(ParquetFile=FakeTable)))
-    assert train(path) == expected
+    texts = pyarrow.array([*TEXTS, None], pyarrow.string())
+    column = texts.dictionary_encode() if kind == "dictionary" else texts.cast(kind)
+    table = pyarrow.table({"id": range(len(column)), "text": column})
+    pyarrow.parquet.write_table(table, path, row_group_size=4)
+    assert train(path) == train([path]) == expected
     with pytest.raises(tl.errors.TrainError, match="expected a column 'body', found id, text"):
         train(path, column="body")
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(tl.errors.MissingDependencyError, match=r"pip install tokenloom\[data\]"):
-        train(path)
-    for name in ("compression.zstd", "zstandard"):
+
+
+def test_frames(tmp_path: Path, expected: list[bytes]) -> None:
+    frames = [zstandard.compress("".join(texts).encode()) for texts in (TEXTS[:4], [], TEXTS[4:])]
+    (tmp_path / "a.txt.zst").write_bytes(b"".join(frames))
+    assert train(tmp_path / "a.txt.zst") == expected
+    rows = zstandard.ZstdCompressor(write_checksum=True).compress(
+        "\n".join(json.dumps({"text": t}) for t in TEXTS).encode()
+    )
+    (tmp_path / "a.jsonl.zst").write_bytes(rows)
+    assert train(tmp_path / "a.jsonl.zst") == expected
+    (tmp_path / "large.zst").write_bytes(zstandard.compress(b"ab" * (1 << 20)))
+    assert train(tmp_path / "large.zst", 258, pattern="x")[256:] == [b"ab", b"abab"]
+
+
+def test_packages_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pyarrow.parquet", "compression.zstd", "zstandard"):
         monkeypatch.setitem(sys.modules, name, None)
+    for name in ("a.parquet", "a.txt.zst"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(tl.errors.MissingDependencyError, match=r"pip install tokenloom\[data\]"):
+        train(tmp_path / "a.parquet")
     with pytest.raises(tl.errors.MissingDependencyError, match="zstandard"):
         train(tmp_path / "a.txt.zst")
-    packed = cast("ModuleType", SimpleNamespace(open=lambda path, mode: io.BytesIO("".join(TEXTS).encode())))
-    monkeypatch.setitem(sys.modules, "zstandard", packed)
-    assert train(tmp_path / "a.txt.zst") == expected
+
+
+def test_hugging_face_data_sets(expected: list[bytes]) -> None:
+    # Given a fingerprint, since datasets 5.2 cannot make one of a table of pyarrow 26.
+    script = """
+import datasets, json, pyarrow, sys
+import tokenloom as tl
+table = pyarrow.table({"text": json.loads(sys.argv[1])})
+data = datasets.Dataset(datasets.table.InMemoryTable(table), fingerprint="x")
+batches = (text for batch in data.with_format("arrow").iter(4) for text in batch["text"].to_pylist())
+for corpus in (data, data.to_iterable_dataset(), data["text"], batches, data.rename_column("text", "body")):
+    column = "body" if "body" in (getattr(corpus, "column_names", None) or []) else "text"
+    tok = tl.train.bpe(corpus, 280, column=column, progress=False)
+    print([tok.token_bytes(id) for id in range(tok.vocab_size)])
+"""
+    # Its import changes warnings and logging of the whole process.
+    run = subprocess.run([sys.executable, "-c", script, json.dumps(TEXTS)], capture_output=True, text=True, timeout=200)
+    assert run.stdout.splitlines() == [repr(expected)] * 5, run.stderr
 
 
 def test_units() -> None:
@@ -162,7 +184,9 @@ def test_a_limit_of_memory_changes_nothing(mode: str, monkeypatch: pytest.Monkey
         kind = "boundless" if mode == "boundless" else "exact"
         return table(tl.train.superbpe(TEXTS * 5, 300, mode=kind, progress=False, **options))  # type: ignore[arg-type]
 
-    assert trained(memory_limit=1) == trained(memory_limit="1 KiB") == trained()
+    assert trained(memory_limit="60 KiB") == trained(memory_limit="90 KiB") == trained()
+    with pytest.raises(tl.errors.TrainError, match="merging needs about"):
+        trained(memory_limit=1)
     assert list(tmp_path.iterdir()) == []
 
 

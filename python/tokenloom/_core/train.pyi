@@ -71,6 +71,8 @@ class WordCounts:
     def items(self) -> list[tuple[bytes, int]]: ...
     def __len__(self) -> int: ...
     @property
+    def n_bytes_held(self) -> int: ...
+    @property
     def n_bytes(self) -> int: ...
 
 @final
@@ -87,14 +89,16 @@ def run_boundless(
     words: tuple[WordCounts, WordCounts],
     stage: _Stage,
     transition: int | None,
-    n_threads: int,
+    done: list[tuple[int, bytes]],
+    resources: tuple[int, int | None],
     progress: Callable[[str, int, int, int, int], object] | None,
+    save: Callable[[int, bytes], object] | None,
 ) -> Trained: ...
 def run_stages(
     start: _Start,
     stages: Sequence[tuple[WordCounts, _Stage]],
-    done: tuple[int, bytes] | None,
-    n_threads: int,
+    done: list[tuple[int, bytes]],
+    resources: tuple[int, int | None],
     progress: Callable[[str, int, int, int, int], object] | None,
     save: Callable[[int, bytes], object] | None,
 ) -> Trained: ...

@@ -11,8 +11,8 @@ use pyo3::types::PyBytes;
 use tokenloom_storage::{SpilledWords, write_whole};
 use tokenloom_tokenize::Tokenizer;
 use tokenloom_tokenize::train::{
-    self as core, Alphabet, Done, Progress, Stage, StageOptions, Start, TrainError, Transition, Veto,
-    WordCounts, WordSource,
+    self as core, Alphabet, Done, Progress, Resources, Stage, StageOptions, Start, TrainError, Transition,
+    Veto, WordCounts, WordSource,
 };
 
 use crate::error::raise;
@@ -143,6 +143,15 @@ impl PyWordCounts {
         Ok(self.in_memory(py)?.len())
     }
 
+    /// The memory that is held.
+    #[getter]
+    fn n_bytes_held(&self) -> usize {
+        match &self.words {
+            Words::Memory(words) => words.n_bytes_held(),
+            Words::Files(_) => 0,
+        }
+    }
+
     /// The bytes of all distinct words.
     #[getter]
     fn n_bytes(&self, py: Python<'_>) -> PyResult<usize> {
@@ -259,6 +268,20 @@ impl StartFields<'_> {
     }
 }
 
+/// Threads and bytes.
+type ResourceFields = (usize, Option<usize>);
+
+fn resources_of((n_threads, n_bytes): ResourceFields) -> Resources {
+    Resources { n_threads, n_bytes: n_bytes.unwrap_or(usize::MAX) }
+}
+
+/// A stage and what `save` was given of it.
+type DoneFields = (usize, PyBackedBytes);
+
+fn done_of((stage, bytes): DoneFields) -> Done {
+    Done::from_bytes(stage, &bytes)
+}
+
 /// Whether a veto refuses a token.
 #[pyfunction]
 fn refuses(veto: VetoFields, token: &[u8]) -> bool {
@@ -266,14 +289,14 @@ fn refuses(veto: VetoFields, token: &[u8]) -> bool {
 }
 
 /// Runs the stages, each on its words. `progress` is told the kind of work, the stage, what is done, the whole and the
-/// pairs; where it answers `True`, `save` is given the stage and all merges as little-endian numbers.
+/// pairs; where it answers `True`, `save` is given the stage and bytes that may be given back as `done`.
 #[pyfunction]
 fn run_stages(
     py: Python<'_>,
     start: StartFields<'_>,
     stages: Vec<(Bound<'_, PyWordCounts>, StageFields)>,
-    done: Option<(usize, PyBackedBytes)>,
-    n_threads: usize,
+    done: Vec<DoneFields>,
+    resources: ResourceFields,
     progress: Option<Py<PyAny>>,
     save: Option<Py<PyAny>>,
 ) -> PyResult<PyTrained> {
@@ -281,10 +304,11 @@ fn run_stages(
     let start = start.into_core(tokenizer.as_deref());
     let stages: Vec<(Words, StageOptions)> =
         stages.into_iter().map(|(words, fields)| (words.get().words.clone(), fields.into())).collect();
-    let done = done.map(|(stage, merges)| Done { stage, merges: core::merges_from_bytes(&merges) });
+    let done = done.into_iter().max_by_key(|(stage, _)| *stage).map(done_of);
+    let resources = resources_of(resources);
     with_progress(py, progress, save, |report| {
         let stages: Vec<_> = stages.iter().map(|(words, options)| (words.source(), options)).collect();
-        core::train(&start, &stages, done, n_threads, report)
+        core::train(&start, &stages, done, resources, report)
     })
 }
 
@@ -297,8 +321,10 @@ fn run_boundless(
     words: (Bound<'_, PyWordCounts>, Bound<'_, PyWordCounts>),
     stage: StageFields,
     transition: Option<i64>,
-    n_threads: usize,
+    done: Vec<DoneFields>,
+    resources: ResourceFields,
     progress: Option<Py<PyAny>>,
+    save: Option<Py<PyAny>>,
 ) -> PyResult<PyTrained> {
     let tokenizer = start.tokenizer.as_ref().map(|tokenizer| tokenizer.get().inner.clone());
     let start = start.into_core(tokenizer.as_deref());
@@ -309,8 +335,10 @@ fn run_boundless(
         Some(Err(_)) => Transition::Automatic,
         Some(Ok(size)) => Transition::At(size),
     };
-    with_progress(py, progress, None, |report| {
-        core::train_boundless(&start, words.source(), runs.source(), &options, transition, n_threads, report)
+    let (done, resources) = (done.into_iter().map(done_of).collect(), resources_of(resources));
+    with_progress(py, progress, save, |report| {
+        let (words, runs) = (words.source(), runs.source());
+        core::train_boundless(&start, words, runs, &options, transition, done, resources, report)
     })
 }
 
@@ -350,8 +378,7 @@ fn tell(progress: Option<&Py<PyAny>>, save: Option<&Py<PyAny>>, now: Progress<'_
         };
         let wants = progress.call1(py, (kind, now.stage, now.n_done, now.n_total, now.n_pairs))?;
         if let Some(save) = save.filter(|_| wants.is_truthy(py).unwrap_or(false)) {
-            let merges = PyBytes::new(py, &core::merges_to_bytes(now.merges));
-            save.call1(py, (now.stage, merges))?;
+            save.call1(py, (now.stage, PyBytes::new(py, &now.to_bytes())))?;
         }
         Ok(())
     })

@@ -115,7 +115,7 @@ class _Words:
         vocab_size = max(trainer.vocab_size, len(special) + len(alphabet))
         stage = StageFields(vocab_size, trainer.min_frequency, trainer.max_token_length, Veto())
         start = Start(special, bytes(byte_of.values()))
-        trained = _train.run_stages(start, [(counter.finish()[0], stage)], None, 1, None, None)
+        trained = _train.run_stages(start, [(counter.finish()[0], stage)], [], (1, None), None, None)
         char_of = {byte: char for char, byte in byte_of.items()}
         text_of = dict(enumerate(special))
         for id, token in trained.tokens:

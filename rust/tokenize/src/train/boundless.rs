@@ -13,13 +13,14 @@
 
 use super::counter::RUN_SEPARATOR;
 use super::encoder::{Encoder, Scratch};
+use super::intake::Intake;
 use super::inventory::Inventory;
 use super::queue::{Merged, Rule};
 use super::replay::{Applied, Replay};
 use super::source::WordSource;
-use super::stages::{Report, Run, StageOptions, begin, emptied, merge_down};
-use super::symbols::{BOUNDARY, Symbols};
-use super::{Merge, Start, TrainError, TrainErrorKind, Trained};
+use super::stages::{Done, Report, Run, StageOptions, begin, emptied, merge_down, redo, restore};
+use super::symbols::BOUNDARY;
+use super::{Merge, Resources, Start, TrainError, TrainErrorKind, Trained};
 
 /// How superwords take their places in the vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,8 @@ pub enum Transition {
 /// A merge and how often its pair occurred.
 type Counted = (Merge, i64);
 
-/// Trains on `words` and on their `runs` (see [`WordCounter::new`](super::WordCounter::new)).
+/// Trains on `words` and on their `runs` (see [`WordCounter::new`](super::WordCounter::new)). Stage 0 is within words, and
+/// there are one or two stages across; `done` holds what was told of each, if anything, and then all goes on from there.
 ///
 /// # Errors
 /// As [`train`](super::train); a tokenizer cannot be extended this way.
@@ -45,7 +47,8 @@ pub fn train_boundless(
     runs: &dyn WordSource,
     options: &StageOptions,
     transition: Transition,
-    n_threads: usize,
+    done: Vec<Done>,
+    resources: Resources,
     progress: Report<'_>,
 ) -> Result<Trained, TrainError> {
     if start.tokenizer.is_some() {
@@ -55,12 +58,15 @@ pub fn train_boundless(
     let words_size = if let Transition::At(size) = transition { size } else { vocab_size };
     let first = StageOptions { vocab_size: words_size, ..options.clone() };
     let mut merged = begin(start, &[(words, &first), (runs, options)])?;
+    if let Some(done) = done.iter().find(|done| done.stage == 0) {
+        merged = restore(start, merged, done.clone(), 1)?;
+    }
     // Seeds come before everything.
-    let mut counts = vec![i64::MAX; merged.merges.len()];
-    Run { start, words, options: &first, stage: 0, n_threads }.train(&mut merged, false, progress)?;
+    let mut counts = vec![i64::MAX; merged.merges.len() - merged.counts.len()];
+    Run { start, words, options: &first, stage: 0, resources }.train(&mut merged, false, progress)?;
     counts.append(&mut merged.counts);
     let within: Vec<Counted> = merged.merges.iter().copied().zip(counts).collect();
-    let mut supermerges = Supermerges { runs, options, progress };
+    let mut supermerges = Supermerges { runs, options, done, n_bytes: resources.n_bytes, progress };
     let n_within = if matches!(transition, Transition::At(_)) {
         within.len()
     } else {
@@ -69,7 +75,7 @@ pub fn train_boundless(
         let floor = within.last().filter(|_| is_full).map_or(1, |last| last.1.saturating_add(1));
         // There are never more than places in the vocabulary.
         let n_ids = merged.inventory.len() + vocab_size;
-        let (inventory, across) = supermerges.train(&merged, floor, n_ids)?;
+        let (inventory, across) = supermerges.train(&merged, floor, n_ids, 1)?;
         let (n_within, order) = interleave(&within, &across);
         let (merged, n_merges) = assemble(start, &inventory, &order, vocab_size)?;
         if transition == Transition::Interleaved {
@@ -78,7 +84,7 @@ pub fn train_boundless(
         n_within[n_merges]
     };
     let (merged, _) = assemble(start, &merged.inventory, &within[..n_within], vocab_size)?;
-    let (inventory, across) = supermerges.train(&merged, 1, vocab_size)?;
+    let (inventory, across) = supermerges.train(&merged, 1, vocab_size, 2)?;
     let all: Vec<Counted> = within[..n_within].iter().chain(&across).copied().collect();
     Ok(Trained::new(start, assemble(start, &inventory, &all, vocab_size)?.0))
 }
@@ -127,6 +133,8 @@ fn assemble(
 struct Supermerges<'a, 'b> {
     runs: &'a dyn WordSource,
     options: &'a StageOptions,
+    done: Vec<Done>,
+    n_bytes: usize,
     progress: Report<'b>,
 }
 
@@ -137,14 +145,18 @@ impl Supermerges<'_, '_> {
         words: &Merged,
         floor: i64,
         vocab_size: usize,
+        stage: usize,
     ) -> Result<(Inventory, Vec<Counted>), TrainError> {
         let encoder = Encoder::new(None, &words.inventory, &words.merges)?;
         let (inventory, merges, counts) = (words.inventory.clone(), Vec::new(), Vec::new());
         let mut across = Merged { inventory, merges, counts };
+        if let Some(done) = self.done.iter().find(|done| done.stage == stage) {
+            redo(&mut across, done.clone())?;
+        }
         let options = self.options;
         let min_count = i64::try_from(options.min_frequency).unwrap_or(i64::MAX).max(floor);
         let rule = Rule {
-            stage: 1,
+            stage,
             vocab_size,
             max_token_length: options.max_token_length,
             veto: &options.veto,
@@ -152,18 +164,27 @@ impl Supermerges<'_, '_> {
             ends_at_known: false,
             min_count,
         };
-        let symbols = encode(self.runs, &encoder, &across)?;
-        let mut again = |across: &mut Merged, _: Report<'_>| encode(self.runs, &encoder, across);
-        let guess = |_: &Symbols, sketch: &super::sketch::Sketch| sketch.nth(options.vocab_size) / 4;
-        merge_down(symbols, &guess, min_count, &mut across, &rule, &mut again, self.progress)?;
+        let runs = self.runs;
+        let mut again = |across: &mut Merged, intake: &mut Intake, _: Report<'_>| {
+            encode(runs, &encoder, across, intake).map(|()| false)
+        };
+        let guess = |_: &dyn Fn(usize) -> Option<i64>, sketch: &super::sketch::Sketch| {
+            sketch.nth(options.vocab_size) / 4
+        };
+        merge_down(&guess, min_count, &mut across, &rule, self.n_bytes, &mut again, self.progress)?;
         Ok((across.inventory, across.merges.into_iter().zip(across.counts).collect()))
     }
 }
 
 /// The runs of words that are one token each, after the supermerges so far.
-fn encode(runs: &dyn WordSource, encoder: &Encoder<'_>, across: &Merged) -> Result<Symbols, TrainError> {
+fn encode(
+    runs: &dyn WordSource,
+    encoder: &Encoder<'_>,
+    across: &Merged,
+    intake: &mut Intake,
+) -> Result<(), TrainError> {
     let replay = Replay::new(&across.merges);
-    let (mut symbols, mut scratch, mut applied) = (Symbols::new(), Scratch::default(), Applied::default());
+    let (mut scratch, mut applied) = (Scratch::default(), Applied::default());
     let (mut ids, mut word_ids, mut part) = (Vec::new(), Vec::new(), Vec::new());
     runs.for_each(&mut |run, count| {
         ids.clear();
@@ -175,9 +196,8 @@ fn encode(runs: &dyn WordSource, encoder: &Encoder<'_>, across: &Merged) -> Resu
         for words in ids.split(|&id| id == BOUNDARY).filter(|words| words.len() > 1) {
             part.clear();
             replay.apply(words, &mut applied, &mut part);
-            symbols.push(&part, count)?;
+            intake.push(&part, count)?;
         }
         Ok(())
-    })?;
-    Ok(symbols)
+    })
 }

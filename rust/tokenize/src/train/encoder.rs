@@ -9,10 +9,11 @@ use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::{TokenId, TokenTable};
 
+use super::intake::Intake;
 use super::inventory::Inventory;
 use super::replay::{Applied, Replay};
 use super::source::WordSource;
-use super::symbols::{BOUNDARY, Symbols};
+use super::symbols::BOUNDARY;
 use super::{Merge, TrainError, TrainErrorKind};
 use crate::Tokenizer;
 use crate::bpe::{Bpe, BpeScratch, Engine};
@@ -76,16 +77,17 @@ impl<'a> Encoder<'a> {
         Ok(Self::Engine(Box::new(if is_long { bpe.with_engine(Engine::Heap) } else { bpe })))
     }
 
-    /// The symbols of all words, and of each id below `n_ids` whether it is one of them.
+    /// Gives the symbols of all words to `intake`; of each id below `n_ids`, whether it is one of them.
     pub(super) fn encode_all(
         &self,
         words: &dyn WordSource,
         n_ids: usize,
         n_threads: usize,
+        intake: &mut Intake,
         mut report: impl FnMut(u64) -> Result<(), TrainError>,
-    ) -> Result<(Symbols, Vec<bool>), TrainError> {
+    ) -> Result<Vec<bool>, TrainError> {
         let pool = super::pool(n_threads);
-        let (mut symbols, mut is_seen) = (Symbols::new(), vec![false; n_ids]);
+        let mut is_seen = vec![false; n_ids];
         let mut blocks: Vec<(Vec<u8>, Block)> = Vec::new();
         blocks.resize_with(n_threads.max(1), Default::default);
         let (mut n_filled, mut n_bytes) = (0, 0);
@@ -101,7 +103,7 @@ impl<'a> Encoder<'a> {
                     let word = &block.symbols[start..end];
                     word.iter().filter(|&&id| id != BOUNDARY).for_each(|&id| is_seen[id as usize] = true);
                     for part in word.split(|&id| id == BOUNDARY) {
-                        symbols.push(part, count)?;
+                        intake.push(part, count)?;
                     }
                     start = end;
                 }
@@ -127,7 +129,7 @@ impl<'a> Encoder<'a> {
             Ok(())
         })?;
         flush(&mut blocks)?;
-        Ok((symbols, is_seen))
+        Ok(is_seen)
     }
 
     /// Turns the ends of words in `bytes` into those of their symbols.

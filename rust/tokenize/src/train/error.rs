@@ -75,13 +75,29 @@ pub enum TrainErrorKind {
         /// Its place in the list.
         index: usize,
     },
-    /// The distinct words do not fit the 32-bit positions.
-    #[error("the distinct words of the corpus hold {n_symbols} symbols, above the limit of {limit}")]
-    CorpusTooLarge {
+    /// A word does not fit the 31-bit widths.
+    #[error("a word of the corpus holds {n_symbols} symbols, above the limit of {limit}")]
+    WordTooLong {
         /// Symbols found.
         n_symbols: u64,
         /// Symbols allowed.
         limit: u64,
+    },
+    /// Not even the symbols of the most frequent pairs fit the memory.
+    #[error(
+        "merging needs about {mb} MB of memory for the {n_symbols} symbols beside the most frequent pairs, found a \
+         limit of {limit_mb} MB\n\
+         hint: raise memory_limit, or train on a part of the corpus",
+        mb = needed.div_ceil(1_000_000),
+        limit_mb = limit / 1_000_000
+    )]
+    MemoryTooSmall {
+        /// Bytes that would do.
+        needed: u64,
+        /// Bytes allowed.
+        limit: u64,
+        /// Symbols to be held at once.
+        n_symbols: u64,
     },
     /// The pair counts do not fit 64 bits.
     #[error("the pairs of the corpus occur 2^60 times or more")]

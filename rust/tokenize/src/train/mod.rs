@@ -11,6 +11,7 @@ mod counter;
 mod dynamic;
 mod encoder;
 mod error;
+mod intake;
 mod inventory;
 mod occurrences;
 mod pairs;
@@ -99,6 +100,17 @@ pub struct Progress<'a> {
     pub n_pairs: u64,
     /// The merges so far.
     pub merges: &'a [Merge],
+    /// How often the pairs of the last of them occurred.
+    pub counts: &'a [i64],
+}
+
+/// What a training may use. Neither changes what it finds.
+#[derive(Clone, Copy, Debug)]
+pub struct Resources {
+    /// Threads that encode words.
+    pub n_threads: usize,
+    /// Memory for the arrays of merging.
+    pub n_bytes: usize,
 }
 
 /// The tokens and merges that a training found.
@@ -117,17 +129,30 @@ fn pool(n_threads: usize) -> Option<rayon::ThreadPool> {
     (n_threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().ok()).flatten()
 }
 
-/// Merges as little-endian numbers, three each.
-pub fn merges_to_bytes(merges: &[Merge]) -> Vec<u8> {
-    merges.iter().flat_map(|m| [m.left, m.right, m.result]).flat_map(TokenId::to_le_bytes).collect()
+impl Progress<'_> {
+    /// What [`Done::from_bytes`] reads: how many merges there are, three numbers of each, and the counts, little-endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let n_merges = self.merges.len() as u32;
+        let numbers = self.merges.iter().flat_map(|m| [m.left, m.right, m.result]);
+        let mut bytes: Vec<u8> =
+            std::iter::once(n_merges).chain(numbers).flat_map(u32::to_le_bytes).collect();
+        bytes.extend(self.counts.iter().copied().flat_map(i64::to_le_bytes));
+        bytes
+    }
 }
 
-/// The merges of [`merges_to_bytes`].
-pub fn merges_from_bytes(bytes: &[u8]) -> Vec<Merge> {
-    let (numbers, _) = bytes.as_chunks::<4>();
-    let (triples, _) = numbers.as_chunks::<3>();
-    let merge = |[left, right, result]: [TokenId; 3]| Merge { left, right, result };
-    triples.iter().map(|triple| merge(triple.map(TokenId::from_le_bytes))).collect()
+impl Done {
+    /// The state of `stage` that [`Progress::to_bytes`] wrote. Of other bytes, one that is refused later or other merges.
+    pub fn from_bytes(stage: usize, bytes: &[u8]) -> Self {
+        let (n_merges, rest) = bytes.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
+        let (merges, counts) = rest.split_at(rest.len().min(u32::from_le_bytes(*n_merges) as usize * 12));
+        let (numbers, _) = merges.as_chunks::<4>();
+        let (triples, _) = numbers.as_chunks::<3>();
+        let merge = |[left, right, result]: [TokenId; 3]| Merge { left, right, result };
+        let merges = triples.iter().map(|triple| merge(triple.map(TokenId::from_le_bytes))).collect();
+        let counts = counts.as_chunks::<8>().0.iter().copied().map(i64::from_le_bytes).collect();
+        Self { stage, merges, counts }
+    }
 }
 
 impl Trained {

@@ -69,6 +69,11 @@ impl Occurrences {
         }
     }
 
+    /// The memory that is held.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.marks.len() * size_of::<Mark>() + self.counts.len() * 4 + self.large.len() * 24
+    }
+
     /// The counts of all words in order.
     pub(super) fn counts(&self) -> impl Iterator<Item = i64> {
         (0..self.counts.len() as u32).map(|word| self.count_of(word))

@@ -4,7 +4,7 @@
 //! [`queue`](super::queue)). The slots where a pair begins are listed then; later steps can only end some of them,
 //! which is checked when the list is used. The lists lie one behind the other in one array in the order of their pairs.
 //! Once half of it belongs to pairs that are gone, it is compacted. Memory: 4 B a slot of a kept pair, at most twice
-//! that; 32 B and about 16 B of hash table a kept pair.
+//! that; 40 B, about 16 B of hash table and 24 B of the queue a kept pair.
 
 use std::hash::BuildHasher;
 
@@ -49,8 +49,11 @@ impl Pairs {
     /// Lists shorter than this are not compacted.
     const MIN_COMPACTED: usize = 1 << 16;
 
+    const BYTES_PER_PAIR: usize = 80;
+
     /// The pairs of words before any merge that occur at least `bound` times. `sketch` knows no pair as rarer than it is.
-    pub(super) fn count(symbols: &Symbols, sketch: &Sketch, bound: i64) -> Self {
+    /// `None` if they take more than `n_bytes` beside the lists of their slots.
+    pub(super) fn count(symbols: &Symbols, sketch: &Sketch, bound: i64, n_bytes: usize) -> Option<Self> {
         let mut this =
             Self { pairs: Vec::new(), slots: Vec::new(), index: HashTable::new(), bound, n_idle: 0 };
         let may_be = |&(_, left, right, _): &(u32, TokenId, TokenId, i64)| sketch.at(left, right) >= bound;
@@ -58,6 +61,9 @@ impl Pairs {
             let at = this.find_or_insert(left, right);
             this.pairs[at as usize].count += count;
             this.pairs[at as usize].len += 1;
+            if this.pairs.len() > n_bytes / Self::BYTES_PER_PAIR {
+                return None;
+            }
         }
         let mut n_slots = 0;
         for pair in &mut this.pairs {
@@ -78,7 +84,7 @@ impl Pairs {
                 pair.len += 1;
             }
         }
-        this
+        Some(this)
     }
 
     /// The number of places of pairs.

@@ -105,7 +105,7 @@ pub(super) fn merge_pairs(
         if n_slots_unreported >= SLOTS_PER_REPORT || n_merges_unreported >= MERGES_PER_REPORT {
             let (n_done, n_total) = (inventory.len() as u64, rule.vocab_size as u64);
             let (kind, stage, n_pairs) = (Stage::Merge, rule.stage, pairs.len() as u64);
-            if progress(Progress { kind, stage, n_done, n_total, n_pairs, merges }).is_break() {
+            if progress(Progress { kind, stage, n_done, n_total, n_pairs, merges, counts }).is_break() {
                 return Err(TrainErrorKind::Interrupted.into());
             }
             (n_slots_unreported, n_merges_unreported) = (0, 0);

@@ -14,13 +14,13 @@ use std::ops::ControlFlow;
 use tokenloom_vocab::TokenId;
 
 use super::encoder::Encoder;
+use super::intake::{Guess, Intake, take};
 use super::inventory::{Inventory, byte_order, check_vocab_size};
-use super::pairs::Pairs;
 use super::queue::{Merged, Outcome, Rule, merge_pairs};
 use super::sketch::Sketch;
 use super::source::WordSource;
-use super::symbols::{BOUNDARY, Symbols};
-use super::{Alphabet, Merge, Progress, Stage, Start, TrainError, TrainErrorKind, Trained, Veto};
+use super::symbols::BOUNDARY;
+use super::{Alphabet, Merge, Progress, Resources, Stage, Start, TrainError, TrainErrorKind, Trained, Veto};
 
 /// One stage of a training.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct Done {
     pub stage: usize,
     /// [`Progress::merges`] of then.
     pub merges: Vec<Merge>,
+    /// [`Progress::counts`] of then.
+    pub counts: Vec<i64>,
 }
 
 /// Trains stage by stage. Each has its words and its rules.
@@ -72,7 +74,7 @@ pub fn train(
     start: &Start<'_>,
     stages: &[(&dyn WordSource, &StageOptions)],
     done: Option<Done>,
-    n_threads: usize,
+    resources: Resources,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Trained, TrainError> {
     let mut merged = begin(start, stages)?;
@@ -81,7 +83,7 @@ pub fn train(
         merged = restore(start, merged, done, stages.len())?;
     }
     for (index, &(words, options)) in stages.iter().enumerate().skip(first) {
-        let run = Run { start, words, options, stage: index, n_threads };
+        let run = Run { start, words, options, stage: index, resources };
         run.train(&mut merged, index > first, progress)?;
     }
     Ok(Trained::new(start, merged))
@@ -178,7 +180,12 @@ fn alphabet_of(alphabet: &Alphabet, words: &dyn WordSource) -> Result<[bool; 256
 }
 
 /// The state in which a training was stopped.
-fn restore(start: &Start<'_>, mut merged: Merged, done: Done, n_stages: usize) -> Result<Merged, TrainError> {
+pub(super) fn restore(
+    start: &Start<'_>,
+    mut merged: Merged,
+    done: Done,
+    n_stages: usize,
+) -> Result<Merged, TrainError> {
     let wrong = |what| TrainErrorKind::WrongState { what };
     if done.stage >= n_stages {
         return Err(wrong("it has more stages").into());
@@ -189,6 +196,13 @@ fn restore(start: &Start<'_>, mut merged: Merged, done: Done, n_stages: usize) -
     // Without the seed merges, of which a later stage may have dropped some.
     merged.inventory = emptied(start, &merged.inventory)?;
     merged.merges.clear();
+    redo(&mut merged, done)?;
+    Ok(merged)
+}
+
+/// Makes the merges again that were made when a training was stopped.
+pub(super) fn redo(merged: &mut Merged, done: Done) -> Result<(), TrainError> {
+    let wrong = |what| TrainErrorKind::WrongState { what };
     for merge in done.merges {
         let n_ids = merged.inventory.len() as TokenId;
         if merge.left >= n_ids || merge.right >= n_ids {
@@ -200,7 +214,11 @@ fn restore(start: &Start<'_>, mut merged: Merged, done: Done, n_stages: usize) -
         }
         merged.merges.push(merge);
     }
-    Ok(merged)
+    if done.counts.len() > merged.merges.len() {
+        return Err(wrong("it has more counts than merges").into());
+    }
+    merged.counts = done.counts;
+    Ok(())
 }
 
 /// The tokens before any merge.
@@ -220,7 +238,7 @@ pub(super) struct Run<'a> {
     pub(super) words: &'a dyn WordSource,
     pub(super) options: &'a StageOptions,
     pub(super) stage: usize,
-    pub(super) n_threads: usize,
+    pub(super) resources: Resources,
 }
 
 pub(super) type Report<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
@@ -235,7 +253,6 @@ impl Run<'_> {
         if let Some(limit) = self.options.max_inherited.filter(|_| inherits) {
             merged.merges.truncate(limit);
         }
-        let symbols = self.encode(merged, inherits, progress)?;
         let options = self.options;
         let min_count = i64::try_from(options.min_frequency).unwrap_or(i64::MAX).max(1);
         // Where a tokenizer is extended a pair may begin again, and then none is known to stay rare.
@@ -251,33 +268,38 @@ impl Run<'_> {
             ends_at_known: !stays_rare,
         };
         let n_left = options.vocab_size.saturating_sub(merged.inventory.len());
-        let guess = |symbols: &Symbols, sketch: &Sketch| {
-            let of_words = symbols.words().nth_count(n_left).unwrap_or(1);
-            of_words.max(sketch.nth(n_left) / 4)
+        let guess = |nth_word: &dyn Fn(usize) -> Option<i64>, sketch: &Sketch| {
+            nth_word(n_left).unwrap_or(1).max(sketch.nth(n_left) / 4)
         };
-        let mut again = |merged: &mut Merged, progress: Report<'_>| self.encode(merged, false, progress);
-        merge_down(symbols, &guess, floor, merged, &rule, &mut again, progress)
+        let mut inherits = inherits;
+        let mut encode = |merged: &mut Merged, intake: &mut Intake, progress: Report<'_>| {
+            self.encode(merged, std::mem::take(&mut inherits), intake, progress)
+        };
+        merge_down(&guess, floor, merged, &rule, self.resources.n_bytes, &mut encode, progress)
     }
 
-    /// The symbols of the words after the merges so far, of which those that no word uses may be dropped.
+    /// The symbols of the words after the merges so far, of which those that no word uses may be dropped; then ids change.
     fn encode(
         &self,
         merged: &mut Merged,
         inherits: bool,
+        intake: &mut Intake,
         progress: Report<'_>,
-    ) -> Result<Symbols, TrainError> {
+    ) -> Result<bool, TrainError> {
         let encoder = Encoder::new(self.start.tokenizer, &merged.inventory, &merged.merges)?;
         let n_ids = merged.inventory.len();
         let report = |n_done| {
             let (kind, stage, n_total, n_pairs) = (Stage::Replay, self.stage, 0, 0);
-            let now = Progress { kind, stage, n_done, n_total, n_pairs, merges: &merged.merges };
+            let Merged { merges, counts, .. } = &*merged;
+            let now = Progress { kind, stage, n_done, n_total, n_pairs, merges, counts };
             if progress(now).is_break() { Err(TrainErrorKind::Interrupted.into()) } else { Ok(()) }
         };
-        let (mut symbols, mut is_used) = encoder.encode_all(self.words, n_ids, self.n_threads, report)?;
+        let n_threads = self.resources.n_threads;
+        let mut is_used = encoder.encode_all(self.words, n_ids, n_threads, intake, report)?;
         drop(encoder);
         let is_shortened = self.options.max_inherited.is_some();
         if !inherits || !(self.options.drops_unused || is_shortened) || self.start.tokenizer.is_some() {
-            return Ok(symbols);
+            return Ok(false);
         }
         for merge in merged.merges.iter().rev().filter(|_| self.options.drops_unused) {
             if is_used[merge.result as usize] {
@@ -289,8 +311,8 @@ impl Run<'_> {
             is_used.fill(true);
         }
         let new_ids = self.renumber(merged, &is_used)?;
-        symbols.renumber(&new_ids);
-        Ok(symbols)
+        intake.renumber(&new_ids);
+        Ok(true)
     }
 
     /// Keeps the used merges with ids without gaps; the new id of each old one.
@@ -311,32 +333,32 @@ impl Run<'_> {
     }
 }
 
+/// Gives all words after the merges so far to an intake, and answers whether ids changed.
+pub(super) type Encode<'a> =
+    &'a mut dyn FnMut(&mut Merged, &mut Intake, Report<'_>) -> Result<bool, TrainError>;
+
 /// Merges pairs down to a count of `floor`, first those above a guessed bound, then, if the vocabulary is not full, those
-/// above lower ones. `again` makes the symbols after the merges so far.
+/// above lower ones. Memory of `n_bytes` may ask for higher ones.
 pub(super) fn merge_down(
-    mut symbols: Symbols,
-    guess: &dyn Fn(&Symbols, &Sketch) -> i64,
+    guess: Guess<'_>,
     floor: i64,
     merged: &mut Merged,
     rule: &Rule<'_>,
-    again: &mut dyn FnMut(&mut Merged, Report<'_>) -> Result<Symbols, TrainError>,
+    n_bytes: usize,
+    encode: Encode<'_>,
     progress: Report<'_>,
 ) -> Result<(), TrainError> {
-    let mut sketch = Sketch::new(&symbols);
-    let mut bound = guess(&symbols, &sketch).max(floor);
+    let (mut lowered, mut ceiling) = (None, i64::MAX);
     loop {
-        if bound > 1 {
-            symbols.drop_dead(|left, right| sketch.at(left, right) >= bound);
-        }
-        let pairs = Pairs::count(&symbols, &sketch, bound);
-        drop(sketch);
+        let mut fill = |intake: &mut Intake| encode(merged, intake, progress);
+        let taken = take(guess, lowered, floor, ceiling, n_bytes, &mut fill)?;
+        let bound = taken.bound;
         let rule = Rule { ends_at_known: rule.ends_at_known && bound > floor, ..*rule };
-        bound = match merge_pairs(symbols, pairs, merged, &rule, progress)? {
-            Outcome::BoundReached if bound > floor => (bound / 8).max(floor),
+        let lower = match merge_pairs(taken.symbols, taken.pairs, merged, &rule, progress)? {
+            Outcome::BoundReached if bound > floor => bound / 8,
             Outcome::KnownReached => floor,
             Outcome::Full | Outcome::BoundReached => return Ok(()),
         };
-        symbols = again(merged, progress)?;
-        sketch = Sketch::new(&symbols);
+        (lowered, ceiling) = (Some(lower), (bound / 2).max(floor));
     }
 }

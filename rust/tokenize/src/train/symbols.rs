@@ -30,29 +30,51 @@ pub(super) struct Symbols {
 }
 
 impl Symbols {
+    pub(super) const BYTES_PER_SLOT_OF_MERGING: usize = 12;
+
     /// No words yet.
     pub(super) fn new() -> Self {
         Self { slots: vec![BOUNDARY], words: Occurrences::new(), n_pairs: 0 }
     }
 
-    /// Adds a word that occurs `count` times. A word of one symbol holds no pair and is left out.
-    pub(super) fn push(&mut self, word: &[TokenId], count: u64) -> Result<(), TrainError> {
-        if word.len() < 2 {
-            return Ok(());
-        }
-        let n_symbols = self.slots.len() as u64 + word.len() as u64 + 1;
-        if n_symbols > MAX_SLOTS || word.len() as u64 > MAX_WORD {
-            return Err(TrainErrorKind::CorpusTooLarge { n_symbols, limit: MAX_SLOTS }.into());
+    /// Adds up the pairs of a word of two symbols or more, which is not kept thereby.
+    pub(super) fn admit(&mut self, word: &[TokenId], count: u64) -> Result<i64, TrainError> {
+        if word.len() as u64 > MAX_WORD {
+            return Err(TrainErrorKind::WordTooLong { n_symbols: word.len() as u64, limit: MAX_WORD }.into());
         }
         let count = i64::try_from(count).map_err(|_| TrainErrorKind::CountOverflow)?;
         // All counts that ever begin are below five times the pairs of the words.
         let pairs = count.checked_mul(word.len() as i64 - 1).and_then(|n| self.n_pairs.checked_add(n));
         self.n_pairs = pairs.filter(|&n| n < MAX_COUNT).ok_or(TrainErrorKind::CountOverflow)?;
+        Ok(count)
+    }
+
+    /// Whether one more word fits the 32-bit places.
+    pub(super) fn has_room(&self, n_symbols: usize) -> bool {
+        self.slots.len() as u64 + (n_symbols as u64) < MAX_SLOTS
+    }
+
+    /// Keeps a word that was admitted, or a part of it.
+    pub(super) fn append(&mut self, word: &[TokenId], count: i64) {
         let start = self.slots.len();
         self.slots.extend_from_slice(word);
         self.slots.push(BOUNDARY);
         self.words.push(start, self.slots.len(), count);
-        Ok(())
+    }
+
+    /// Keeps no word; their pairs stay added up.
+    pub(super) fn clear(&mut self) {
+        *self = Self { n_pairs: self.n_pairs, ..Self::new() };
+    }
+
+    /// The memory of the words and a sketch of their pairs.
+    pub(super) fn n_bytes_of_intake(&self) -> usize {
+        self.slots.len() * 25 / 4 + self.words.n_bytes()
+    }
+
+    /// The memory of the words and of the places of their pairs, which are listed twice at most.
+    pub(super) fn n_bytes_of_merging(&self) -> usize {
+        self.slots.len() * Self::BYTES_PER_SLOT_OF_MERGING + self.words.n_bytes()
     }
 
     /// The number of slots, boundaries included.
@@ -191,6 +213,17 @@ mod tests {
         assert_eq!(symbols.find(1, 1, 11), Some(2));
         assert_eq!(symbols.find(3, 3, 4), None);
         assert_eq!((symbols.count(5), symbols.count(7)), (7, 1 << 40));
+    }
+
+    impl Symbols {
+        /// What an intake does while everything fits.
+        pub(in super::super) fn push(&mut self, word: &[TokenId], count: u64) -> Result<(), TrainError> {
+            if word.len() > 1 {
+                let count = self.admit(word, count)?;
+                self.append(word, count);
+            }
+            Ok(())
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use super::inventory::Inventory;
 use super::*;
 use crate::spec::Merge;
 
+const ALL: Resources = Resources { n_threads: 1, n_bytes: usize::MAX };
+
 fn words<'a>(items: impl IntoIterator<Item = (&'a [u8], u64)>) -> WordCounts {
     let mut words = WordCounts::new();
     items.into_iter().for_each(|(word, count)| words.add(word, count));
@@ -28,7 +30,7 @@ fn train_bpe(
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Trained, TrainError> {
     let start = Start { special_tokens: options.special_tokens.clone(), ..Start::default() };
-    super::train(&start, &[(words, &options.stage)], None, 1, progress)
+    super::train(&start, &[(words, &options.stage)], None, ALL, progress)
 }
 
 fn train(items: &[(&[u8], u64)], options: &BpeOptions) -> Trained {
