@@ -75,6 +75,14 @@ pub enum TrainErrorKind {
         /// Its place in the list.
         index: usize,
     },
+    /// The corpus does not fit the 32-bit positions.
+    #[error("the distinct words of the corpus hold {n_symbols} symbols, above the limit of {limit}")]
+    CorpusTooLarge {
+        /// Symbols found.
+        n_symbols: u64,
+        /// Symbols allowed.
+        limit: u64,
+    },
     /// A word does not fit the 31-bit widths.
     #[error("a word of the corpus holds {n_symbols} symbols, above the limit of {limit}")]
     WordTooLong {
