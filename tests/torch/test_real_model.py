@@ -149,13 +149,13 @@ def many_texts() -> list[str]:
         "Rewrite it with type hints.",
         "Write a test for this code.",
     )
-    for module in (ast, calendar, difflib, shutil, statistics, string, textwrap):
+    for module in (ast, calendar, difflib, inspect, shutil, statistics, string, textwrap):
         for _, function in inspect.getmembers(module, inspect.isfunction):
             source = inspect.getsource(function)
-            if function.__module__ == module.__name__ and 200 <= len(source) <= 700 and len(texts) < 200:
+            if function.__module__ == module.__name__ and 120 <= len(source) <= 800 and len(texts) < 200:
                 texts.append(f"{wishes[len(texts) % 3]}\n\n```python\n{source}```")
     for _, text in sorted(pydoc_data.topics.topics.items(), key=lambda item: (len(item[1]), item[0])):
-        if len(texts) < 200 and len(text) >= 300:
+        if len(texts) < 200 and len(text) >= 200:
             texts.append(f"Summarize the following text.\n\n{text[:400]}")
     assert len(texts) == 200
     return texts
