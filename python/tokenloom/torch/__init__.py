@@ -16,21 +16,26 @@ if TYPE_CHECKING:
     from tokenloom.torch.cache import keep_path
     from tokenloom.torch.candidates import CandidateGenerator, assisted
     from tokenloom.torch.chat import chat_prompt
+    from tokenloom.torch.cost import CostCurve, cost_curve
     from tokenloom.torch.custom import custom_generate
     from tokenloom.torch.language_model import LanguageModel
     from tokenloom.torch.loading import load
     from tokenloom.torch.loop import generate
+    from tokenloom.torch.pace import Pace
     from tokenloom.torch.result import Generation, Stats
     from tokenloom.torch.tree_attention import chain_first, tree_inputs
 
 __all__ = [
     "CandidateGenerator",
+    "CostCurve",
     "Generation",
     "LanguageModel",
+    "Pace",
     "Stats",
     "assisted",
     "chain_first",
     "chat_prompt",
+    "cost_curve",
     "custom_generate",
     "generate",
     "keep_path",
@@ -40,12 +45,15 @@ __all__ = [
 
 _HOME = {
     "CandidateGenerator": "candidates",
+    "CostCurve": "cost",
     "Generation": "result",
     "LanguageModel": "language_model",
+    "Pace": "pace",
     "Stats": "result",
     "assisted": "candidates",
     "chain_first": "tree_attention",
     "chat_prompt": "chat",
+    "cost_curve": "cost",
     "custom_generate": "custom",
     "generate": "loop",
     "keep_path": "cache",

@@ -25,9 +25,10 @@ from tokenloom.sample import Params
 from tokenloom.torch.batch import largest_exact_batch
 from tokenloom.torch.cache import is_static
 from tokenloom.torch.gate import Gate
+from tokenloom.torch.pace import Pace
 from tokenloom.torch.result import Generation
 from tokenloom.torch.row import Row
-from tokenloom.torch.steps import Plan, decode
+from tokenloom.torch.steps import Plan, decode, pace_of
 from tokenloom.torch.tree_attention import can_read_trees
 
 __all__ = ["custom_generate"]
@@ -40,7 +41,7 @@ def custom_generate(
     drafter: Any = None,
     constraint: Any = None,
     method: str = "mask",
-    draft_budget: int = 16,
+    draft_budget: int | str | Pace = 16,
     draft_shape: str = "tree",
     seed: int | None = None,
     streamer: Any = None,
@@ -51,7 +52,9 @@ def custom_generate(
         drafter: where drafts come from (``tl.draft``), or None.
         constraint: what the text must satisfy (``tl.control``), or None.
         method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"``.
-        draft_budget: most tokens drafted in one step.
+        draft_budget: most tokens drafted in one step; ``"auto"``: as many as pay on this model and device, perhaps none
+            (:class:`Pace`, with the stored :func:`cost_curve`; its first use measures for some seconds); or a
+            :class:`Pace`, which goes on learning from call to call.
         draft_shape: ``"tree"`` or ``"chain"``.
         seed: seed of the draws, for the first of ``num_return_sequences``; None: from torch's generator, so that
             ``torch.manual_seed`` decides.
@@ -116,11 +119,13 @@ def custom_generate(
                     is_over=prefix.ended_by(stopping_criteria),
                 )
             )
+        budget, pace = (0, None) if drafter is None else pace_of(model, draft_budget)
         plan = Plan(
             n_vocab=n_vocab,
             method=method,
             drafter=drafter,
-            budget=draft_budget,
+            budget=budget,
+            pace=pace,
             chain_only=draft_shape == "chain" or not can_read_trees(model),
             is_static=is_static(model_kwargs.get("past_key_values")),
         )

@@ -20,9 +20,10 @@ from tokenloom.sample import Params
 from tokenloom.torch.batch import largest_exact_batch
 from tokenloom.torch.gate import Gate
 from tokenloom.torch.heal import Overhang, heal_prompts
+from tokenloom.torch.pace import Pace
 from tokenloom.torch.result import Generation
 from tokenloom.torch.row import Row
-from tokenloom.torch.steps import Plan, decode
+from tokenloom.torch.steps import Plan, decode, pace_of
 from tokenloom.torch.tree_attention import can_read_trees
 from tokenloom.torch.writing import Writing
 
@@ -36,7 +37,7 @@ def generate(
     *,
     max_new_tokens: int = 128,
     drafter: Any = None,
-    draft_budget: int = 16,
+    draft_budget: int | str | Pace = 16,
     draft_shape: str = "tree",
     constraint: Any = None,
     method: str = "mask",
@@ -58,7 +59,9 @@ def generate(
             none is added.
         max_new_tokens: most tokens to generate for each prompt.
         drafter: where drafts come from (``tl.draft.Suffix()``), or None for one token a forward pass.
-        draft_budget: most tokens drafted in one step.
+        draft_budget: most tokens drafted in one step; ``"auto"``: as many as pay on this model and device, perhaps none
+            (:class:`Pace`, with the stored :func:`cost_curve`; its first use measures for some seconds); or a
+            :class:`Pace`, which goes on learning from call to call.
         draft_shape: ``"tree"``: the model reads the drafted tree as it is, with tree attention; ``"chain"``: only its
             main chain. Models that take no mask of four dimensions (sliding windows, flash attention) read chains.
         constraint: what the text must satisfy (``tl.control``), or None.
@@ -126,11 +129,13 @@ def generate(
         )
         for index, prompt in enumerate(ids)
     ]
+    budget, pace = (0, None) if drafter is None else pace_of(model, draft_budget)
     plan = Plan(
         n_vocab=n_vocab,
         method=method,
         drafter=drafter,
-        budget=draft_budget,
+        budget=budget,
+        pace=pace,
         chain_only=draft_shape == "chain" or not can_read_trees(model),
         is_static=cache == "static",
     )

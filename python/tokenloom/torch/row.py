@@ -103,7 +103,7 @@ class Row:
         return token in self._eos
 
     def plan(self, proposed: Any, budget: int, chain_only: bool) -> None:
-        """Take what the drafter proposed: at most ``budget`` nodes, none deeper than useful, none forbidden.
+        """Take of what the drafter proposed at most ``budget`` nodes, none deeper than useful, none forbidden.
 
         Args:
             proposed: anything with ``tokens``, ``parents`` and perhaps ``probs``, or None.
@@ -117,8 +117,12 @@ class Row:
             tree = _first_nodes(tree, budget, self.n_useful)
         if len(tree) and self.gate is not None:
             tree = self._allowed(tree, self.gate)
+        self.tree = tree
+
+    def read(self, tree: DraftTree) -> None:
+        """This is what the model reads: the tree that was planned, or what pays of it."""
         self.tree = chain_first(tree) if len(tree) else _NOTHING
-        self.stats.drafted += len(self.tree)
+        self.stats.drafted += len(tree)
         self.stats.model_calls += 1
 
     def _allowed(self, tree: DraftTree, gate: Gate) -> DraftTree:

@@ -17,12 +17,17 @@ from typing import Any
 
 import numpy as np
 
+from tokenloom.errors import ArrayError
 from tokenloom.torch.batch import Batch
+from tokenloom.torch.cost import cost_curve
 from tokenloom.torch.draw import draw
+from tokenloom.torch.pace import Pace
 from tokenloom.torch.result import Generation
 from tokenloom.torch.row import Row
 
-__all__ = ["Plan", "decode"]
+__all__ = ["Plan", "decode", "pace_of"]
+
+_WIDEST = 48
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Plan:
         method: how a constraint is applied.
         drafter: where the rows' streams come from, or None.
         budget: most nodes of one row's tree.
+        pace: cuts the trees to what pays, or None.
         chain_only: read the main chain of a tree alone.
         is_static: allocate the cache once.
     """
@@ -42,6 +48,7 @@ class Plan:
     method: str = "mask"
     drafter: Any = None
     budget: int = 16
+    pace: Pace | None = None
     chain_only: bool = False
     is_static: bool = False
 
@@ -59,11 +66,16 @@ def decode(model: Any, rows: Sequence[Row], plan: Plan) -> dict[int, Generation]
         proposed = _propose(rows, plan)
         for row, tree in zip(rows, proposed, strict=True):
             row.plan(tree, plan.budget, plan.chain_only)
+        trees = [row.tree for row in rows]
+        for row, tree in zip(rows, trees if plan.pace is None else plan.pace.cut(trees), strict=True):
+            row.read(tree)
         planned = time.perf_counter()
         logits = batch.feed([row.pending for row in rows], [row.tree for row in rows])
         fed = time.perf_counter()
         drawn = draw(rows, logits[:, : plan.n_vocab].numpy(), plan.method)
         batch.keep([row.accept(part) for row, part in zip(rows, drawn, strict=True)])
+        if plan.pace is not None:
+            plan.pace.learn([row.tree for row in rows], sum(len(part.path) for part in drawn))
         _commit(rows)
         left = [at for at, row in enumerate(rows) if not row.finish_reason]
         seconds["draft"] += planned - start
@@ -75,6 +87,25 @@ def decode(model: Any, rows: Sequence[Row], plan: Plan) -> dict[int, Generation]
             if rows:
                 batch.select(left)
     return done
+
+
+def pace_of(model: Any, draft_budget: Any) -> tuple[int, Pace | None]:
+    """Most nodes and the pace that ``draft_budget`` means: a number, ``"auto"``, or a :class:`Pace`.
+
+    Raises:
+        ArrayError: it is none of them.
+    """
+    if isinstance(draft_budget, Pace):
+        return _WIDEST, draft_budget
+    if draft_budget == "auto":
+        return _WIDEST, Pace(cost_curve(model))
+    if isinstance(draft_budget, (int, np.integer)) and draft_budget >= 0:
+        return int(draft_budget), None
+    raise ArrayError(
+        f"expected draft_budget of at least 0, 'auto' or a Pace, found {draft_budget!r}",
+        argument="draft_budget",
+        found=draft_budget,
+    )
 
 
 def _batch(model: Any, rows: Sequence[Row], plan: Plan) -> Batch:
