@@ -8,12 +8,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use tokenloom_formats::tokenizer_json::{self, Options};
 use tokenloom_formats::{FormatError, write};
+use tokenloom_tokenize::BuildError;
 use tokenloom_tokenize::pipeline::assembly::{Assembly, Input, Settings};
 use tokenloom_tokenize::pipeline::batch::{Batch, Columns};
-use tokenloom_tokenize::pipeline::definition::{Decoder, Definition};
+use tokenloom_tokenize::pipeline::definition::{self, Decoder, Definition};
 use tokenloom_tokenize::pipeline::models::{Draws, Model, ModelToken};
 use tokenloom_tokenize::pipeline::normalizers::Normalizer;
-use tokenloom_tokenize::pipeline::pretokenizers::{PreTokenizer, Word};
+use tokenloom_tokenize::pipeline::pattern::{Matcher, PartInChars};
+use tokenloom_tokenize::pipeline::pretokenizers::{AlignedWord, PreTokenizer, Word};
 use tokenloom_tokenize::pipeline::vocabulary::ModelVocabulary;
 use tokenloom_tokenize::pipeline::{decoders, padding, post_processors};
 use tokenloom_tokenize::spec::TokenizerSpec;
@@ -27,8 +29,8 @@ use crate::error::raise;
 pub(crate) mod pipeline {
     #[pymodule_export]
     use super::{
-        PyAssembly, PyModel, PySettings, check_part, decode_tokens, n_added_tokens, normalize, pre_tokenize,
-        process,
+        PyAssembly, PyModel, PySettings, check_part, decode_tokens, n_added_tokens, normalize,
+        normalize_aligned, parts_by_pattern, pre_tokenize, pre_tokenize_aligned, process,
     };
     #[pymodule_export]
     use crate::encoding::PyEncoding;
@@ -422,6 +424,37 @@ fn pre_tokenize(py: Python<'_>, json: &[u8], text: &str) -> PyResult<Vec<Word>> 
     let part = part(tokenizer_json::parse_pre_tokenizer(json))?;
     let pre_tokenizer = PreTokenizer::new(&part).map_err(raise)?;
     py.detach(|| pre_tokenizer.pre_tokenize_str(text)).map_err(raise)
+}
+
+/// The normalized text, and what each of its characters stands for.
+#[pyfunction]
+fn normalize_aligned(py: Python<'_>, json: &[u8], text: &str) -> PyResult<(String, Vec<(usize, usize)>)> {
+    let normalizer = Normalizer::new(&part(tokenizer_json::parse_normalizer(json))?).map_err(raise)?;
+    py.detach(|| normalizer.normalize_aligned(text)).map_err(raise)
+}
+
+/// The words with what each of their characters stands for, and what the whole word does.
+#[pyfunction]
+fn pre_tokenize_aligned(
+    py: Python<'_>,
+    json: &[u8],
+    text: &str,
+    is_first: bool,
+) -> PyResult<Vec<AlignedWord>> {
+    let part = part(tokenizer_json::parse_pre_tokenizer(json))?;
+    let pre_tokenizer = PreTokenizer::new(&part).map_err(raise)?;
+    py.detach(|| pre_tokenizer.pre_tokenize_aligned(text, is_first)).map_err(raise)
+}
+
+/// The parts of a text that are matches of the pattern of a `Replace`, and those that are none, in characters.
+#[pyfunction]
+fn parts_by_pattern(py: Python<'_>, json: &[u8], text: &str) -> PyResult<Vec<PartInChars>> {
+    let definition::Normalizer::Replace { pattern, .. } = part(tokenizer_json::parse_normalizer(json))?
+    else {
+        return Err(PyValueError::new_err("expected a Replace"));
+    };
+    let matcher = Matcher::new(&pattern).map_err(|kind| raise(BuildError::from(kind)))?;
+    py.detach(|| matcher.parts(text)).map_err(raise)
 }
 
 #[pyfunction]

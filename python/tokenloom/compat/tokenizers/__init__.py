@@ -2,7 +2,7 @@
 
 ``Tokenizer``, ``Encoding``, ``AddedToken``, ``Regex`` and the parts in ``models``, ``normalizers``, ``pre_tokenizers``,
 ``decoders``, ``processors`` and ``trainers`` have the names, arguments, attributes and results of that library. What is
-not there (parts written in Python, ``NormalizedString``, some trainers) is an error that says so. See
+not there (some trainers) is an error that says so. See
 ``docs/concepts/compat.md``.
 
 Example:
@@ -22,6 +22,7 @@ from tokenloom._core.pipeline import Encoding
 from tokenloom.compat.tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from tokenloom.compat.tokenizers._added import AddedToken
 from tokenloom.compat.tokenizers._component import Regex
+from tokenloom.compat.tokenizers._texts import NormalizedString, PreTokenizedString
 from tokenloom.compat.tokenizers._tokenizer import Tokenizer
 from tokenloom.compat.tokenizers.models import Token
 
@@ -30,9 +31,13 @@ __all__ = [
     "EncodeInput",
     "Encoding",
     "InputSequence",
+    "NormalizedString",
+    "OffsetReferential",
+    "OffsetType",
     "Offsets",
     "PreTokenizedEncodeInput",
     "PreTokenizedInputSequence",
+    "PreTokenizedString",
     "Regex",
     "SplitDelimiterBehavior",
     "TextEncodeInput",
@@ -64,6 +69,20 @@ InputSequence = TextInputSequence | PreTokenizedInputSequence
 EncodeInput = TextEncodeInput | PreTokenizedEncodeInput
 
 
+class OffsetReferential(Enum):
+    """Which text offsets count in."""
+
+    ORIGINAL = "original"
+    NORMALIZED = "normalized"
+
+
+class OffsetType(Enum):
+    """What offsets count."""
+
+    BYTE = "byte"
+    CHAR = "char"
+
+
 class SplitDelimiterBehavior(Enum):
     """What a split does with its delimiter."""
 
@@ -75,8 +94,6 @@ class SplitDelimiterBehavior(Enum):
 
 
 _ABSENT = {
-    "NormalizedString": "texts are processed by compiled code alone",
-    "PreTokenizedString": "texts are processed by compiled code alone",
     "BertWordPieceTokenizer": "put a Tokenizer together from its parts",
     "ByteLevelBPETokenizer": "put a Tokenizer together from its parts",
     "CharBPETokenizer": "put a Tokenizer together from its parts",

@@ -16,6 +16,9 @@ class AddedToken:
             special. ``special``: left out by ``decode(skip_special_tokens=True)``.
     """
 
+    content: str = ""
+    special: bool = False
+
     def __init__(self, content: str | None = None, **options: Any) -> None:
         self.content = content or ""
         self.special = bool(options.pop("special", False))

@@ -65,6 +65,11 @@ class Part:
         elif cls._json_type:
             cls._types[cls._json_type] = cls
 
+    @property
+    def _is_written(self) -> bool:
+        """Whether Python code is part of it."""
+        return False
+
     def _set(self, **fields: Any) -> None:
         self._fields = fields
         self._holders = weakref.WeakSet()
@@ -159,13 +164,6 @@ def as_part(role: type[P], found: Any) -> P:
     return part
 
 
-def no_custom(role: str) -> Any:
-    """Parts in Python are refused."""
-    raise UnsupportedFeatureError(
-        f"a custom {role} in Python is not supported: texts are processed by compiled code alone"
-    )
-
-
 def _shown(value: Any) -> str:
     match value:
         case {"type": name, **fields}:
@@ -180,6 +178,26 @@ def _shown(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False)
         case _:
             return str(value)
+
+
+class Written(Part):
+    """A part whose work an object of the user does. There is no JSON of it."""
+
+    def _wrap(self, written: Any) -> Any:
+        self._written = written
+        self._fields = {}
+        self._holders = weakref.WeakSet()
+        return self
+
+    @property
+    def _is_written(self) -> bool:
+        return True
+
+    def _json(self) -> dict[str, Any]:
+        raise UnsupportedFeatureError(f"a custom {self._role} cannot be written as JSON")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__bases__[-1].__name__}.custom({self._written!r})"
 
 
 class Regex:
@@ -251,6 +269,10 @@ class PartList(Part):
 
     def _read(self, fields: dict[str, Any]) -> None:
         self._hold([from_fields(self._role_class, item) for item in fields[self._list_name]])
+
+    @property
+    def _is_written(self) -> bool:
+        return any(part._is_written for part in self._items)
 
     def _json(self) -> dict[str, Any]:
         return {"type": self._json_type, self._list_name: [part._json() for part in self._items]}

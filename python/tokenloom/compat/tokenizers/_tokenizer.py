@@ -16,6 +16,8 @@ from tokenloom._core.pipeline import Encoding
 from tokenloom.compat.tokenizers import models
 from tokenloom.compat.tokenizers._added import AddedToken, as_added, fields_of, of_fields
 from tokenloom.compat.tokenizers._component import Part, as_part, from_json
+from tokenloom.compat.tokenizers._texts import PreTokenizedString
+from tokenloom.compat.tokenizers._written import WrittenEncoder
 from tokenloom.compat.tokenizers.decoders import Decoder
 from tokenloom.compat.tokenizers.normalizers import Normalizer
 from tokenloom.compat.tokenizers.pre_tokenizers import PreTokenizer
@@ -107,6 +109,9 @@ class Tokenizer:
 
     def to_str(self, pretty: bool = False) -> str:
         """The text of the ``tokenizer.json``."""
+        for part in self._parts.values():
+            if part is not None and part._is_written:
+                part.__getstate__()
         return self._assembly.to_json(self._settings, pretty)
 
     def save(self, path: str | os.PathLike[str], pretty: bool = True) -> None:
@@ -126,7 +131,10 @@ class Tokenizer:
         return self.__deepcopy__({})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        # The core is immutable, so both start with the same one; part objects are made anew.
+        # The core is immutable, so both start with the same one; part objects are made anew. There are no copies of
+        # parts written in Python, which is for the writer of the JSON to say.
+        if any(part is not None and part._is_written for part in self._parts.values()):
+            self.to_str()
         other = type(self).__new__(type(self))
         other._start(self._assembly, self._settings)
         return other
@@ -155,9 +163,8 @@ class Tokenizer:
 
     def _set_part(self, role: str, found: Any) -> None:
         part = None if found is None else as_part(_ROLES[role], found)
-        state = b"null" if part is None else part.__getstate__()
         with self._lock:
-            self._assembly = self._assembly.with_part(role, state)
+            self._assembly = self._assembly.with_part(role, _state(part))
             self._put(role, part)
 
     def _part_changed(self, part: Part) -> None:
@@ -165,7 +172,7 @@ class Tokenizer:
             if isinstance(part, models.Model):
                 self._assembly = self._assembly.with_model(part._held)
             else:
-                self._assembly = self._assembly.with_part(part._role, part.__getstate__())
+                self._assembly = self._assembly.with_part(part._role, _state(part))
 
     @property
     def normalizer(self) -> Any:
@@ -341,6 +348,10 @@ class Tokenizer:
 
     def id_to_token(self, id: int) -> str | None:
         """The token of an id, or ``None``."""
+        if self._is_written("normalizer"):
+            fields = dict(self._assembly.added_tokens()).get(id)
+            if fields is not None and fields[4]:
+                return str(self.normalizer.normalize_str(fields[0]))
         return self._assembly.id_to_token(id)
 
     def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
@@ -377,9 +388,16 @@ class Tokenizer:
 
     # Encoding and decoding
 
+    def _is_written(self, *roles: str) -> bool:
+        """Whether one of these parts is written in Python."""
+        parts = (self._parts.get(role) for role in roles)
+        return any(part is not None and part._is_written for part in parts)
+
     def _encode(
         self, items: list[Any], is_pretokenized: bool, add_special_tokens: bool, columns: str
     ) -> list[Encoding]:
+        if self._is_written("normalizer", "pre_tokenizer"):
+            return WrittenEncoder(self).encode(items, is_pretokenized, add_special_tokens)
         threads = len(os.sched_getaffinity(0)) if len(items) > 1 else 1
         return self._assembly.encode_batch(
             items,
@@ -447,10 +465,15 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of ids; ids that are no tokens are left out."""
-        return self._assembly.decode_batch([ids], skip_special_tokens)[0]
+        return self.decode_batch([ids], skip_special_tokens)[0]
 
     def decode_batch(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]:
         """The texts of several sequences of ids."""
+        if self._is_written("decoder", "normalizer"):
+            special = {fields[0] for _, fields in self._assembly.added_tokens() if fields[5] and skip_special_tokens}
+            rows = [[token for id in ids if (token := self.id_to_token(id)) is not None] for ids in sequences]
+            rows = [[token for token in row if token not in special] for row in rows]
+            return [" ".join(row) if self.decoder is None else self.decoder.decode(row) for row in rows]
         return self._assembly.decode_batch(sequences, skip_special_tokens)
 
     async def async_decode_batch(
@@ -471,7 +494,15 @@ class Tokenizer:
         contents = [fields[0] for _, fields in self._assembly.added_tokens()]
         if any(content in text for content in contents for text in texts):
             raise UnsupportedFeatureError("training on texts that hold added tokens is not supported")
-        return self._assembly.words(texts)
+        if not self._is_written("normalizer", "pre_tokenizer"):
+            return self._assembly.words(texts)
+        words = []
+        for text in texts:
+            cut = PreTokenizedString(text if self.normalizer is None else self.normalizer.normalize_str(text))
+            if self.pre_tokenizer is not None:
+                self.pre_tokenizer.pre_tokenize(cut)
+            words.append([word for word, _, _ in cut.get_splits()])
+        return words
 
     def train(self, files: Sequence[str], trainer: Trainer | None = None) -> None:
         """Train the model on files, line by line."""
@@ -500,6 +531,11 @@ class Tokenizer:
         with self._lock:
             self.model = model
             self.add_special_tokens(special)
+
+
+def _state(part: Part | None) -> bytes:
+    """What the compiled core is told of a part: nothing of one that is written in Python."""
+    return b"null" if part is None or part._is_written else part.__getstate__()
 
 
 def _restore(cls: type[Tokenizer], state: bytes, encode_special_tokens: bool) -> Tokenizer:

@@ -6,8 +6,9 @@ from collections.abc import Sequence as _Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenloom._core import pipeline as _core
-from tokenloom.compat.tokenizers._component import Field, Part, PartList, no_custom, one_char, pattern_of
+from tokenloom.compat.tokenizers._component import Field, Part, PartList, Written, one_char, pattern_of
 from tokenloom.compat.tokenizers.pre_tokenizers import _scheme
+from tokenloom.errors import UnsupportedFeatureError
 
 if TYPE_CHECKING:
     from tokenloom.compat.tokenizers import Tokenizer
@@ -35,12 +36,17 @@ class Decoder(Part):
 
     @staticmethod
     def custom(decoder: Any) -> Any:
-        """Refused: see :class:`tokenloom.errors.UnsupportedFeatureError`."""
-        return no_custom("decoder")
+        """The decoder whose work ``decoder.decode_chain(tokens)`` does. It cannot be part of a sequence."""
+        return _Written.__new__(_Written)._wrap(decoder)
 
     def decode(self, tokens: _Sequence[str]) -> str:
         """The text of token strings."""
         return _core.decode_tokens(self.__getstate__(), list(tokens))
+
+
+class _Written(Written, Decoder):
+    def decode(self, tokens: _Sequence[str]) -> str:
+        return "".join(self._written.decode_chain(list(tokens)))
 
 
 class BPEDecoder(Decoder):
@@ -145,6 +151,8 @@ class Sequence(PartList, Decoder):
 
     def __init__(self, decoders: list[Any]) -> None:
         self._hold(decoders)
+        if self._is_written:
+            raise UnsupportedFeatureError("a custom decoder cannot be part of a sequence")
 
 
 class DecodeStream:

@@ -20,6 +20,10 @@ __all__ = ["BPE", "Model", "Unigram", "WordLevel", "WordPiece"]
 class Token:
     """A token of a word: its id, its string, and its start and end in the word, in bytes."""
 
+    id: int = 0
+    value: str = ""
+    offsets: tuple[int, int] = (0, 0)
+
     def __init__(self, id: int, value: str, offsets: tuple[int, int]) -> None:
         self.id = id
         self.value = value

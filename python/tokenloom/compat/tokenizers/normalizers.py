@@ -6,13 +6,15 @@ import base64
 from typing import Any
 
 from tokenloom._core import pipeline as _core
-from tokenloom.compat.tokenizers._component import Field, Part, PartList, no_custom, pattern_of
+from tokenloom.compat.tokenizers._component import Field, Part, PartList, Written, pattern_of
+from tokenloom.compat.tokenizers._texts import NormalizedString
 
 __all__ = [
     "NFC",
     "NFD",
     "NFKC",
     "NFKD",
+    "NORMALIZERS",
     "BertNormalizer",
     "ByteLevel",
     "Lowercase",
@@ -35,12 +37,25 @@ class Normalizer(Part):
 
     @staticmethod
     def custom(obj: Any) -> Any:
-        """Refused: see :class:`tokenloom.errors.UnsupportedFeatureError`."""
-        return no_custom("normalizer")
+        """The normalizer whose work ``obj.normalize(normalized: NormalizedString)`` does."""
+        return _Written.__new__(_Written)._wrap(obj)
+
+    def normalize(self, normalized: NormalizedString) -> None:
+        """Change a text in place."""
+        normalized._apply(self.__getstate__())
 
     def normalize_str(self, sequence: str) -> str:
         """The normalized text."""
+        if self._is_written:
+            text = NormalizedString(sequence)
+            self.normalize(text)
+            return text.normalized
         return _core.normalize(self.__getstate__(), sequence)
+
+
+class _Written(Written, Normalizer):
+    def normalize(self, normalized: NormalizedString) -> None:
+        self._written.normalize(normalized)
 
 
 def _strip_accents(value: Any) -> bool | None:
@@ -175,10 +190,19 @@ class Sequence(PartList, Normalizer):
     def __init__(self, normalizers: list[Any]) -> None:
         self._hold(normalizers)
 
+    def normalize(self, normalized: NormalizedString) -> None:
+        """Change a text in place."""
+        for part in self._items:
+            assert isinstance(part, Normalizer)
+            part.normalize(normalized)
+
+
+NORMALIZERS: dict[str, type[Normalizer]] = {"nfc": NFC, "nfd": NFD, "nfkc": NFKC, "nfkd": NFKD}
+"""The Unicode normalizers by name."""
+
 
 def unicode_normalizer_from_str(normalizer: str) -> Normalizer:
     """The Unicode normalizer of this name, such as ``"nfc"``."""
-    known: dict[str, type[_Plain]] = {"nfc": NFC, "nfd": NFD, "nfkc": NFKC, "nfkd": NFKD}
-    if normalizer not in known:
-        raise ValueError(f"expected one of {', '.join(known)}, found {normalizer!r}")
-    return known[normalizer]()
+    if normalizer not in NORMALIZERS:
+        raise ValueError(f"expected one of {', '.join(NORMALIZERS)}, found {normalizer!r}")
+    return NORMALIZERS[normalizer]()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tokenloom._core import pipeline as _core
-from tokenloom.compat.tokenizers._component import Field, Part, PartList, behavior_of, no_custom, one_char, pattern_of
+from tokenloom.compat.tokenizers._component import Field, Part, PartList, Written, behavior_of, one_char, pattern_of
+from tokenloom.compat.tokenizers._texts import PreTokenizedString
 
 __all__ = [
     "BertPreTokenizer",
@@ -31,12 +32,25 @@ class PreTokenizer(Part):
 
     @staticmethod
     def custom(pretok: Any) -> Any:
-        """Refused: see :class:`tokenloom.errors.UnsupportedFeatureError`."""
-        return no_custom("pre_tokenizer")
+        """The pretokenizer whose work ``pretok.pre_tokenize(pretok: PreTokenizedString)`` does."""
+        return _Written.__new__(_Written)._wrap(pretok)
+
+    def pre_tokenize(self, pretok: PreTokenizedString) -> None:
+        """Cut the parts of a text, in place."""
+        pretok._apply(self.__getstate__())
 
     def pre_tokenize_str(self, s: str) -> list[tuple[str, tuple[int, int]]]:
         """The words of a text and what they stand for, in characters."""
+        if self._is_written:
+            text = PreTokenizedString(s)
+            self.pre_tokenize(text)
+            return [(word, offsets) for word, offsets, _ in text.get_splits()]
         return _core.pre_tokenize(self.__getstate__(), s)
+
+
+class _Written(Written, PreTokenizer):
+    def pre_tokenize(self, pretok: PreTokenizedString) -> None:
+        self._written.pre_tokenize(pretok)
 
 
 class _Plain(PreTokenizer):
@@ -177,3 +191,9 @@ class Sequence(PartList, PreTokenizer):
 
     def __init__(self, pre_tokenizers: list[Any]) -> None:
         self._hold(pre_tokenizers)
+
+    def pre_tokenize(self, pretok: PreTokenizedString) -> None:
+        """Cut the parts of a text, in place."""
+        for part in self._items:
+            assert isinstance(part, PreTokenizer)
+            part.pre_tokenize(pretok)

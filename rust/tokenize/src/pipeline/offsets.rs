@@ -9,6 +9,7 @@ pub(super) struct CharIndex<'a> {
     text: &'a str,
     /// By 64 bytes: characters that start before them. Empty for ASCII.
     before: Vec<u32>,
+    n_chars: usize,
 }
 
 const BLOCK_BYTES: usize = 64;
@@ -17,14 +18,15 @@ impl<'a> CharIndex<'a> {
     /// Indexes `text`.
     pub(super) fn new(text: &'a str) -> Self {
         let mut before = Vec::new();
+        let mut n_chars = text.len();
         if !text.is_ascii() {
-            let mut n_chars = 0;
+            n_chars = 0;
             for block in text.as_bytes().chunks(BLOCK_BYTES) {
-                before.push(n_chars);
-                n_chars += starts(block) as u32;
+                before.push(n_chars as u32);
+                n_chars += starts(block);
             }
         }
-        Self { text, before }
+        Self { text, before, n_chars }
     }
 
     /// The character that the byte at `at` is part of.
@@ -35,6 +37,11 @@ impl<'a> CharIndex<'a> {
         let Some(&before) = self.before.get(at / BLOCK_BYTES) else { return Some(at) };
         let block = at - at % BLOCK_BYTES;
         Some(before as usize + starts(&self.text.as_bytes()[block..=at]) - 1)
+    }
+
+    /// How many characters end at or before the byte boundary `at`.
+    pub(super) fn place(&self, at: usize) -> usize {
+        self.char_of(at).unwrap_or(self.n_chars)
     }
 
     /// A span of bytes in characters. One that starts at the end of the text or beyond stays as it is: so it is in

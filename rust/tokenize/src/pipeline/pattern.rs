@@ -12,10 +12,15 @@ use std::ops::Range;
 use memchr::memmem::Finder;
 
 use super::definition::Pattern;
+use super::offsets::CharIndex;
 use super::oniguruma;
+use super::pieces::parts_by_match;
 use crate::pretokenize::generic::{GenericPattern, LongSearches};
 use crate::pretokenize::scan::Scanner;
 use crate::{BuildErrorKind, EncodeError};
+
+/// A part of a text in characters, and whether it is a match.
+pub type PartInChars = ((usize, usize), bool);
 
 /// A compiled [`Pattern`].
 #[derive(Clone, Debug)]
@@ -95,6 +100,17 @@ impl Matcher {
                 Ok(matches)
             }
         }
+    }
+
+    /// The parts of `text` that are matches and those that are none, in characters.
+    ///
+    /// # Errors
+    /// As [`matches`](Self::matches).
+    pub fn parts(&self, text: &str) -> Result<Vec<PartInChars>, EncodeError> {
+        let chars = CharIndex::new(text);
+        let parts = parts_by_match(text.len(), &self.matches(text)?).into_iter();
+        let in_chars = |span: Range<usize>| (chars.place(span.start), chars.place(span.end));
+        Ok(parts.map(|(span, is_match)| (in_chars(span), is_match)).collect())
     }
 
     /// `text` with each match replaced by `content`.

@@ -90,6 +90,11 @@ impl<'a> AlignedText<'a> {
         (part.end <= self.len()).then(|| (self.span_at(part.start).0, self.span_at(part.end - 1).1))
     }
 
+    /// What each character of the text stands for.
+    pub fn char_sources(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.as_str().char_indices().map(|(at, _)| self.span_at(at))
+    }
+
     /// The empty span at the start of what the byte at `at` stands for.
     pub(super) fn point_of(&self, at: usize) -> (usize, usize) {
         let start = if at < self.len() { self.span_at(at).0 } else { self.source.end };

@@ -15,6 +15,7 @@ use unicode_normalization_alignments::{
 };
 
 use super::definition;
+use super::offsets::CharIndex;
 use super::pattern::Matcher;
 use super::sentencepiece::PieceNormalizer;
 use super::text::{AlignedText, MAX_BYTES, Misaligned};
@@ -79,6 +80,19 @@ impl Normalizer {
         let mut aligned = aligned(text)?;
         self.normalize(&mut aligned)?;
         Ok(aligned.as_str().to_owned())
+    }
+
+    /// The normalized form of a string, and which characters of the string each of its characters stands for.
+    ///
+    /// # Errors
+    /// As [`normalize_str`](Self::normalize_str).
+    pub fn normalize_aligned(&self, text: &str) -> Result<(String, Vec<(usize, usize)>), EncodeError> {
+        let mut aligned = aligned(text)?;
+        self.normalize(&mut aligned)?;
+        let chars = CharIndex::new(text);
+        let sources = aligned.char_sources().map(|(start, end)| (chars.place(start), chars.place(end)));
+        let sources = sources.collect();
+        Ok((aligned.as_str().to_owned(), sources))
     }
 }
 

@@ -44,6 +44,9 @@ enum Step {
 /// A piece of a text and the characters of the source that it stands for.
 pub type Word = (String, (usize, usize));
 
+/// A piece of a text, the characters of the source that each of its characters stands for, and those of the whole.
+pub type AlignedWord = (String, Vec<(usize, usize)>, (usize, usize));
+
 impl PreTokenizer {
     /// Compiles a pre-tokenizer.
     ///
@@ -78,6 +81,26 @@ impl PreTokenizer {
                 (piece.text.as_str().to_owned(), chars.span((source.start, source.end)))
             })
             .collect())
+    }
+
+    /// The words of a string, which characters of the string each of their characters stands for, and which the whole
+    /// word does. What is not `is_first` is no start of a text.
+    ///
+    /// # Errors
+    /// As [`pre_tokenize_str`](Self::pre_tokenize_str).
+    pub fn pre_tokenize_aligned(&self, text: &str, is_first: bool) -> Result<Vec<AlignedWord>, EncodeError> {
+        let before = if is_first { "" } else { " " };
+        let whole = format!("{before}{text}");
+        let mut pieces = Pieces::new(aligned(&whole)?.slice(before.len()..whole.len()));
+        self.pre_tokenize(&mut pieces)?;
+        let chars = CharIndex::new(&whole);
+        let span = |(start, end)| (chars.place(start) - before.len(), chars.place(end) - before.len());
+        let word = |piece: &Piece<'_>| {
+            let source = piece.text.source();
+            let sources = piece.text.char_sources().map(span).collect();
+            (piece.text.as_str().to_owned(), sources, span((source.start, source.end)))
+        };
+        Ok(pieces.iter().map(word).collect())
     }
 }
 

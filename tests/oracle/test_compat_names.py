@@ -1,0 +1,88 @@
+"""Every public name of `tokenizers` 0.23.3 is there, or is an exception with a reason."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+import pytest
+
+MODULES = ("", "normalizers", "pre_tokenizers", "models", "decoders", "processors", "trainers")
+SPECIAL = ("__getitem__", "__setitem__", "__len__", "__repr__", "__str__", "__eq__", "__hash__", "__getstate__")
+PUT_TOGETHER = "a wrapper written in Python: a Tokenizer is put together from its parts"
+REFUSED = "a trainer that is refused has no settings"
+UNTRUE_SIGNATURES = ("custom", "pre_tokenize_str", "save", "token_to_id", "from_file")
+EXCEPTIONS = {
+    "List": "an import of `typing`",
+    "Tuple": "an import of `typing`",
+    "Union": "an import of `typing`",
+    "implementations": PUT_TOGETHER,
+    "BertWordPieceTokenizer": PUT_TOGETHER,
+    "ByteLevelBPETokenizer": PUT_TOGETHER,
+    "CharBPETokenizer": PUT_TOGETHER,
+    "SentencePieceBPETokenizer": PUT_TOGETHER,
+    "SentencePieceUnigramTokenizer": PUT_TOGETHER,
+    "tools": "a drawing for notebooks: `tokenloom inspect --html`",
+    "trainers.ParityBpeTrainer": "another training algorithm",
+    "trainers.BpeTrainer.get_word_count": "words are counted while training",
+    "trainers.UnigramTrainer": REFUSED,
+    "trainers.WordPieceTrainer": REFUSED,
+}
+
+
+def pairs() -> list[tuple[str, Any, Any]]:
+    """Dotted names, what they are in the peer, and what here (``None`` where there is nothing)."""
+    found = []
+    for module in MODULES:
+        theirs, ours = (
+            importlib.import_module(f"{root}.{module}" if module else root)
+            for root in ("tokenizers", "tokenloom.compat.tokenizers")
+        )
+        for name in dir(theirs):
+            value = getattr(theirs, name)
+            if (
+                name == "tokenizers"
+                or (name.startswith("_") and name != "__version__")
+                or (inspect.ismodule(value) and name in MODULES)
+            ):
+                continue
+            dotted = f"{module}.{name}" if module else name
+            mine = getattr(ours, name, None)
+            found.append((dotted, value, mine))
+            if inspect.isclass(value) and mine is not None:
+                members = [member for member in dir(value) if not member.startswith("_") or member in SPECIAL]
+                found += [(f"{dotted}.{m}", getattr(value, m), getattr(mine, m, inspect)) for m in members]
+    return found
+
+
+def is_missing(mine: Any) -> bool:
+    return mine is inspect or mine is None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_name_is_missing():
+    missing = {name for name, _, mine in pairs() if is_missing(mine)}
+    # `implementations`, `tools` and the like are modules that are not there at all.
+    excepted = {name for name in missing if any(name == known or name.startswith(f"{known}.") for known in EXCEPTIONS)}
+    # A class attribute may be None by itself.
+    absent = {name for name in missing - excepted if "." not in name or name.count(".") == 1}
+    assert absent == set()
+    assert {name for name in EXCEPTIONS if not any(n == name or n.startswith(f"{name}.") for n in missing)} <= {"tools"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_arguments_have_the_same_names():
+    """As far as the peer says truly: its text signatures are written by hand."""
+    different = {}
+    for name, theirs, mine in pairs():
+        if not callable(theirs) or inspect.isclass(theirs) or is_missing(mine) or ".__" in name:
+            continue
+        try:
+            expected = [p for p in inspect.signature(theirs).parameters if p not in ("self", "args", "kwargs")]
+            found = [p for p in inspect.signature(mine).parameters if p not in ("self", "cls")]
+        except (TypeError, ValueError):
+            continue
+        if expected != found and name.rpartition(".")[2] not in UNTRUE_SIGNATURES:
+            different[name] = (expected, found)
+    assert different == {}
