@@ -18,29 +18,45 @@ which draft is in ``docs/concepts/verify.md``; for drafts that were not drawn at
 
 from __future__ import annotations
 
-import enum
-import os
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tokenloom._accepted import Accepted, AcceptedBatch, Status, as_chains, as_ids, as_rows, first, usable
+from tokenloom._any_order import ContextDraft, any_order, any_order_batch, context_draft
+from tokenloom._continuous import AcceptedPoint, AcceptedPointBatch, continuous, continuous_batch
 from tokenloom._core import verify as _core
+from tokenloom._relaxed import Margin, Neighbours, Relaxed, RelaxedBatch, Typical, relaxed, relaxed_batch
 from tokenloom.draft import DraftTree
-from tokenloom.errors import ArrayError, DraftError
+from tokenloom.errors import ArrayError
 from tokenloom.sample import Rng
 
 __all__ = [
     "Accepted",
     "AcceptedBatch",
+    "AcceptedPoint",
+    "AcceptedPointBatch",
+    "ContextDraft",
+    "Margin",
+    "Neighbours",
     "Outcome",
+    "Pruned",
+    "Relaxed",
+    "RelaxedBatch",
     "Status",
+    "Typical",
     "acceptance",
+    "any_order",
+    "any_order_batch",
     "block",
     "block_batch",
     "chain",
     "chain_batch",
+    "context_draft",
+    "continuous",
+    "continuous_batch",
     "follow",
     "greedy",
     "greedy_batch",
@@ -50,57 +66,16 @@ __all__ = [
     "kseq_batch",
     "law",
     "optimal_acceptance",
+    "prune",
     "recursive",
     "recursive_batch",
+    "relaxed",
+    "relaxed_batch",
     "traversal",
     "traversal_batch",
     "walk",
     "walk_batch",
 ]
-
-
-class Status(enum.IntEnum):
-    """Why a tree of a batch was not verified."""
-
-    OK = 0
-    #: A row on the way holds NaN or infinity, or its sum overflows.
-    NOT_FINITE = 1
-    #: A row on the way has no mass.
-    EMPTY = 2
-    #: A row on the way has a negative entry.
-    NEGATIVE = 3
-    #: A drafted token is no column, cannot have been drawn from its row of ``q``, or the tree is no chain.
-    DRAFT = 4
-
-
-class Accepted(NamedTuple):
-    """What is committed: ``tree.tokens[path]``, then ``next_token``.
-
-    Attributes:
-        path: accepted nodes, from a child of the root downwards, int32[n_accepted].
-        next_token: the target's own token behind them.
-        n_accepted: how many drafted tokens stay.
-    """
-
-    path: NDArray[np.int32]
-    next_token: int
-    n_accepted: int
-
-
-class AcceptedBatch(NamedTuple):
-    """One row a tree; see :class:`Accepted`. A tree with bad numbers fails alone.
-
-    Attributes:
-        paths: accepted nodes, padded with -1, int32[B, nodes of the largest tree].
-        next_tokens: int32[B]; -1 where the status is not OK.
-        n_accepted: int32[B].
-        status: int8[B], a :class:`Status`.
-    """
-
-    paths: NDArray[np.int32]
-    next_tokens: NDArray[np.int32]
-    n_accepted: NDArray[np.int32]
-    status: NDArray[np.int8]
 
 
 class Outcome(NamedTuple):
@@ -113,6 +88,18 @@ class Outcome(NamedTuple):
 
     accepted: Accepted
     probability: float
+
+
+class Pruned(NamedTuple):
+    """What is left of a tree.
+
+    Attributes:
+        tree: the nodes that are left.
+        nodes: where they were, int32[m]: rows ``[0, *(nodes + 1)]`` of the whole tree are the rows of this one.
+    """
+
+    tree: DraftTree
+    nodes: NDArray[np.int32]
 
 
 def greedy(logits: ArrayLike, tree: DraftTree) -> Accepted:
@@ -160,7 +147,7 @@ def follow(sampled: ArrayLike | Sequence[int], tree: DraftTree) -> Accepted:
         ArrayError: ``sampled`` is not one integer for each row.
         DraftError: an id is negative or above 2**31 - 1.
     """
-    return _first(AcceptedBatch(*_core.follow(sampled, tree)))
+    return first(AcceptedBatch(*_core.follow(sampled, tree)))
 
 
 def chain(p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: int | Rng) -> Accepted:
@@ -181,7 +168,7 @@ def chain(p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: in
         DistributionError: a row that is read is no distribution; ``row`` names it.
         DraftError: a token is out of range, or has probability 0 in its row of ``q``.
     """
-    return _one("chain", p, q, _as_chains(tokens), rng)
+    return _one("chain", p, q, as_chains(tokens), rng)
 
 
 def block(p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: int | Rng) -> Accepted:
@@ -198,7 +185,7 @@ def block(p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: in
         DistributionError: as :func:`chain`.
         DraftError: as :func:`chain`.
     """
-    return _one("block", p, q, _as_chains(tokens), rng)
+    return _one("block", p, q, as_chains(tokens), rng)
 
 
 def traversal(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng, *, replacement: bool = True) -> Accepted:
@@ -331,7 +318,7 @@ def chain_batch(
         DraftError: a token is negative (and not -1) or above 2**31 - 1.
         ValueError: ``threads`` is below 1.
     """
-    return _batch("chain", p, q, _as_ids(tokens, 2), rngs, threads)
+    return _batch("chain", p, q, as_ids(tokens, 2), rngs, threads)
 
 
 def block_batch(
@@ -351,7 +338,7 @@ def block_batch(
         DraftError: as :func:`chain_batch`.
         ValueError: as :func:`chain_batch`.
     """
-    return _batch("block", p, q, _as_ids(tokens, 2), rngs, threads)
+    return _batch("block", p, q, as_ids(tokens, 2), rngs, threads)
 
 
 def traversal_batch(
@@ -448,7 +435,7 @@ def law(
     >>> [(accepted.n_accepted, accepted.next_token, probability) for accepted, probability in outcomes]
     [(1, 0, 0.25), (1, 1, 0.25), (0, 0, 0.5)]
     """
-    outcomes = _core.law((rule, replacement), *_as_rows(p, _required(rule, q), n_axes=2), tree)
+    outcomes = _core.law((rule, replacement), *as_rows(p, _required(rule, q), n_axes=2), tree)
     return [
         Outcome(Accepted(np.array(path, dtype=np.int32), next_token, len(path)), probability)
         for path, next_token, probability in outcomes
@@ -474,7 +461,7 @@ def acceptance(
         ArrayError: wrong dtype or shape.
         DistributionError: a row is no distribution.
     """
-    rows, draft = _as_rows(p, q, n_axes=1)
+    rows, draft = as_rows(p, q, n_axes=1)
     assert draft is not None
     if k < 0:
         raise ValueError(f"expected k to be at least 0, found {k}")
@@ -500,6 +487,44 @@ def optimal_acceptance(p: ArrayLike, q: ArrayLike, k: int) -> float:
     return acceptance(p, q, k)
 
 
+def prune(tree: DraftTree, *, keep: ArrayLike | None = None, masks: ArrayLike | None = None) -> Pruned:
+    """Cut nodes that a constraint forbids, and everything below them, before the model runs.
+
+    Verify what is left with :func:`walk`, :func:`follow` or :func:`greedy`: they commit what they would have committed
+    with the whole tree. A draft that was drawn at random is verified whole, with any numbers in the rows that were not
+    computed: a token that the target forbids is rejected without looking at its row.
+
+    Args:
+        tree: the draft.
+        keep: which nodes are allowed, bool[n].
+        masks: instead, packed masks as ``state.mask()`` returns them, int32 or uint32[n + 1, ceil(V / 32)]: row 0
+            behind the last committed token, row ``j + 1`` behind node j. Bit t % 32 of word t // 32 allows token t.
+
+    Raises:
+        ArrayError: wrong shape or dtype, or not exactly one of ``keep`` and ``masks``.
+
+    >>> import tokenloom as tl
+    >>> cut = tl.verify.prune(tl.draft.DraftTree([5, 6, 7], [-1, 0, -1]), keep=[False, True, True])
+    >>> cut.tree.tokens.tolist(), cut.nodes.tolist()
+    ([7], [2])
+    """
+    if (keep is None) == (masks is None):
+        raise ArrayError("expected keep or masks, found " + ("neither" if keep is None else "both"))
+    if masks is not None:
+        words = np.asarray(masks)
+        if words.dtype not in (np.int32, np.uint32) or words.ndim != 2 or len(words) != len(tree) + 1:
+            expected = f"int32 with {len(tree) + 1} rows"
+            found = f"shape {words.shape} of {words.dtype}"
+            raise ArrayError(
+                f"expected masks to be {expected}, found {found}", argument="masks", expected=expected, found=found
+            )
+        columns = tree.tokens // 32
+        is_inside = columns < words.shape[1]
+        found_words = words[tree.parents + 1, np.where(is_inside, columns, 0)] if words.shape[1] else 0
+        keep = is_inside & (found_words >> (tree.tokens % 32) & 1).astype(bool)
+    return Pruned(*_core.prune(tree, np.asarray(keep, dtype=bool).reshape(-1)))
+
+
 def _one(
     rule: str,
     p: ArrayLike,
@@ -508,11 +533,11 @@ def _one(
     rng: int | Rng,
     replacement: bool = True,
 ) -> Accepted:
-    rows, draft_rows = _as_rows(p, _required(rule, q), n_axes=2)
+    rows, draft_rows = as_rows(p, _required(rule, q), n_axes=2)
     arrays, error = _core.accept((rule, replacement), rows, draft_rows, drafts, [rng], 1)
     if error is not None:
         raise error
-    return _first(AcceptedBatch(*arrays))
+    return first(AcceptedBatch(*arrays))
 
 
 def _batch(
@@ -524,13 +549,9 @@ def _batch(
     threads: int | None,
     replacement: bool = True,
 ) -> AcceptedBatch:
-    if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if threads < 1:
-        raise ValueError(f"expected at least 1 thread, found {threads}")
-    rows, draft_rows = _as_rows(p, _required(rule, q), n_axes=3)
+    rows, draft_rows = as_rows(p, _required(rule, q), n_axes=3)
     trees = drafts if isinstance(drafts, np.ndarray) else list(drafts)
-    arrays, _ = _core.accept((rule, replacement), rows, draft_rows, trees, list(rngs), threads)
+    arrays, _ = _core.accept((rule, replacement), rows, draft_rows, trees, list(rngs), usable(threads))
     return AcceptedBatch(*arrays)
 
 
@@ -538,44 +559,3 @@ def _required(rule: str, q: ArrayLike | None) -> ArrayLike | None:
     if q is None and rule not in ("greedy", "walk"):
         raise TypeError(f"expected q, the rows that the draft was drawn from, for rule {rule!r}")
     return q
-
-
-def _as_rows(
-    p: ArrayLike, q: ArrayLike | None, *, n_axes: int
-) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
-    """Contiguous rows of one dtype; those of one tree as a batch of one."""
-    rows = np.ascontiguousarray(p)
-    draft = None if q is None else np.ascontiguousarray(q)
-    if draft is not None and draft.dtype != rows.dtype and {draft.dtype, rows.dtype} <= _FLOATS:
-        rows, draft = rows.astype(np.float64), draft.astype(np.float64)
-    if n_axes == 2:
-        rows, draft = rows[np.newaxis], None if draft is None else draft[np.newaxis]
-    return rows, draft
-
-
-_FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
-
-
-def _as_ids(tokens: ArrayLike | Sequence[int], n_axes: int) -> NDArray[np.int64]:
-    ids = np.asarray(tokens)
-    if ids.ndim != n_axes or (ids.size and ids.dtype.kind not in "iu"):
-        expected = f"an integer array with {n_axes} axes" if n_axes > 1 else "a sequence of integers"
-        raise ArrayError(
-            f"expected tokens to be {expected}, found shape {ids.shape} of {ids.dtype}",
-            argument="tokens",
-            expected=expected,
-            found=f"shape {ids.shape} of {ids.dtype}",
-        )
-    return np.ascontiguousarray(ids, dtype=np.int64)
-
-
-def _as_chains(tokens: ArrayLike | Sequence[int]) -> NDArray[np.int64]:
-    ids = _as_ids(tokens, 1)
-    if ids.size and ids.min() < 0:
-        raise DraftError(f"expected drafted tokens of at least 0, found {ids.min()} at index {ids.argmin()}")
-    return ids[np.newaxis]
-
-
-def _first(batch: AcceptedBatch) -> Accepted:
-    n_accepted = int(batch.n_accepted[0])
-    return Accepted(batch.paths[0, :n_accepted], int(batch.next_tokens[0]), n_accepted)

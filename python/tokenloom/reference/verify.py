@@ -7,6 +7,8 @@ the root, and the token behind it; :meth:`Tree.path_to` gives the path.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -221,6 +223,85 @@ def optimal_acceptance(p: Row, q: Row, k: int) -> float:
     order = sorted(range(len(p)), key=lambda token: -q[token] / p[token] if p[token] else float("-inf"))
     sets = [order[:n] for n in range(len(order) + 1)]
     return min(1 + sum(p[t] for t in tokens) - sum(q[t] for t in tokens) ** k for tokens in sets)
+
+
+def any_order(p: Sequence[Row], q: Sequence[Row], tokens: Sequence[int], chance: Chance) -> tuple[int, int]:
+    """How many tokens stay, and the one instead of the first rejected; -1 where all stay."""
+    for i, token in enumerate(tokens):
+        if not chance.accepts(i, p[i][token] / q[i][token]):
+            return i, chance.draw(excess(p[i], q[i]), i, rng.RESIDUAL)
+    return len(tokens), -1
+
+
+def context_law(text: Sequence[int], decided: Sequence[int], place: int, n_vocab: int) -> list[float]:
+    """What followed the left neighbour of ``place`` in the decided text, else all its tokens, else anything."""
+    pairs = [(a, b) for a, b in itertools.pairwise(decided) if a >= 0 and b >= 0]
+    before = text[place - 1] if place else -1
+    seen = [b for a, b in pairs if a == before] or [token for token in decided if token >= 0]
+    return normalised([seen.count(token) for token in range(n_vocab)] if seen else [1.0] * n_vocab)
+
+
+def typical(p: Sequence[Row], tree: Tree, epsilon: float, delta: float) -> tuple[int, float]:
+    """The end of the longest path of tokens that pass, and how far its law is from the target's."""
+    reached = {-1: (0, 0.0, 0.0)}
+    for node, (token, parent) in enumerate(zip(tree.tokens, tree.parents, strict=True)):
+        row = p[parent + 1]
+        entropy = -sum(mass * math.log(mass) for mass in row if mass > 0)
+        if parent in reached and 0 < row[token] >= min(epsilon, delta * math.exp(-entropy)):
+            depth, log_prob, change = reached[parent]
+            reached[node] = (depth + 1, log_prob + math.log(row[token]), change + 1 - row[token])
+    end = max(reached, key=lambda node: (reached[node][:2], -node))
+    return end, min(1.0, reached[end][2])
+
+
+def margin(p: Sequence[Row], tree: Tree, ratio: float) -> tuple[int, float]:
+    """Down the most probable children while they are close to the best token."""
+    node, change = -1, 0.0
+    while children := tree.children(node):
+        row = p[node + 1]
+        best = max(children, key=lambda child: (row[tree.tokens[child]], -child))
+        if not 0 < row[tree.tokens[best]] >= ratio * max(row):
+            break
+        node, change = best, change + 1 - row[tree.tokens[best]]
+    return node, min(1.0, change)
+
+
+def neighbours(
+    p: Sequence[Row], tree: Tree, order: Sequence[Sequence[int]], delta: float, chance: Chance
+) -> tuple[int, int, float]:
+    """A token is accepted as often as it and its neighbours are said; the siblings of a place share ``delta``."""
+    node, depth, change = -1, 0, 0.0
+    while children := tree.children(node):
+        row, chosen, reach, left = list(p[node + 1]), -1, 1.0, delta
+        for child in children:
+            token, lent = tree.tokens[child], 0.0
+            if reach <= 0 or sum(row) <= 0:
+                break
+            for other in [other for other in dict.fromkeys(order[token]) if other != token]:
+                if lent + row[other] > left / reach:
+                    break
+                lent += row[other]
+            change, left = change + reach * lent, max(left - reach * lent, 0.0)
+            reach *= max(1 - row[token] - lent, 0.0)
+            if chosen < 0 and chance.accepts(child, row[token] + lent):
+                chosen = child
+            row = without(row, [token])
+        if chosen < 0:
+            return node, chance.draw(row, depth, rng.RESIDUAL), min(1.0, change)
+        node, depth = chosen, depth + 1
+    return node, chance.draw(p[node + 1], depth, rng.SAMPLE), min(1.0, change)
+
+
+def reflected(p_mean: Row, q_mean: Row, std: Row, point: Row) -> tuple[float, list[float]]:
+    """How often a point drawn around ``q_mean`` stays, and what takes its place around ``p_mean``."""
+    noise = [(x - mean) / s for x, mean, s in zip(point, q_mean, std, strict=True)]
+    shift = [(b - a) / s for a, b, s in zip(p_mean, q_mean, std, strict=True)]
+    along = sum(a * b for a, b in zip(noise, shift, strict=True))
+    length = sum(a * a for a in shift)
+    turned = [a - (2 * along / length * b if length else 0.0) for a, b in zip(noise, shift, strict=True)]
+    return min(1.0, math.exp(-along - length / 2)), [
+        mean + s * a for mean, s, a in zip(p_mean, std, turned, strict=True)
+    ]
 
 
 def _descend(

@@ -72,7 +72,7 @@ fn enumerate_walks(tree: &DraftTree, case: u64, n_vocab: u32, mut visit: impl Fn
     let mut open: Vec<(Vec<u32>, f64)> = vec![(vec![], 1.0)];
     while let Some((draws, probability)) = open.pop() {
         // A row beyond the draws made so far is reported as an error and branched over.
-        let result = walk_with(tree, |row, depth| draws.get(depth as usize).copied().ok_or(row));
+        let result = walk_with(tree, |row, depth| draws.get(depth).copied().ok_or(row));
         match result {
             Ok(accepted) => visit(&accepted, probability),
             Err(row) => {

@@ -1,14 +1,17 @@
 //! The Python face of the `verify` domain: extract, detach, one core call, wrap.
 
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
+    PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 use tokenloom_decode::draft::DraftTree;
 use tokenloom_decode::rng::Rng;
 use tokenloom_decode::verify::{
-    self as core, Accepted, Drafts, Kept, Number, Rows, Rule, VerifyError, VerifyErrorKind,
+    self as core, Accepted, Drafts, Kept, Number, Points, Relaxed, Rows, Rule, VerifyError, VerifyErrorKind,
 };
 
-use crate::array::{Floats, TokenIds};
+use crate::array::{Floats, TokenIds, elements};
 use crate::draft::PyDraftTree;
 use crate::error::{array_error, raise};
 use crate::sample::RngArg;
@@ -17,7 +20,7 @@ use crate::sample::RngArg;
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod verify {
     #[pymodule_export]
-    use super::{accept, acceptance, follow, law};
+    use super::{accept, acceptance, any_order, context_draft, continuous, follow, law, prune, relaxed};
 }
 
 /// Paths padded with -1, next tokens, path lengths, statuses.
@@ -185,6 +188,195 @@ fn acceptance(py: Python<'_>, p: Floats<'_>, q: Floats<'_>, k: usize, rule: &str
         Pair::F64(p, q) => py.detach(|| core::acceptance(p, q.unwrap_or(p), k, kept)),
     };
     found.map_err(raise)
+}
+
+/// A rule that changes the law: its name, two numbers, and the neighbours of each token.
+#[derive(FromPyObject)]
+struct RelaxedArg<'py>(String, f64, f64, Option<PyReadonlyArray2<'py, i32>>);
+
+impl RelaxedArg<'_> {
+    fn rule(&self, py: Python<'_>) -> PyResult<Relaxed<'_>> {
+        Ok(match (self.0.as_str(), &self.3) {
+            ("typical", None) => Relaxed::Typical { epsilon: self.1, delta: self.2 },
+            ("margin", None) => Relaxed::Margin { ratio: self.1 },
+            ("neighbours", Some(order)) => {
+                let width = order.shape()[1];
+                Relaxed::Neighbours { order: elements(order, "order")?, width, delta: self.1, ratio: self.2 }
+            }
+            (found, _) => {
+                let expected = "Typical, Margin or Neighbours";
+                return Err(array_error(py, "rule", expected, &format!("{found:?}")));
+            }
+        })
+    }
+}
+
+/// Verifies a batch by a rule that changes the law; the last array bounds the change.
+#[pyfunction]
+fn relaxed<'py>(
+    py: Python<'py>,
+    rule: RelaxedArg<'py>,
+    p: Floats<'py>,
+    q: Option<Floats<'py>>,
+    trees: DraftsArg<'py>,
+    rngs: Vec<Option<RngArg>>,
+    threads: usize,
+) -> PyResult<(Arrays<'py>, Option<PyErr>, Bound<'py, PyArray1<f64>>)> {
+    let rule = rule.rule(py)?;
+    let owned = trees.trees()?;
+    let trees: Vec<&DraftTree> = owned.iter().collect();
+    let rngs: Vec<Option<Rng>> = rngs.into_iter().map(|rng| rng.map(|rng| rng.0)).collect();
+    let p_shape = batch_shape(py, "p", &p)?;
+    let q_shape = q.as_ref().map(|q| batch_shape(py, "q", q)).transpose()?;
+    let results = match pair(py, &p, q.as_ref())? {
+        Pair::F32(p, q) => {
+            py.detach(|| drafts(&trees, (p, p_shape), q.zip(q_shape))?.relax_all(rule, &rngs, threads))
+        }
+        Pair::F64(p, q) => {
+            py.detach(|| drafts(&trees, (p, p_shape), q.zip(q_shape))?.relax_all(rule, &rngs, threads))
+        }
+    };
+    let results = results.map_err(raise)?;
+    let bounds = PyArray1::from_iter(
+        py,
+        results.iter().map(|result| result.as_ref().map_or(f64::NAN, |(_, bound)| *bound)),
+    );
+    let accepted = results.into_iter().map(|result| result.map(|(accepted, _)| accepted)).collect();
+    let (arrays, error) = into_arrays(py, accepted, &trees)?;
+    Ok((arrays, error, bounds))
+}
+
+/// Numbers of accepted tokens, tokens instead (-1 where all stay), statuses, and the first error.
+type Decisions<'py> =
+    (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<i8>>, Option<PyErr>);
+
+/// Verifies drafts at any places of a text; `tokens` end at the first -1 of a row.
+#[pyfunction]
+fn any_order<'py>(
+    py: Python<'py>,
+    p: Floats<'py>,
+    q: Floats<'py>,
+    tokens: DraftsArg<'py>,
+    positions: PyReadonlyArray2<'py, u64>,
+    rngs: Vec<RngArg>,
+    threads: usize,
+) -> PyResult<Decisions<'py>> {
+    let owned = tokens.trees()?;
+    let trees: Vec<&DraftTree> = owned.iter().collect();
+    let rows = positions.as_array();
+    let places: Vec<Vec<u64>> = rows
+        .rows()
+        .into_iter()
+        .zip(&trees)
+        .map(|(row, tree)| row.iter().take(tree.n_nodes()).copied().collect())
+        .collect();
+    let rngs: Vec<Rng> = rngs.into_iter().map(|rng| rng.0).collect();
+    let (p_shape, q_shape) = (batch_shape(py, "p", &p)?, batch_shape(py, "q", &q)?);
+    let results = match pair(py, &p, Some(&q))? {
+        Pair::F32(p, q) => py.detach(|| {
+            drafts_of_places(&trees, (p, p_shape), q.map(|q| (q, q_shape)))?
+                .decide_all(&places, &rngs, threads)
+        }),
+        Pair::F64(p, q) => py.detach(|| {
+            drafts_of_places(&trees, (p, p_shape), q.map(|q| (q, q_shape)))?
+                .decide_all(&places, &rngs, threads)
+        }),
+    };
+    let results = results.map_err(raise)?;
+    let counts = results.iter().map(|result| result.as_ref().map_or(0, |decided| decided.n_accepted as i32));
+    let instead =
+        |result: &Result<core::Decided, _>| result.as_ref().ok().and_then(|decided| decided.instead);
+    let tokens = results.iter().map(|result| instead(result).map_or(-1, |token| token as i32));
+    let statuses = results.iter().map(|result| result.as_ref().map_or_else(status, |_| 0));
+    let (counts, tokens) = (PyArray1::from_iter(py, counts), PyArray1::from_iter(py, tokens));
+    let statuses = PyArray1::from_iter(py, statuses);
+    Ok((counts, tokens, statuses, results.into_iter().find_map(Result::err).map(raise)))
+}
+
+/// Tokens and the rows that they were drawn from; `text` has -1 where nothing is decided.
+#[pyfunction]
+fn context_draft<'py>(
+    py: Python<'py>,
+    text: PyReadonlyArray1<'py, i64>,
+    positions: PyReadonlyArray1<'py, u64>,
+    n_vocab: usize,
+    rng: RngArg,
+) -> PyResult<(Bound<'py, PyArray1<i32>>, Bound<'py, PyArray2<f64>>)> {
+    let text: Vec<Option<u32>> = text.as_array().iter().map(|&token| u32::try_from(token).ok()).collect();
+    let places: Vec<usize> = positions.as_array().iter().map(|&place| place as usize).collect();
+    let draft = py.detach(|| core::context_draft(&text, &places, n_vocab, rng.0)).map_err(raise)?;
+    let tokens = PyArray1::from_iter(py, draft.tokens.iter().map(|&token| token as i32));
+    Ok((tokens, draft.q.into_pyarray(py).reshape([places.len(), n_vocab])?))
+}
+
+/// Numbers of accepted points, the points behind them, statuses, and the first error.
+type PointArrays<'py> =
+    (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<i8>>, Option<PyErr>);
+
+/// Verifies chains of points: means and deviations are [chains, points (+ 1), dimensions].
+#[pyfunction]
+#[expect(clippy::too_many_arguments)]
+fn continuous<'py>(
+    py: Python<'py>,
+    p_mean: PyReadonlyArray3<'py, f64>,
+    p_std: PyReadonlyArray3<'py, f64>,
+    q_mean: PyReadonlyArray3<'py, f64>,
+    q_std: PyReadonlyArray3<'py, f64>,
+    points: PyReadonlyArray3<'py, f64>,
+    lengths: Vec<usize>,
+    rngs: Vec<RngArg>,
+    threads: usize,
+) -> PyResult<PointArrays<'py>> {
+    let n_dims = p_mean.shape()[2];
+    let chains = Points {
+        n_points: points.shape()[1],
+        n_dims,
+        p_mean: elements(&p_mean, "p_mean")?,
+        p_std: elements(&p_std, "p_std")?,
+        q_mean: elements(&q_mean, "q_mean")?,
+        q_std: elements(&q_std, "q_std")?,
+        points: elements(&points, "points")?,
+    };
+    let rngs: Vec<Rng> = rngs.into_iter().map(|rng| rng.0).collect();
+    let results = py.detach(|| chains.accept_all(&lengths, &rngs, threads)).map_err(raise)?;
+    let counts = results.iter().map(|result| result.as_ref().map_or(0, |point| point.n_accepted as i32));
+    let statuses = results.iter().map(|result| i8::from(result.is_err()));
+    let (counts, statuses) = (PyArray1::from_iter(py, counts), PyArray1::from_iter(py, statuses));
+    let nan = vec![f64::NAN; n_dims];
+    let found: Vec<f64> = results
+        .iter()
+        .flat_map(|result| result.as_ref().map_or(&nan, |point| &point.point))
+        .copied()
+        .collect();
+    let found = found.into_pyarray(py).reshape([results.len(), n_dims])?;
+    Ok((counts, found, statuses, results.into_iter().find_map(Result::err).map(raise)))
+}
+
+/// The tree without the nodes that `keep` refuses and what is below them, and the nodes that are left.
+#[pyfunction]
+fn prune<'py>(
+    py: Python<'py>,
+    tree: Py<PyDraftTree>,
+    keep: PyReadonlyArray1<'py, bool>,
+) -> PyResult<(PyDraftTree, Bound<'py, PyArray1<i32>>)> {
+    let (tree, keep) = (&tree.get().tree, keep.as_array());
+    if keep.len() != tree.n_nodes() {
+        let expected = format!("one flag for each of the {} nodes", tree.n_nodes());
+        return Err(array_error(py, "keep", &expected, &keep.len().to_string()));
+    }
+    let nodes = core::kept_nodes(tree, |node, _, _| keep[node]);
+    let cut = core::subtree(tree, &nodes).map_err(raise)?;
+    Ok((PyDraftTree { tree: cut }, PyArray1::from_iter(py, nodes.iter().map(|&node| node as i32))))
+}
+
+/// `drafts` for places of a text, which have no row behind the last.
+fn drafts_of_places<'a, T: Number>(
+    trees: &'a [&'a DraftTree],
+    (p, p_shape): (&'a [T], [usize; 3]),
+    q: Option<(&'a [T], [usize; 3])>,
+) -> Result<Drafts<'a, T>, VerifyError> {
+    let q = q.map(|(q, shape)| Rows::of_draft(q, shape, trees)).transpose()?;
+    Drafts::new(trees, Rows::of_draft(p, p_shape, trees)?, q)
 }
 
 /// Trees, rows of a tree, vocabulary.

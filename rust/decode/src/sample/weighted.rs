@@ -34,16 +34,6 @@ impl WeightedRace {
         }
     }
 
-    /// Lets one token run, in addition to whatever ran under its name before: the larger weight arrives first.
-    pub fn run_one(&mut self, token: u32, weight: f64) {
-        let time = f64::from(wait(&self.rng, token, self.purpose)) / weight;
-        if weight > 0.0
-            && (time < self.time || (time == self.time && self.token.is_some_and(|best| token < best)))
-        {
-            (self.time, self.token) = (time, Some(token));
-        }
-    }
-
     /// The winner; `None` where nothing had weight.
     pub fn winner(&self) -> Option<u32> {
         self.token
@@ -118,9 +108,8 @@ mod tests {
         }
         let mut race = WeightedRace::new(Rng::new(0, 0), Purpose::SAMPLE);
         race.run(0, &[0.0; 100]);
-        race.run_one(3, 0.0);
         assert_eq!(race.winner(), None);
-        race.run_one(3, 1e-300);
-        assert_eq!(race.winner(), Some(3));
+        race.run(128, &[0.0, 1e-300]);
+        assert_eq!(race.winner(), Some(129));
     }
 }

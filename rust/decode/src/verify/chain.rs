@@ -8,6 +8,8 @@
 //! One pass over both rows of each place that is looked at: O(n V) at worst. Leviathan et al. and Chen et al., "speculative
 //! decoding" and "speculative sampling", 2023; Sun et al., "Block verification accelerates speculative decoding", 2024.
 
+use tokenloom_vocab::TokenId;
+
 use super::Accepted;
 use super::chance::Chance;
 use super::error::{VerifyError, VerifyErrorKind};
@@ -29,16 +31,29 @@ pub fn chain<T: Number>(
     chance: &mut impl Chance,
 ) -> Result<Accepted, VerifyError> {
     check_chain(tree)?;
+    match first_rejection(p, q, tree, chance)? {
+        Some((node, token)) => accepted(tree, node.checked_sub(1), Some(token), p),
+        None => bonus(p, tree, chance),
+    }
+}
+
+/// The first token of a chain that is rejected, and the one that takes its place.
+pub(super) fn first_rejection<T: Number>(
+    p: TreeRows<'_, T>,
+    q: TreeRows<'_, T>,
+    tree: &DraftTree,
+    chance: &mut impl Chance,
+) -> Result<Option<(usize, TokenId)>, VerifyError> {
     for node in 0..tree.n_nodes() {
         let mut residual = Residual::new(p.row(node)?, q.row(node)?);
         let ratio = ratio(&residual, p, q, tree, node)?;
         if !chance.accepts(node, ratio) {
             residual.take(1.0);
             let token = chance.draw(&residual, node, Purpose::RESIDUAL);
-            return accepted(tree, node.checked_sub(1), token, p);
+            return Ok(Some((node, token.ok_or(VerifyError::no_mass(p.index(node), p.n_vocab()))?)));
         }
     }
-    bonus(p, tree, chance)
+    Ok(None)
 }
 
 /// Accepts the longest prefix that passes as a block.

@@ -42,6 +42,20 @@ impl Chance for Seeded {
     }
 }
 
+/// Decisions without chance: the likelier answer, the most probable token.
+#[derive(Clone, Copy, Debug)]
+pub struct Likeliest;
+
+impl Chance for Likeliest {
+    fn accepts(&mut self, _node: usize, probability: f64) -> bool {
+        probability >= 0.5
+    }
+
+    fn draw<T: Number>(&mut self, from: &Residual<'_, T>, _: usize, _: Purpose) -> Option<TokenId> {
+        from.best()
+    }
+}
+
 /// One way through all decisions, made as a script says and recorded behind its end.
 #[derive(Clone, Debug, Default)]
 pub struct Scripted {

@@ -51,6 +51,14 @@ pub enum VerifyErrorKind {
         /// What it was.
         found: f64,
     },
+    /// A place of a text, or a node of a tree, that is not there or not open.
+    #[error("expected an open place below {n_places}, found {place}")]
+    Place {
+        /// The place.
+        place: usize,
+        /// How many there are.
+        n_places: usize,
+    },
     /// A rule for chains was given a tree.
     #[error("expected a chain, found node {node} with parent {parent}")]
     Branch {

@@ -23,7 +23,7 @@ pub struct Residual<'a, T> {
     c: f64,
     /// The sum of the masses.
     mass: f64,
-    /// Tokens with a mass of their own, not below `(p - c q)+`.
+    /// Tokens with a mass of their own.
     fixed: Vec<(TokenId, f64)>,
 }
 
@@ -105,25 +105,55 @@ impl<'a, T: Number> Residual<'a, T> {
         self.fixed.push((token, mass));
     }
 
+    /// Takes all of a token away, as of all tokens that are fixed.
+    pub(super) fn remove(&mut self, token: TokenId) {
+        if self.fixed.iter().any(|(fixed, _)| *fixed == token) {
+            return;
+        }
+        self.fixed.push((token, 0.0));
+        let mut removed: Vec<TokenId> = self.fixed.iter().map(|(token, _)| *token).collect();
+        removed.sort_unstable();
+        self.mass = self.p.prob_without(&removed);
+    }
+
     /// The token that the race draws; where rounding left no mass at all, the target's.
     pub fn draw(&self, rng: Rng, purpose: Purpose) -> Option<TokenId> {
         let mut race = WeightedRace::new(rng, purpose);
-        self.run(&mut race, self.c);
-        self.fixed.iter().for_each(|&(token, mass)| race.run_one(token, mass));
+        self.run(&mut race);
         if race.winner().is_none() {
-            self.run(&mut race, 0.0);
+            Self::whole(self.p).run(&mut race);
         }
         race.winner()
     }
 
-    fn run(&self, race: &mut WeightedRace, c: f64) {
+    fn run(&self, race: &mut WeightedRace) {
         let mut block = [0f64; BLOCK];
         let pairs = self.p.weights.chunks(BLOCK).zip(self.q.weights.chunks(BLOCK));
         for (n_block, (p, q)) in pairs.enumerate() {
             let weights = &mut block[..p.len()];
-            T::fill_excess(p, self.p.scale, q, c * self.q.scale, weights);
-            race.run((n_block * BLOCK) as u32, weights);
+            let first = n_block * BLOCK;
+            T::fill_excess(p, self.p.scale, q, self.c * self.q.scale, weights);
+            for &(token, mass) in &self.fixed {
+                if let Some(weight) = (token as usize).checked_sub(first).and_then(|i| weights.get_mut(i)) {
+                    *weight = mass;
+                }
+            }
+            race.run(first as u32, weights);
         }
+    }
+
+    /// The smallest token with the largest probability.
+    pub(super) fn best(&self) -> Option<TokenId> {
+        let tokens = (0..self.p.weights.len() as TokenId).map(|token| (self.mass_of(token), token));
+        let best = tokens
+            .fold((0.0, None), |best, (mass, token)| if mass > best.0 { (mass, Some(token)) } else { best });
+        best.1
+    }
+
+    /// The sum over all tokens of what `of` says about their mass here and in the draft, both as probabilities.
+    pub(super) fn sum_over(&self, mut of: impl FnMut(f64, f64) -> f64) -> f64 {
+        let tokens = 0..self.p.weights.len() as TokenId;
+        tokens.map(|token| of(self.prob(token), self.q.prob(token))).sum()
     }
 
     /// The tokens that [`Residual::draw`] can draw, and their probabilities.

@@ -4,9 +4,11 @@
 //! into threads anywhere. A tree with bad numbers fails alone.
 
 use super::Accepted;
+use super::any_order::{Decided, SeededAt, any_order};
 use super::chain::{block, chain};
-use super::chance::{Chance, Seeded};
+use super::chance::{Chance, Likeliest, Seeded};
 use super::error::{VerifyError, VerifyErrorKind};
+use super::relaxed::{Relaxed, relaxed};
 use super::row::{Number, Rows};
 use super::siblings::{greedy_multi, kseq, recursive};
 use super::traversal::traversal;
@@ -98,25 +100,81 @@ impl<'a, T: Number> Drafts<'a, T> {
     ///
     /// # Errors
     /// [`VerifyErrorKind::Length`] where there is not one rng a tree. What is wrong with a tree is its own result.
-    pub fn accept_all(
-        &self,
-        rule: Rule,
-        rngs: &[Rng],
-        n_threads: usize,
-    ) -> Result<Vec<Result<Accepted, VerifyError>>, VerifyError> {
-        if rngs.len() != self.trees.len() {
-            let (expected, found) = (self.trees.len(), rngs.len());
-            return Err(VerifyErrorKind::Length { argument: "rngs", expected, found }.into());
-        }
+    pub fn accept_all(&self, rule: Rule, rngs: &[Rng], n_threads: usize) -> Results<Accepted> {
+        self.check_length("rngs", rngs.len())?;
         let accept = |n_tree: usize| self.accept(rule, n_tree, &mut Seeded { rng: rngs[n_tree] });
-        let n_numbers: usize = self.trees.iter().map(|tree| (tree.n_nodes() + 1) * self.p.n_vocab()).sum();
-        Ok(in_threads(self.trees.len(), n_threads.min(n_numbers / NUMBERS_PER_THREAD), accept))
+        Ok(in_threads(self.trees.len(), self.n_numbers(), n_threads, accept))
+    }
+
+    /// [`relaxed`] for every tree; without an rng the likelier answer is taken everywhere.
+    ///
+    /// # Errors
+    /// [`VerifyErrorKind::Length`] as [`Drafts::accept_all`], and what [`Relaxed::check`] says.
+    pub fn relax_all(
+        &self,
+        rule: Relaxed<'_>,
+        rngs: &[Option<Rng>],
+        n_threads: usize,
+    ) -> Results<(Accepted, f64)> {
+        self.check_length("rngs", rngs.len())?;
+        rule.check(self.p.n_vocab())?;
+        let accept = |n_tree: usize| {
+            let (tree, p, q) =
+                (self.trees[n_tree], self.p.of_tree(n_tree), self.q.map(|q| q.of_tree(n_tree)));
+            match rngs[n_tree] {
+                Some(rng) => relaxed(p, q, tree, rule, &mut Seeded { rng }),
+                None => relaxed(p, q, tree, rule, &mut Likeliest),
+            }
+        };
+        Ok(in_threads(self.trees.len(), self.n_numbers(), n_threads, accept))
+    }
+
+    /// [`any_order`] for chains of drafts at `places`, one list a chain.
+    ///
+    /// # Errors
+    /// [`VerifyErrorKind::Length`] as [`Drafts::accept_all`], and where a chain has not as many places as tokens.
+    pub fn decide_all(&self, places: &[Vec<u64>], rngs: &[Rng], n_threads: usize) -> Results<Decided> {
+        self.check_length("rngs", rngs.len())?;
+        self.check_length("positions", places.len())?;
+        for (tree, places) in self.trees.iter().zip(places) {
+            let (expected, found) = (tree.n_nodes(), places.len());
+            if expected != found {
+                return Err(VerifyErrorKind::Length { argument: "positions", expected, found }.into());
+            }
+        }
+        let decide = |n_tree: usize| {
+            let q = self.q.unwrap_or(self.p).of_tree(n_tree);
+            let mut chance = SeededAt { rng: rngs[n_tree], places: &places[n_tree] };
+            any_order(self.p.of_tree(n_tree), q, self.trees[n_tree], &mut chance)
+        };
+        Ok(in_threads(self.trees.len(), self.n_numbers(), n_threads, decide))
+    }
+
+    fn check_length(&self, argument: &'static str, found: usize) -> Result<(), VerifyError> {
+        let expected = self.trees.len();
+        if expected == found {
+            Ok(())
+        } else {
+            Err(VerifyErrorKind::Length { argument, expected, found }.into())
+        }
+    }
+
+    fn n_numbers(&self) -> usize {
+        self.trees.iter().map(|tree| (tree.n_nodes() + 1) * self.p.n_vocab()).sum()
     }
 }
 
-/// `answer` of every number below `n`, in order.
-pub(super) fn in_threads<R: Send>(n: usize, n_threads: usize, answer: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    let n_threads = n_threads.clamp(1, n.max(1));
+/// One result a tree, or what is wrong with the call.
+pub type Results<R> = Result<Vec<Result<R, VerifyError>>, VerifyError>;
+
+/// `answer` of every number below `n`, in order; so few of the `n_numbers` to look at are not worth a thread of their own.
+pub(super) fn in_threads<R: Send>(
+    n: usize,
+    n_numbers: usize,
+    n_threads: usize,
+    answer: impl Fn(usize) -> R + Sync,
+) -> Vec<R> {
+    let n_threads = n_threads.min(n_numbers / NUMBERS_PER_THREAD).clamp(1, n.max(1));
     if n_threads == 1 {
         return (0..n).map(answer).collect();
     }
