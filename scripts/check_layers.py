@@ -22,7 +22,7 @@ CRATES = {
     "formats": {"vocab", "tokenize"},
     "decode": {"vocab", "tokenize"},
     "gpu": {"vocab", "tokenize", "decode"},
-    "storage": {"tokenize"},
+    "storage": {"tokenize", "decode"},
     "python": {"vocab", "tokenize", "formats", "decode", "gpu", "storage"},
     "testkit": set(),
 }

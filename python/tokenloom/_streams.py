@@ -19,7 +19,7 @@ __all__ = ["Drafter", "Stream", "TreeBatch"]
 class Drafter(Protocol):
     """What a decoding loop asks of a drafter: write a class with ``begin`` and it can be used wherever ours can.
 
-    ``begin(prompt_ids)`` opens a stream, an object with ``propose(budget) -> DraftTree``, ``commit(ids)`` and ``end()``.
+    ``begin(prompt_ids)`` opens a stream: ``propose(budget) -> DraftTree``, ``commit(ids)`` and ``end()``.
     """
 
     def begin(self, prompt_ids: Any) -> Any:
@@ -46,8 +46,9 @@ class TreeBatch(NamedTuple):
     @classmethod
     def empty(cls, n_streams: int, width: int) -> Self:
         """Buffers for ``n_streams`` trees of at most ``width`` nodes."""
-        ints = [np.full((n_streams, width), -1, np.int32) for _ in range(3)]
-        return cls(*ints, np.zeros((n_streams, width), np.float32), np.zeros(n_streams, np.int32))
+        tokens, parents = (np.full((n_streams, width), -1, np.int32) for _ in range(2))
+        depths, probs = np.zeros((n_streams, width), np.int32), np.zeros((n_streams, width), np.float32)
+        return cls(tokens, parents, depths, probs, np.zeros(n_streams, np.int32))
 
     def tree(self, row: int) -> DraftTree:
         """The tree of one row."""
@@ -76,8 +77,12 @@ class Stream:
         """Memory held by the index of the stream; 0 once it has ended."""
         return self._stream.n_bytes
 
-    def propose(self, budget: int = 64) -> DraftTree:
+    def propose(self, budget: int = 64, *, chain: bool = False) -> DraftTree:
         """Draft at most ``budget`` tokens behind the text, the most probable chain first.
+
+        Args:
+            budget: most tokens drafted.
+            chain: draft a chain, for a loop that verifies nothing else: the whole budget goes into it.
 
         Returns:
             A tree, empty where nothing is probable enough.
@@ -85,7 +90,7 @@ class Stream:
         Raises:
             DraftError: the stream has ended, or the budget is negative.
         """
-        return self._stream.propose(budget)
+        return self._stream.propose(budget, chain)
 
     def commit(
         self,
@@ -174,13 +179,20 @@ class NativeDrafter:
         return Stream(self._drafter.begin(prompt_ids, top_rows(topk_ids, topk_logprobs)))
 
     def propose_batch(
-        self, streams: Sequence[Stream], budget: int = 64, *, out: TreeBatch | None = None, threads: int = 1
+        self,
+        streams: Sequence[Stream],
+        budget: int = 64,
+        *,
+        chain: bool = False,
+        out: TreeBatch | None = None,
+        threads: int = 1,
     ) -> list[DraftTree] | TreeBatch:
         """Propose for many streams in one call, without the interpreter lock.
 
         Args:
             streams: streams of this drafter; each tree is the one its own ``propose`` would give.
             budget: most tokens drafted for each.
+            chain: draft chains only.
             out: buffers to write into, one row a stream; also bounds the budget. It is returned.
             threads: how many threads share the work; a few dozen streams are not worth a second one.
 
@@ -190,12 +202,13 @@ class NativeDrafter:
         """
         native = [stream._stream for stream in streams]
         if out is None:
-            return _core.propose_batch(native, budget, threads)
+            return _core.propose_batch(native, budget, chain, threads)
         for name, buffer in out._asdict().items():
             dtype = np.float32 if name == "probs" else np.int32
             if not isinstance(buffer, np.ndarray) or buffer.dtype != dtype or not buffer.flags.carray:
                 raise ArrayError(f"expected out.{name} as a writable C-contiguous array of {np.dtype(dtype)}")
-        _core.propose_into(native, budget, threads, tuple(out))
+        buffers = (out.tokens, out.parents, out.depths, out.probs, out.lengths)
+        _core.propose_into(native, budget, chain, threads, buffers)
         return out
 
     def commit_batch(

@@ -1,4 +1,4 @@
-"""The suffix automaton against a search of the whole text, on every kind of text that fits a few lines."""
+"""The index and the trees against a search of the whole text, on every kind of text that fits a few lines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from hypothesis import strategies as st
 from tokenloom.reference import draft as twin
 
 texts = st.integers(1, 4).flatmap(lambda n: st.lists(st.integers(0, n - 1), max_size=24))
+
+
+def paths(tree: tl.draft.DraftTree) -> dict[tuple[int, ...], float]:
+    """The path and the path probability of each node."""
+    found: dict[tuple[int, ...], float] = {}
+    rows: list[tuple[tuple[int, ...], float]] = [((), 1.0)]
+    for token, parent, prob in zip(tree.tokens.tolist(), tree.parents.tolist(), tree.probs.tolist(), strict=True):
+        path, above = rows[parent + 1]
+        rows.append(((*path, token), above * prob))
+        assert rows[-1][0] not in found
+        found[rows[-1][0]] = rows[-1][1]
+    return found
 
 
 @settings(max_examples=150, deadline=None)
@@ -26,9 +38,9 @@ def test_match_count_and_latest_occurrence(text: list[int], max_depth: int) -> N
     before=st.lists(texts, max_size=3),
     between=texts,
     max_depth=st.sampled_from([1, 2, 4, 64]),
-    min_prob=st.sampled_from([0.0, 0.01, 0.2]),
+    min_prob=st.sampled_from([0.0413, 0.0917, 0.2171]),
 )
-def test_chains_and_their_probabilities(
+def test_trees_and_their_probabilities(
     text: list[int], before: list[list[int]], between: list[int], max_depth: int, min_prob: float
 ) -> None:
     drafter = tl.draft.Suffix(max_depth=max_depth, min_prob=min_prob)
@@ -36,11 +48,28 @@ def test_chains_and_their_probabilities(
         drafter.begin(document).end()
     stream = drafter.begin(text[: max(len(text) - 3, 0)])
     stream.propose(budget=6)
-    # Another stream ends meanwhile: what was matched in the history has to be found again.
+    # Another stream ends meanwhile: what was found in the history has to be found again.
     drafter.begin(between).end()
     stream.commit(text[max(len(text) - 3, 0) :])
-    tree = stream.propose(budget=6)
-    tokens, probs = twin.draft_chain(text, [*before, between], max_depth, min_prob, budget=6)
-    assert tree.tokens.tolist() == tokens
-    np.testing.assert_allclose(tree.probs, probs, atol=1e-6)
-    assert tree.parents.tolist() == list(range(-1, len(tokens) - 1))
+    segments = [
+        [token for document in segment for token in [*document.tolist(), twin.END]]
+        for segment in drafter._drafter.segments()
+    ]
+    assert [ids for segment in segments for ids in segment] == [
+        ids for document in [*before, between] for ids in [*document, twin.END]
+    ]
+    expected = twin.draft_tree(text, segments, max_depth, min_prob, budget=10**6)
+    tree = stream.propose(budget=10**6)
+    found = paths(tree)
+    assert found.keys() == expected.keys()
+    for path, prob in expected.items():
+        np.testing.assert_allclose(found[path], prob, rtol=1e-5)
+    # Fewer nodes are the best of them, and the first child is the best one.
+    best = sorted(found.values(), reverse=True)
+    some = paths(stream.propose(budget=5))
+    np.testing.assert_allclose(sorted(some.values(), reverse=True), best[:5], rtol=1e-6)
+    first: dict[int, float] = {}
+    for parent, prob in zip(tree.parents.tolist(), tree.probs.tolist(), strict=True):
+        assert prob <= first.setdefault(parent, prob) + 1e-6
+    chain = stream.propose(budget=5, chain=True)
+    assert chain.chain_length == len(chain)

@@ -1,138 +1,157 @@
-"""Suffix drafting by searching the whole text at every step.
+"""Drafting by searching the whole text at every step.
 
-The compiled drafter finds the same matches with a suffix automaton in constant time a token; here they are found as
+The compiled drafters find the same contexts with a suffix automaton and with sorted segments; here they are found as
 they are defined.
 """
 
 from __future__ import annotations
 
+import heapq
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
-END = -1
-"""Follows the last token of a finished document."""
+END = 2**31
+"""Follows the last token of a finished text."""
 
 MAX_LEVELS = 8
+PER_SEGMENT, MAX_NEIGHBOURS = 16, 32
 NEGLIGIBLE = 0.02
-ESCAPE_SHORT, ESCAPE_LONG, ESCAPE_DECAY = 3.0, 0.3, 0.7
-HISTORY_ESCAPE = 5.0
+ESCAPE, ESCAPE_DECAY = (3.7, 0.3), (0.7, 0.98)
+HISTORY_ESCAPE, HISTORY_DECAY = 3.0, 0.95
 RECENCY = 0.4
 
 
-class Index:
-    """Documents, and what followed a string in them.
+class Level(NamedTuple):
+    """A context that occurred: its length, its source (0 is the text itself), what followed, and what followed last."""
 
-    Args:
-        documents: token sequences; all but the stream's own end with ``END``.
-        max_depth: longest string that is looked up.
-    """
+    n_tokens: int
+    source: int
+    followers: list[int]
+    latest: int
 
-    def __init__(self, documents: Sequence[Sequence[int]], max_depth: int) -> None:
-        self.documents = [list(document) for document in documents]
-        self.max_depth = max_depth
 
-    def occurrences(self, string: Sequence[int]) -> list[tuple[int, int]]:
-        """``(document, end)`` of every occurrence, oldest first; ``end`` is the index behind its last token."""
-        found, n = [], len(string)
-        for d, document in enumerate(self.documents):
-            for end in range(n, len(document) + 1):
-                if document[end - n : end] == list(string):
-                    found.append((d, end))
-        return found
+def ends(text: Sequence[int], string: Sequence[int]) -> list[int]:
+    """The index behind every occurrence of ``string``, in order."""
+    n = len(string)
+    return [end for end in range(n, len(text) + 1) if list(text[end - n : end]) == list(string)]
 
-    def followers(self, string: Sequence[int]) -> list[tuple[int, int]]:
-        """``(token, position)`` behind every occurrence that was continued, oldest first; positions count through."""
-        starts = [0]
-        for document in self.documents:
-            starts.append(starts[-1] + len(document))
-        return [
-            (self.documents[d][end], starts[d] + end)
-            for d, end in self.occurrences(string)
-            if end < len(self.documents[d])
-        ]
 
-    def longest_suffix(self, context: Sequence[int]) -> list[int]:
-        """The longest suffix of ``context`` that occurs, at most ``max_depth`` tokens."""
-        for n in range(min(self.max_depth, len(context)), 0, -1):
-            if self.occurrences(context[-n:]):
-                return list(context[-n:])
-        return []
-
-    def levels(self, suffix: Sequence[int]) -> list[list[int]]:
-        """Every suffix that occurs in other places than the next longer one, and was continued; longest first."""
-        result, last = [], None
-        for n in range(len(suffix), 0, -1):
-            string = list(suffix[-n:])
-            places = self.occurrences(string)
-            if places != last and self.followers(string):
-                result.append(string)
-            last = places
-        return result
+def own_levels(text: Sequence[int], context: Sequence[int], max_depth: int) -> list[Level]:
+    """Every suffix of ``context`` that occurs in other places than the next longer one, and goes on; longest first."""
+    levels: list[Level] = []
+    last = None
+    for n in range(min(max_depth, len(context)), 0, -1):
+        places = ends(text, context[-n:])
+        followers = [text[end] for end in places if end < len(text)]
+        if places != last and followers:
+            levels.append(Level(n, 0, followers, followers[-1]))
+        last = places
+    return levels[:MAX_LEVELS]
 
 
 def occurrence(text: Sequence[int], max_depth: int) -> tuple[int, int, int] | None:
     """Longest suffix of ``text`` that was followed by a token: its length, how often, and where it last was."""
-    index = Index([text], max_depth)
-    levels = index.levels(index.longest_suffix(text))
+    levels = own_levels(text, text, max_depth)
     if not levels:
         return None
-    followers = index.followers(levels[0])
-    return len(levels[0]), len(followers), followers[-1][1]
+    n = levels[0].n_tokens
+    places = [end for end in ends(text, text[-n:]) if end < len(text)]
+    return n, len(places), places[-1]
 
 
-def blend(sources: Sequence[tuple[Index, bool, Sequence[int]]]) -> tuple[int, float] | None:
-    """The most probable next token and its probability.
+def agreement(text: Sequence[int], end: int, context: Sequence[int]) -> int:
+    """How many tokens before ``end`` agree with the end of ``context``."""
+    n = 0
+    while n < min(end, len(context)) and text[end - 1 - n] == context[-1 - n]:
+        n += 1
+    return n
 
-    Args:
-        sources: ``(index, is_own, suffix)``: where is looked, whether it is the stream's own text, what matches there.
+
+def nearest(segment: Sequence[int], context: Sequence[int]) -> list[tuple[int, int]]:
+    """``(agreement, end)`` of the places in a segment whose left context agrees longest with ``context``.
+
+    The places are sorted by their contexts, read backwards; from where ``context`` itself would stand, the better of
+    the two neighbours is taken again and again.
     """
-    levels = [
-        (len(string), -rank, is_own, index.followers(string))
-        for rank, (index, is_own, suffix) in enumerate(sources)
-        for string in index.levels(suffix)
-    ]
-    levels.sort(key=lambda level: (-level[0], -level[1]))
-    left, shares = 1.0, []
-    for length, _, is_own, followers in levels[:MAX_LEVELS]:
-        if left < NEGLIGIBLE:
+    order = sorted(range(1, len(segment) + 1), key=lambda end: list(segment[:end][::-1]))
+    high = bisect_left(order, list(context[::-1]), key=lambda end: list(segment[:end][::-1]))
+    low = high - 1
+    found: list[tuple[int, int]] = []
+    while len(found) < PER_SEGMENT:
+        below = agreement(segment, order[low], context) if low >= 0 else 0
+        above = agreement(segment, order[high], context) if high < len(order) else 0
+        if below == above == 0:
+            break
+        if above >= below:
+            found.append((above, order[high]))
+            high += 1
+        else:
+            found.append((below, order[low]))
+            low -= 1
+    return found
+
+
+def past_levels(segments: Sequence[Sequence[int]], context: Sequence[int], drafted: Sequence[int]) -> list[Level]:
+    """The levels behind ``context`` and ``drafted`` of the places that agree with ``context``."""
+    places = [(n, segment, end) for segment in reversed(segments) for n, end in nearest(segment, context) if n > 0]
+    places = sorted(places, key=lambda place: -place[0])[:MAX_NEIGHBOURS]
+    k = len(drafted)
+    places = [place for place in places if list(place[1][place[2] : place[2] + k]) == list(drafted)]
+    levels: list[Level] = []
+    for n in sorted({n for n, _, _ in places}, reverse=True):
+        followers = [[*segment, END][end + k] for m, segment, end in places if m >= n]
+        levels.append(Level(n + k, 1, followers, followers[0]))
+    return levels[:MAX_LEVELS]
+
+
+def blend(levels: Sequence[Level], least: float) -> dict[int, float]:
+    """The probability of each token that may follow; levels are skipped once less than ``least`` is left to them."""
+    probs: dict[int, float] = {}
+    left = 1.0
+    for n_tokens, source, followers, latest in sorted(levels, key=lambda level: (-level[0], level[1])):
+        if left < max(NEGLIGIBLE, least):
             break
         n = len(followers) + RECENCY
-        escape = ESCAPE_LONG + (ESCAPE_SHORT - ESCAPE_LONG) * ESCAPE_DECAY ** (min(length, 64) - 1)
-        share = left * n / (n + escape * (1.0 if is_own else HISTORY_ESCAPE))
+        k = min(n_tokens, 64) - 1
+        escape = sum(part * decay**k for part, decay in zip(ESCAPE, ESCAPE_DECAY, strict=True))
+        share = left * n / (n + escape * (1.0 + HISTORY_ESCAPE * HISTORY_DECAY**k * (source > 0)))
         left -= share
-        shares.append((share, n, [token for token, _ in followers]))
-    best: tuple[int, float] | None = None
-    seen: set[int] = {END}
-    for _, _, tokens in shares:
-        latest = tokens[-1]
-        if latest in seen:
-            continue
-        seen.add(latest)
-        prob = sum(s * (t.count(latest) + RECENCY * (t[-1] == latest)) / n for s, n, t in shares)
-        if best is None or prob > best[1]:
-            best = (latest, prob)
-    return best
+        for token, count in Counter(followers).items():
+            if token != END:
+                prob = share * (count + RECENCY * (token == latest)) / n
+                probs[token] = probs.get(token, 0.0) + prob
+    return probs
 
 
-def draft_chain(
-    text: Sequence[int], history: Sequence[Sequence[int]], max_depth: int, min_prob: float, budget: int
-) -> tuple[list[int], list[float]]:
-    """Tokens and probabilities that the suffix drafter proposes behind ``text``, given ended streams ``history``."""
-    indexes = [
-        (Index([text], max_depth), True),
-        (Index([[*document, END] for document in history], max_depth), False),
-    ]
-    tokens: list[int] = []
-    probs: list[float] = []
-    suffixes = [index.longest_suffix(text) for index, _ in indexes]
-    chain_prob = 1.0
-    while len(tokens) < budget:
-        best = blend([(index, own, suffix) for (index, own), suffix in zip(indexes, suffixes, strict=True)])
-        if best is None or chain_prob * best[1] < min_prob:
-            break
-        chain_prob *= best[1]
-        tokens.append(best[0])
-        probs.append(best[1])
-        suffixes = [
-            index.longest_suffix([*suffix, best[0]]) for (index, _), suffix in zip(indexes, suffixes, strict=True)
-        ]
-    return tokens, probs
+def draft_tree(
+    text: Sequence[int], segments: Sequence[Sequence[int]], max_depth: int, min_prob: float, budget: int
+) -> dict[tuple[int, ...], float]:
+    """Paths and path probabilities of the suffix drafter's tree behind ``text``.
+
+    Args:
+        text: the stream so far.
+        segments: ended texts, each followed by ``END``, as the history holds them, oldest first.
+        max_depth: longest context.
+        min_prob: least probability of a path.
+        budget: most nodes.
+    """
+    tree: dict[tuple[int, ...], float] = {(): 1.0}
+    heap: list[tuple[float, tuple[int, ...]]] = []
+
+    def expand(path: tuple[int, ...]) -> None:
+        context = [*text, *path]
+        levels = own_levels(text, context, max_depth)
+        levels += past_levels(segments, text[-max_depth:], path)
+        for token, prob in blend(levels, min_prob / tree[path]).items():
+            if tree[path] * prob >= min_prob:
+                heapq.heappush(heap, (-tree[path] * prob, (*path, token)))
+
+    expand(())
+    while heap and len(tree) <= budget:
+        prob, path = heapq.heappop(heap)
+        tree[path] = -prob
+        expand(path)
+    del tree[()]
+    return tree

@@ -1,5 +1,6 @@
 //! The Python face of the `draft` domain: extract, detach, one core call, wrap.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
 use numpy::{
@@ -7,9 +8,12 @@ use numpy::{
     PyReadwriteArray2, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use tokenloom_decode::draft::index::Archive;
 use tokenloom_decode::draft::{
     self as core, DraftTree, Drafter, Stream, Suffix, TopRows, TreeRows, token_ids,
 };
+use tokenloom_storage::{read_words, write_whole};
 
 use crate::array::{Floats, TokenIds};
 use crate::error::{array_error, raise};
@@ -49,12 +53,12 @@ impl PyDraftTree {
     #[new]
     #[pyo3(signature = (tokens, parents, probs = None))]
     fn new(tokens: TokenIds, parents: TokenIds, probs: Option<Floats<'_>>) -> PyResult<Self> {
-        let probs = match probs {
+        let probs: Vec<f32> = match probs {
             None => vec![1.0; tokens.0.len()],
             Some(Floats::F32(array)) => array.as_array().iter().copied().collect(),
             Some(Floats::F64(array)) => array.as_array().iter().map(|&prob| prob as f32).collect(),
         };
-        Ok(Self { tree: DraftTree::new(&tokens.0, &parents.0, probs).map_err(raise)? })
+        Ok(Self { tree: DraftTree::new(&tokens.0, &parents.0, &probs).map_err(raise)? })
     }
 
     /// A chain: each node continues the one before.
@@ -167,8 +171,8 @@ pub(crate) struct PyDrafter {
 #[pymethods]
 impl PyDrafter {
     #[staticmethod]
-    fn suffix(max_depth: usize, max_bytes: usize, min_prob: f64) -> PyResult<Self> {
-        let drafter = Suffix::new(max_depth, max_bytes, min_prob).map_err(raise)?;
+    fn suffix(max_depth: usize, max_bytes: usize, min_prob: f64, shares_prompts: bool) -> PyResult<Self> {
+        let drafter = Suffix::new(max_depth, max_bytes, min_prob, shares_prompts).map_err(raise)?;
         Ok(Self { drafter: Box::new(drafter) })
     }
 
@@ -182,8 +186,34 @@ impl PyDrafter {
         self.drafter.n_tokens()
     }
 
-    fn documents<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyArray1<u32>>> {
-        self.drafter.documents().into_iter().map(|document| document.into_pyarray(py)).collect()
+    /// The finished texts of each segment.
+    fn segments<'py>(&self, py: Python<'py>) -> Vec<Vec<Bound<'py, PyArray1<u32>>>> {
+        let array = |document| PyArray1::from_slice(py, document);
+        let segments = self.drafter.history().map(|history| history.segments()).unwrap_or_default();
+        segments.iter().map(|segment| segment.documents().map(array).collect()).collect()
+    }
+
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let Some(history) = self.drafter.history() else { return Ok(()) };
+        py.detach(|| write_whole(&path, |out| Archive::write(history, out)))?;
+        Ok(())
+    }
+
+    fn load(&self, py: Python<'_>, path: PathBuf, in_place: bool) -> PyResult<()> {
+        let Some(history) = self.drafter.history() else { return Ok(()) };
+        let words = py.detach(|| read_words(&path, in_place))?;
+        py.detach(|| Archive::read(&words, in_place, history)).map_err(raise)
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let Some(history) = self.drafter.history() else { return Ok(PyBytes::new(py, b"")) };
+        let bytes = py.detach(|| Archive::write(history, Vec::new()))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn add_bytes(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
+        let Some(history) = self.drafter.history() else { return Ok(()) };
+        py.detach(|| Archive::read_bytes(bytes, history)).map_err(raise)
     }
 
     fn begin(&self, py: Python<'_>, prompt_ids: TokenIds, top: Top<'_>) -> PyResult<PyStream> {
@@ -206,8 +236,8 @@ impl PyStream {
 
 #[pymethods]
 impl PyStream {
-    fn propose(&self, budget: i64) -> PyResult<PyDraftTree> {
-        Ok(PyDraftTree { tree: self.lock().propose(budget).map_err(raise)? })
+    fn propose(&self, budget: i64, chain: bool) -> PyResult<PyDraftTree> {
+        Ok(PyDraftTree { tree: self.lock().propose(budget, chain).map_err(raise)? })
     }
 
     fn commit(
@@ -223,12 +253,11 @@ impl PyStream {
         if ids.0.len() > LONG { py.detach(commit) } else { commit() }.map_err(raise)
     }
 
-    /// The history is written in short slices, each under the interpreter lock: a fork between them finds no lock held
-    /// by a thread that the child does not have.
+    /// A large merge goes to a thread of its own, which nobody waits for.
     fn end(&self, py: Python<'_>) {
-        let Some(mut ended) = self.lock().end() else { return };
-        while ended.write_slice() {
-            py.detach(|| {});
+        let Some(ended) = self.lock().end() else { return };
+        if let Some(job) = py.detach(|| ended.share(std::process::id())) {
+            std::thread::spawn(|| job.run());
         }
     }
 
@@ -253,10 +282,11 @@ fn propose_batch(
     py: Python<'_>,
     streams: Vec<Py<PyStream>>,
     budget: i64,
+    chain: bool,
     n_threads: usize,
 ) -> PyResult<Vec<PyDraftTree>> {
     let streams: Vec<_> = streams.iter().map(|stream| &stream.get().stream).collect();
-    let trees = py.detach(|| core::propose_batch(&streams, budget, n_threads)).map_err(raise)?;
+    let trees = py.detach(|| core::propose_batch(&streams, budget, chain, n_threads)).map_err(raise)?;
     Ok(trees.into_iter().map(|tree| PyDraftTree { tree }).collect())
 }
 
@@ -274,6 +304,7 @@ fn propose_into(
     py: Python<'_>,
     streams: Vec<Py<PyStream>>,
     budget: i64,
+    chain: bool,
     n_threads: usize,
     mut buffers: Buffers<'_>,
 ) -> PyResult<()> {
@@ -294,7 +325,7 @@ fn propose_into(
         probs: buffers.3.as_slice_mut()?,
         lengths: buffers.4.as_slice_mut()?,
     };
-    py.detach(|| core::propose_into(&streams, budget, n_threads, width, rows)).map_err(raise)
+    py.detach(|| core::propose_into(&streams, budget, chain, n_threads, width, rows)).map_err(raise)
 }
 
 #[pyfunction]

@@ -107,6 +107,12 @@ impl Raise for tokenloom_decode::draft::DraftError {
     }
 }
 
+impl Raise for tokenloom_decode::draft::index::ArchiveError {
+    fn into_py_err(self) -> PyErr {
+        FormatError::new_err(self.to_string())
+    }
+}
+
 impl Raise for tokenloom_decode::verify::VerifyError {
     fn into_py_err(self) -> PyErr {
         use tokenloom_decode::verify::VerifyErrorKind as Kind;

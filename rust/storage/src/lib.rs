@@ -2,10 +2,11 @@
 //!
 //! File input and output behind traits that `tokenize` defines. A file appears whole or not at all: it is written beside
 //! its place, flushed to the disk and renamed.
-#![forbid(unsafe_code)]
 
+mod mapped;
 mod whole_file;
 mod words;
 
+pub use mapped::read_words;
 pub use whole_file::write_whole;
 pub use words::SpilledWords;

@@ -79,12 +79,13 @@ pub fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
 pub fn propose_batch(
     streams: &[&Mutex<Stream>],
     budget: i64,
+    is_chain: bool,
     n_threads: usize,
 ) -> Result<Vec<DraftTree>, DraftError> {
     let mut trees = vec![DraftTree::default(); streams.len()];
     let propose = |streams: &[&Mutex<Stream>], trees: &mut [DraftTree]| -> Result<(), DraftError> {
         for (stream, tree) in streams.iter().zip(trees) {
-            *tree = lock(stream).propose(budget)?;
+            *tree = lock(stream).propose(budget, is_chain)?;
         }
         Ok(())
     };
@@ -106,6 +107,7 @@ pub fn propose_batch(
 pub fn propose_into(
     streams: &[&Mutex<Stream>],
     budget: i64,
+    is_chain: bool,
     n_threads: usize,
     width: usize,
     rows: TreeRows<'_>,
@@ -113,7 +115,7 @@ pub fn propose_into(
     let budget = budget.min(width as i64);
     let propose = |streams: &[&Mutex<Stream>], mut rows: TreeRows<'_>| -> Result<(), DraftError> {
         for (row, stream) in streams.iter().enumerate() {
-            rows.write(row, width, &lock(stream).propose(budget)?);
+            rows.write(row, width, &lock(stream).propose(budget, is_chain)?);
         }
         Ok(())
     };

@@ -4,18 +4,20 @@
 //! Drafts may be wrong, so nothing here touches the distribution of the output: a draft only decides how many tokens
 //! one call of the model yields.
 
-mod automaton;
 mod batch;
-mod chain;
+mod blend;
 mod error;
-mod history;
+mod growth;
+pub mod index;
+mod own;
+mod past;
+mod source;
 mod stream;
 mod suffix;
 mod tree;
 
-pub use automaton::{Automaton, DocumentEnd, END_OF_DOCUMENT, Match};
 pub use batch::{TreeRows, commit_batch, lock, propose_batch, propose_into};
 pub use error::{DraftError, DraftErrorKind};
-pub use stream::{Commit, Drafter, Proposer, Stream, TopRows, token_ids};
-pub use suffix::{EndedStream, Occurrence, Suffix};
+pub use stream::{Commit, Drafter, Ended, Proposer, Stream, TopRows, token_ids};
+pub use suffix::{Occurrence, Suffix};
 pub use tree::DraftTree;

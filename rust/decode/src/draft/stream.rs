@@ -7,12 +7,13 @@
 //! A stream is used by one thread at a time; streams of one drafter by as many as there are.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use tokenloom_vocab::TokenId;
 
-use super::automaton::Automaton;
 use super::error::{DraftError, DraftErrorKind};
-use super::suffix::{EndedStream, Occurrence};
+use super::index::{Automaton, History, MergeJob};
+use super::suffix::Occurrence;
 use super::tree::DraftTree;
 
 /// Opens streams. What they share lies behind it.
@@ -44,9 +45,9 @@ pub trait Drafter: Debug + Send + Sync {
         0
     }
 
-    /// The finished streams that are still known, oldest first.
-    fn documents(&self) -> Vec<Vec<TokenId>> {
-        Vec::new()
+    /// The finished texts that the streams share, where the kind keeps any.
+    fn history(&self) -> Option<&Arc<History>> {
+        None
     }
 }
 
@@ -55,11 +56,11 @@ pub trait Proposer: Debug + Send {
     /// The text goes on.
     fn commit(&mut self, commit: &Commit<'_>);
 
-    /// Drafts at most `budget` tokens, the most probable chain first.
-    fn propose(&mut self, budget: usize) -> DraftTree;
+    /// Drafts at most `budget` tokens, the most probable chain first, or a chain only.
+    fn propose(&mut self, budget: usize, is_chain: bool) -> DraftTree;
 
     /// The text is complete: what has to be shared, if anything.
-    fn end(self: Box<Self>) -> Option<EndedStream> {
+    fn end(self: Box<Self>) -> Option<Ended> {
         None
     }
 
@@ -70,6 +71,21 @@ pub trait Proposer: Debug + Send {
 
     /// Bytes held by the stream.
     fn n_bytes(&self) -> usize;
+}
+
+/// A finished text on its way into the history.
+#[derive(Debug)]
+pub struct Ended {
+    pub(super) history: Arc<History>,
+    pub(super) text: Vec<TokenId>,
+}
+
+impl Ended {
+    /// Shares the text; a merge that takes long comes back for a thread of this `process`.
+    pub fn share(self, process: u32) -> Option<MergeJob> {
+        self.history.add(self.text);
+        self.history.tidy(process)
+    }
 }
 
 /// The likeliest tokens behind some rows, as the model said.
@@ -186,19 +202,19 @@ impl Stream {
         check_top(top, tree.unwrap_or(&live.tree).n_nodes() + 1, "row of the draft")
     }
 
-    /// Drafts at most `budget` tokens behind the text.
+    /// Drafts at most `budget` tokens behind the text; a chain if only that can be verified.
     ///
     /// # Errors
     /// [`DraftErrorKind::StreamEnded`], [`DraftErrorKind::Budget`].
-    pub fn propose(&mut self, budget: i64) -> Result<DraftTree, DraftError> {
+    pub fn propose(&mut self, budget: i64, is_chain: bool) -> Result<DraftTree, DraftError> {
         let budget = usize::try_from(budget).map_err(|_| DraftErrorKind::Budget { budget })?;
         let live = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
-        live.tree = live.proposer.propose(budget);
+        live.tree = live.proposer.propose(budget, is_chain);
         Ok(live.tree.clone())
     }
 
     /// Ends the stream, frees its index and returns what has to be shared, once.
-    pub fn end(&mut self) -> Option<EndedStream> {
+    pub fn end(&mut self) -> Option<Ended> {
         self.live.take()?.proposer.end()
     }
 

@@ -1,39 +1,41 @@
 //! What would be drafted if the text repeated itself?
 //!
-//! A [`Suffix`] drafter keeps one automaton for each open stream (its prompt and everything committed) and one history
-//! of all finished streams. A proposal takes the longest suffixes of the stream in both and drafts a chain from the
-//! blended continuations. Beginning and committing cost O(1) amortised a token, a proposal O(drafted tokens), whatever
-//! the length of the stream.
+//! A [`Suffix`] drafter keeps an automaton for each open stream (its prompt and everything committed) and one history of
+//! all finished ones. A proposal grows the best tree by what followed the longest suffixes of the text in both.
+//! Committing costs O(1) amortised a token and one search of the history a call; a proposal a few levels a node.
 //!
 //! SuffixDecoding (Oliaro et al., 2024) keeps depth-limited suffix tries; SAM-Decoding (Hu et al., 2024) an automaton.
 
 use std::sync::Arc;
 
-use tokenloom_vocab::TokenId;
-
-use super::automaton::{Automaton, DocumentEnd, Match};
-use super::chain::{Source, draft_chain};
 use super::error::{DraftError, DraftErrorKind};
-use super::history::{History, HistoryCursor, HistoryWriter};
-use super::stream::{Commit, Drafter, Proposer, check_tokens};
+use super::growth::{Growth, Shape};
+use super::index::{Automaton, History};
+use super::own::OwnText;
+use super::past::PastTexts;
+use super::source::Source;
+use super::stream::{Commit, Drafter, Ended, Proposer};
 use super::tree::DraftTree;
 
-/// A drafter that copies what followed earlier occurrences of the latest tokens.
+/// A drafter that repeats what followed earlier occurrences of the latest tokens.
 #[derive(Clone, Debug)]
 pub struct Suffix {
     max_depth: usize,
-    min_prob: f64,
+    min_prob: f32,
+    shares_prompts: bool,
     history: Arc<History>,
 }
 
-/// The index of one stream and its place in the history.
+/// The sources of one stream.
 #[derive(Debug)]
 struct SuffixStream {
-    min_prob: f64,
+    min_prob: f32,
+    shares_prompts: bool,
+    n_prompt: usize,
     history: Arc<History>,
-    automaton: Automaton,
-    end: DocumentEnd,
-    cursor: HistoryCursor,
+    own: OwnText,
+    past: PastTexts,
+    growth: Growth,
 }
 
 /// What a stream's own text says about its latest tokens.
@@ -48,12 +50,17 @@ pub struct Occurrence {
 }
 
 impl Suffix {
-    /// Matches up to `max_depth` tokens, keeps at most `max_bytes` of finished streams, and drafts a token when the
-    /// probability that it is reached and right is at least `min_prob`.
+    /// Matches up to `max_depth` tokens, keeps at most `max_bytes` of finished streams (of their prompts too if
+    /// `shares_prompts`), and drafts a token when the probability that it is reached and right is at least `min_prob`.
     ///
     /// # Errors
     /// [`DraftErrorKind::MaxDepth`], [`DraftErrorKind::MinProb`].
-    pub fn new(max_depth: usize, max_bytes: usize, min_prob: f64) -> Result<Self, DraftError> {
+    pub fn new(
+        max_depth: usize,
+        max_bytes: usize,
+        min_prob: f64,
+        shares_prompts: bool,
+    ) -> Result<Self, DraftError> {
         let limit = Automaton::MAX_DEPTH as usize;
         if !(1..=limit).contains(&max_depth) {
             return Err(DraftErrorKind::MaxDepth { max_depth, limit }.into());
@@ -61,18 +68,8 @@ impl Suffix {
         if !(0.0..=1.0).contains(&min_prob) {
             return Err(DraftErrorKind::MinProb { min_prob }.into());
         }
-        Ok(Self { max_depth, min_prob, history: Arc::new(History::new(max_depth, max_bytes)) })
-    }
-
-    /// Puts a finished text into the history.
-    ///
-    /// # Errors
-    /// [`DraftErrorKind::TokenOutOfRange`].
-    pub fn learn(&self, tokens: &[TokenId]) -> Result<(), DraftError> {
-        check_tokens(tokens)?;
-        let mut writer = self.history.writer(tokens.to_vec());
-        while self.history.write_slice(&mut writer) {}
-        Ok(())
+        let history = Arc::new(History::new(max_bytes));
+        Ok(Self { max_depth, min_prob: min_prob as f32, shares_prompts, history })
     }
 }
 
@@ -80,77 +77,53 @@ impl Drafter for Suffix {
     fn open(&self) -> Box<dyn Proposer> {
         Box::new(SuffixStream {
             min_prob: self.min_prob,
+            shares_prompts: self.shares_prompts,
+            n_prompt: 0,
             history: Arc::clone(&self.history),
-            automaton: Automaton::new(self.max_depth),
-            end: DocumentEnd::default(),
-            cursor: HistoryCursor::default(),
+            own: OwnText::new(self.max_depth),
+            past: PastTexts::new(Arc::clone(&self.history), self.max_depth),
+            growth: Growth::default(),
         })
     }
 
     fn n_bytes(&self) -> usize {
-        self.history.read().n_bytes()
+        self.history.n_bytes()
     }
 
     fn n_tokens(&self) -> usize {
-        self.history.read().n_tokens()
+        self.history.n_tokens()
     }
 
-    fn documents(&self) -> Vec<Vec<TokenId>> {
-        self.history.documents()
+    fn history(&self) -> Option<&Arc<History>> {
+        Some(&self.history)
     }
 }
 
 impl Proposer for SuffixStream {
     fn commit(&mut self, commit: &Commit<'_>) {
-        for &token in commit.tokens {
-            self.automaton.push(&mut self.end, token);
+        self.own.commit(commit);
+        self.past.commit(commit);
+        if commit.is_prompt && !self.shares_prompts {
+            self.n_prompt = commit.tokens.len();
         }
-        self.history.read().follow(&mut self.cursor, self.automaton.text());
     }
 
-    fn propose(&mut self, budget: usize) -> DraftTree {
-        let Self { automaton, end, cursor, .. } = self;
-        let history = self.history.read();
-        history.follow(cursor, automaton.text());
-        let own = Source { automaton, matched: automaton.suffix(*end), open: Some(*end), is_own: true };
-        let young =
-            Source { automaton: &history.young.automaton, matched: cursor.young, open: None, is_own: false };
-        let old =
-            Source { automaton: &history.old.automaton, matched: cursor.old, open: None, is_own: false };
-        let (tokens, probs) = draft_chain(self.min_prob, [own, young, old], budget);
-        DraftTree::chain(&tokens, probs)
+    fn propose(&mut self, budget: usize, is_chain: bool) -> DraftTree {
+        self.past.prepare();
+        self.growth.grow(&[&self.own, &self.past], Shape { budget, min_prob: self.min_prob, is_chain })
     }
 
-    fn end(self: Box<Self>) -> Option<EndedStream> {
-        let writer = self.history.writer(self.automaton.into_text());
-        Some(EndedStream { history: self.history, writer })
+    fn end(self: Box<Self>) -> Option<Ended> {
+        let mut text = self.own.into_text();
+        text.drain(..self.n_prompt);
+        Some(Ended { history: self.history, text })
     }
 
     fn occurrence(&self) -> Option<Occurrence> {
-        let Self { automaton, end, .. } = self;
-        let matched: Match = automaton.longest_continued(automaton.suffix(*end));
-        if matched.n_tokens() == 0 {
-            return None;
-        }
-        let (n_tokens, n_continued) = (matched.n_tokens(), automaton.n_continued(matched));
-        automaton.latest(matched).map(|(_, latest)| Occurrence { n_tokens, n_continued, latest })
+        self.own.occurrence()
     }
 
     fn n_bytes(&self) -> usize {
-        self.automaton.n_bytes()
-    }
-}
-
-/// A finished stream on its way into the history.
-#[derive(Debug)]
-pub struct EndedStream {
-    history: Arc<History>,
-    writer: HistoryWriter,
-}
-
-impl EndedStream {
-    /// Writes a slice that takes about ten microseconds; false when all is written.
-    pub fn write_slice(&mut self) -> bool {
-        self.history.write_slice(&mut self.writer)
+        self.own.n_bytes() + self.past.n_bytes()
     }
 }

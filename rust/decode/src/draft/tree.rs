@@ -26,7 +26,7 @@ impl DraftTree {
     /// # Errors
     /// [`DraftErrorKind::Ragged`], [`DraftErrorKind::Parent`], [`DraftErrorKind::TokenOutOfRange`],
     /// [`DraftErrorKind::Probability`].
-    pub fn new(tokens: &[i64], parents: &[i64], probs: Vec<f32>) -> Result<Self, DraftError> {
+    pub fn new(tokens: &[i64], parents: &[i64], probs: &[f32]) -> Result<Self, DraftError> {
         let n_tokens = tokens.len();
         for (array, found) in [("parent", parents.len()), ("probability", probs.len())] {
             if found != n_tokens {
@@ -36,7 +36,7 @@ impl DraftTree {
         if let Some(node) = probs.iter().position(|prob| !(0.0..=1.0).contains(prob)) {
             return Err(DraftErrorKind::Probability { node, prob: probs[node] }.into());
         }
-        let mut tree = Self { probs, ..Self::default() };
+        let mut tree = Self::with_capacity(n_tokens);
         for (node, (&token, &parent)) in tokens.iter().zip(parents).enumerate() {
             let limit = i64::from(Self::MAX_TOKEN);
             if !(0..=limit).contains(&token) {
@@ -45,23 +45,27 @@ impl DraftTree {
             if parent < -1 || parent >= node as i64 {
                 return Err(DraftErrorKind::Parent { node, parent }.into());
             }
-            let depth = if parent < 0 { 1 } else { tree.depths[parent as usize] + 1 };
-            tree.tokens.push(token as i32);
-            tree.parents.push(parent as i32);
-            tree.depths.push(depth);
+            tree.push(token as TokenId, parent as i32, probs[node]);
         }
         Ok(tree)
     }
 
-    /// The chain of `tokens`, each of at most [`DraftTree::MAX_TOKEN`].
-    pub(crate) fn chain(tokens: &[TokenId], probs: Vec<f32>) -> Self {
-        let n = tokens.len() as i32;
+    pub(super) fn with_capacity(n_nodes: usize) -> Self {
         Self {
-            tokens: tokens.iter().map(|&token| token as i32).collect(),
-            parents: (-1..n - 1).collect(),
-            depths: (1..=n).collect(),
-            probs,
+            tokens: Vec::with_capacity(n_nodes),
+            parents: Vec::with_capacity(n_nodes),
+            depths: Vec::with_capacity(n_nodes),
+            probs: Vec::with_capacity(n_nodes),
         }
+    }
+
+    /// Adds a node behind all others; the parent is an earlier one or -1.
+    pub(super) fn push(&mut self, token: TokenId, parent: i32, prob: f32) {
+        let depth = if parent < 0 { 1 } else { self.depths[parent as usize] + 1 };
+        self.tokens.push(token as i32);
+        self.parents.push(parent);
+        self.depths.push(depth);
+        self.probs.push(prob);
     }
 
     /// The nodes that `keep` marks and whose ancestors it marks too, with the index each had before.

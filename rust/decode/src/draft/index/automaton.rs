@@ -36,6 +36,14 @@ pub struct Match {
 }
 
 impl Match {
+    pub(crate) fn write(self, words: &mut [u32]) {
+        words.copy_from_slice(&[self.state, self.length]);
+    }
+
+    pub(crate) fn read(words: &[u32]) -> Self {
+        Self { state: words[0], length: words[1] }
+    }
+
     /// How many tokens match.
     pub fn n_tokens(self) -> usize {
         self.length as usize
@@ -163,6 +171,13 @@ impl Automaton {
         let suffix = self.shorten(suffix, self.max_depth + 1);
         let state = self.target(suffix.state, token).unwrap_or(end.tail);
         end.suffix = self.shorten(Match { state, length: suffix.length + 1 }, self.max_depth + 1);
+    }
+
+    /// Appends tokens.
+    pub fn extend_with(&mut self, end: &mut DocumentEnd, tokens: &[TokenId]) {
+        for &token in tokens {
+            self.push(end, token);
+        }
     }
 
     /// All suffixes of a document are about to be followed by the token at the next position.
@@ -343,13 +358,26 @@ impl Automaton {
         self.text.get(at).map(|&token| (token, at))
     }
 
-    /// How often `token` followed the matched string, where `open` is the document that is still written.
-    ///
-    /// Counts lag by one token: the occurrence that ends `open` is on its chain only.
-    pub fn n_followed_by(&self, matched: Match, token: TokenId, open: Option<DocumentEnd>) -> u32 {
-        let Some(target) = self.target(matched.state, token) else { return 0 };
-        let ends_here = open.is_some_and(|end| self.is_suffix(target, end));
-        self.states[target as usize].n_continued + u32::from(ends_here)
+    /// The tokens that followed the matched string and how often, where `open` is the document that is still written:
+    /// the first that ever did, then the others, the newest first.
+    pub(crate) fn followers(
+        &self,
+        matched: Match,
+        open: DocumentEnd,
+    ) -> impl Iterator<Item = (TokenId, u32)> {
+        let state = self.states[matched.state as usize];
+        let first = (state.token != NONE).then_some((state.token, state.target));
+        let mut edge = state.more;
+        let more = std::iter::from_fn(move || {
+            let Edge { token, target, next, .. } = *self.edges.get(edge as usize)?;
+            edge = next;
+            Some((token, target))
+        });
+        first.into_iter().chain(more).map(move |(token, target)| {
+            // Counts lag by one token: the occurrence that ends the document is on its chain only.
+            let ends_here = self.is_suffix(target, open);
+            (token, self.states[target as usize].n_continued + u32::from(ends_here))
+        })
     }
 
     /// Do the strings of `state` end the document?

@@ -1,0 +1,82 @@
+//! How probable is each token, by all that is known?
+//!
+//! The levels of all sources are asked, the longest context first. A level of `k` tokens that was continued `n` times
+//! takes the share `n / (n + escape(k))` of what the longer ones left, and gives a token that followed `c` times `c / n`
+//! of its share (prediction by partial matching with a Dirichlet escape). One old occurrence is therefore no certainty,
+//! and many agreeing ones nearly are. The constants make the probabilities calibrated on text, mathematics and code: of
+//! the tokens drafted with probability 0.3, about 0.3 are right.
+//!
+//! Cleary and Witten, "Data compression using adaptive coding and partial string matching", 1984; MacKay and Peto,
+//! "A hierarchical Dirichlet language model", 1995.
+
+use tokenloom_vocab::TokenId;
+
+use super::index::END_OF_DOCUMENT;
+use super::source::{Level, Levels};
+
+/// What is left below this share decides nothing.
+pub(super) const NEGLIGIBLE: f32 = 0.02;
+/// Occurrences that a context of one token leaves to other explanations; the rest falls with each token more, ...
+const ESCAPE: [f32; 2] = [3.7, 0.3];
+/// ... one part fast, one part slowly: a context of a dozen tokens is trusted, one of sixty nearly always right.
+const ESCAPE_DECAY: [f32; 2] = [0.7, 0.98];
+/// Another text explains this one less than it does itself: its escapes are larger by this factor at first, ...
+const HISTORY_ESCAPE: f32 = 3.0;
+/// ... which also falls with each token.
+const HISTORY_DECAY: f32 = 0.95;
+/// The latest continuation counts for this many occurrences more.
+const RECENCY: f32 = 0.4;
+
+/// The source that is the text itself.
+const OWN: u8 = 0;
+
+/// Longer contexts escape like this one.
+const LONGEST: usize = 64;
+
+/// The occurrences that a level leaves to shorter ones, for the text itself and for others, by the length of its context.
+const ESCAPES: [[f32; LONGEST + 1]; 2] = {
+    let mut table = [[0.0; LONGEST + 1]; 2];
+    let ([mut fast, mut slow], mut extra) = (ESCAPE, HISTORY_ESCAPE);
+    let mut n_tokens = 1;
+    while n_tokens <= LONGEST {
+        table[0][n_tokens] = fast + slow;
+        table[1][n_tokens] = (fast + slow) * (1.0 + extra);
+        fast *= ESCAPE_DECAY[0];
+        slow *= ESCAPE_DECAY[1];
+        extra *= HISTORY_DECAY;
+        n_tokens += 1;
+    }
+    table
+};
+
+fn escape(level: &Level) -> f32 {
+    ESCAPES[usize::from(level.source != OWN)][(level.n_tokens as usize).min(LONGEST)]
+}
+
+/// Writes the tokens that may follow, with their probabilities. Levels are skipped once less than `least` is left.
+pub(super) fn blend(levels: &Levels, least: f32, candidates: &mut Vec<(TokenId, f32)>) {
+    candidates.clear();
+    let mut left = 1.0;
+    for level in levels.iter() {
+        if left < least.max(NEGLIGIBLE) {
+            break;
+        }
+        let n = level.n_continued + RECENCY;
+        let share = left * n / (n + escape(level));
+        left -= share;
+        for &(token, count) in levels.followers(level) {
+            let bonus = if token == level.latest { RECENCY } else { 0.0 };
+            add(candidates, token, share * (count + bonus) / n);
+        }
+    }
+}
+
+fn add(candidates: &mut Vec<(TokenId, f32)>, token: TokenId, prob: f32) {
+    if token == END_OF_DOCUMENT {
+        return;
+    }
+    match candidates.iter_mut().find(|(other, _)| *other == token) {
+        Some((_, sum)) => *sum += prob,
+        None => candidates.push((token, prob)),
+    }
+}

@@ -1,0 +1,74 @@
+//! What does the text itself say about its next token?
+//!
+//! The whole text lies in a suffix automaton. The longest suffix that occurred before is carried along, so nothing is
+//! searched: its levels are the states on the chain of suffix links.
+
+use tokenloom_vocab::TokenId;
+
+use super::index::{Automaton, DocumentEnd, Match};
+use super::source::{Levels, MAX_FOLLOWERS, MAX_LEVELS, Source};
+use super::stream::Commit;
+use super::suffix::Occurrence;
+
+/// The text of one stream.
+#[derive(Debug)]
+pub(super) struct OwnText {
+    automaton: Automaton,
+    end: DocumentEnd,
+}
+
+impl OwnText {
+    pub(super) fn new(max_depth: usize) -> Self {
+        Self { automaton: Automaton::new(max_depth), end: DocumentEnd::default() }
+    }
+
+    pub(super) fn into_text(self) -> Vec<TokenId> {
+        self.automaton.into_text()
+    }
+
+    /// The longest suffix that occurred before and was continued.
+    pub(super) fn occurrence(&self) -> Option<Occurrence> {
+        let matched = self.automaton.longest_continued(self.automaton.suffix(self.end));
+        if matched.n_tokens() == 0 {
+            return None;
+        }
+        let (n_tokens, n_continued) = (matched.n_tokens(), self.automaton.n_continued(matched));
+        self.automaton.latest(matched).map(|(_, latest)| Occurrence { n_tokens, n_continued, latest })
+    }
+}
+
+impl Source for OwnText {
+    fn commit(&mut self, commit: &Commit<'_>) {
+        self.automaton.extend_with(&mut self.end, commit.tokens);
+    }
+
+    fn n_words(&self) -> usize {
+        2
+    }
+
+    fn root(&self, cursor: &mut [u32]) {
+        self.automaton.suffix(self.end).write(cursor);
+    }
+
+    fn step(&self, from: &[u32], token: TokenId, to: &mut [u32]) {
+        self.automaton.advance(Match::read(from), token).write(to);
+    }
+
+    fn levels(&self, cursor: &[u32], levels: &mut Levels) {
+        let mut matched = self.automaton.longest_continued(Match::read(cursor));
+        for _ in 0..MAX_LEVELS {
+            let Some((latest, _)) = self.automaton.latest(matched).filter(|_| matched.n_tokens() > 0) else {
+                return;
+            };
+            levels.begin(matched.n_tokens() as u32, self.automaton.n_continued(matched) as f32, latest);
+            for (token, n) in self.automaton.followers(matched, self.end).take(MAX_FOLLOWERS) {
+                levels.follower(token, n as f32);
+            }
+            matched = self.automaton.next_shorter(matched).unwrap_or_default();
+        }
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.automaton.n_bytes()
+    }
+}

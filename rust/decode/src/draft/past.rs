@@ -1,0 +1,120 @@
+//! What do finished texts say about the next token?
+//!
+//! The places in them whose left context agrees longest with the end of the text (at most [`MAX_NEIGHBOURS`], by one
+//! search in each segment when tokens came) are held while a draft grows. A place stays as long as its own continuation
+//! agrees with the draft, so a step costs a look at each of them and nothing is searched again.
+
+use std::sync::Arc;
+
+use tokenloom_vocab::TokenId;
+
+use super::index::{END_OF_DOCUMENT, History, Neighbour, Segment};
+use super::source::{Levels, MAX_LEVELS, Source};
+use super::stream::Commit;
+
+/// Places held; a cursor has a bit for each.
+const MAX_NEIGHBOURS: usize = 32;
+/// Places taken from one segment.
+const PER_SEGMENT: usize = 16;
+
+/// The history as one stream sees it.
+#[derive(Debug)]
+pub(super) struct PastTexts {
+    history: Arc<History>,
+    segments: Arc<Vec<Segment>>,
+    /// The last tokens of the stream, at most `max_depth`.
+    context: Vec<TokenId>,
+    max_depth: usize,
+    /// By falling agreement, the newest segment first.
+    neighbours: Vec<(u32, Neighbour)>,
+}
+
+impl PastTexts {
+    pub(super) fn new(history: Arc<History>, max_depth: usize) -> Self {
+        let segments = history.segments();
+        Self { history, segments, context: Vec::new(), max_depth, neighbours: Vec::new() }
+    }
+
+    fn search(&mut self) {
+        self.neighbours.clear();
+        let mut found = Vec::new();
+        for (i, segment) in self.segments.iter().enumerate().rev() {
+            segment.nearest(&self.context, self.max_depth, PER_SEGMENT, &mut found);
+            self.neighbours.extend(found.drain(..).map(|neighbour| (i as u32, neighbour)));
+        }
+        self.neighbours.sort_by_key(|(_, neighbour)| std::cmp::Reverse(neighbour.n_tokens));
+        self.neighbours.truncate(MAX_NEIGHBOURS);
+    }
+
+    /// The token behind a place after `n_steps` more.
+    fn follower(&self, (segment, neighbour): &(u32, Neighbour), n_steps: u32) -> TokenId {
+        let text = self.segments[*segment as usize].text();
+        let at = neighbour.position as usize + n_steps as usize + 1;
+        text.get(at).copied().unwrap_or(END_OF_DOCUMENT)
+    }
+
+    fn alive(&self, mask: u32) -> impl Iterator<Item = (usize, &(u32, Neighbour))> {
+        self.neighbours.iter().enumerate().filter(move |(i, _)| mask >> i & 1 == 1)
+    }
+}
+
+impl Source for PastTexts {
+    fn commit(&mut self, commit: &Commit<'_>) {
+        let news = &commit.tokens[commit.tokens.len().saturating_sub(self.max_depth)..];
+        let n_old = self.context.len().min(self.max_depth - news.len());
+        self.context.drain(..self.context.len() - n_old);
+        self.context.extend_from_slice(news);
+        self.segments = self.history.segments();
+        self.search();
+    }
+
+    fn prepare(&mut self) {
+        let segments = self.history.segments();
+        if !Arc::ptr_eq(&segments, &self.segments) {
+            self.segments = segments;
+            self.search();
+        }
+    }
+
+    fn n_words(&self) -> usize {
+        2
+    }
+
+    fn root(&self, cursor: &mut [u32]) {
+        let mask = 1u64.wrapping_shl(self.neighbours.len() as u32) - 1;
+        cursor.copy_from_slice(&[mask as u32, 0]);
+    }
+
+    fn step(&self, from: &[u32], token: TokenId, to: &mut [u32]) {
+        let n_steps = from[1];
+        let agreeing = self.alive(from[0]).filter(|(_, place)| self.follower(place, n_steps) == token);
+        to.copy_from_slice(&[agreeing.map(|(i, _)| 1 << i).sum(), n_steps + 1]);
+    }
+
+    fn levels(&self, cursor: &[u32], levels: &mut Levels) {
+        let n_steps = cursor[1];
+        let mut counts: Vec<(TokenId, f32)> = Vec::new();
+        let mut alive = self.alive(cursor[0]).peekable();
+        let (mut n, mut n_levels) = (0, 0);
+        while let Some((_, place)) = alive.next() {
+            let token = self.follower(place, n_steps);
+            n += 1;
+            match counts.iter_mut().find(|(other, _)| *other == token) {
+                Some((_, count)) => *count += 1.0,
+                None => counts.push((token, 1.0)),
+            }
+            // A level is complete before the next place that agrees less.
+            let is_last = alive.peek().is_none_or(|(_, next)| next.1.n_tokens < place.1.n_tokens);
+            if is_last && n_levels < MAX_LEVELS {
+                n_levels += 1;
+                levels.begin(place.1.n_tokens + n_steps, n as f32, counts[0].0);
+                counts.iter().for_each(|&(token, count)| levels.follower(token, count));
+            }
+        }
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.context.capacity() * size_of::<TokenId>()
+            + self.neighbours.capacity() * size_of::<(u32, Neighbour)>()
+    }
+}

@@ -1,0 +1,110 @@
+//! What does one place of evidence say about the next token, anywhere in a draft?
+//!
+//! A source stands at a node of the draft by a *cursor*, a few words that it alone understands, and can step from there
+//! over a drafted token. What it knows at a cursor are *levels*: contexts of some length that occurred so often, and the
+//! tokens that followed them. Sources of every kind are asked alike, so any number of them can be blended.
+
+use std::fmt::Debug;
+
+use tokenloom_vocab::TokenId;
+
+use super::stream::Commit;
+
+/// Followers listed for one level: rarer ones are worth no draft.
+pub(super) const MAX_FOLLOWERS: usize = 8;
+
+/// Levels that one source gives at most.
+pub(super) const MAX_LEVELS: usize = 8;
+
+/// One place of evidence, in one stream.
+pub(super) trait Source: Debug + Send {
+    /// The text goes on.
+    fn commit(&mut self, commit: &Commit<'_>);
+
+    /// A proposal begins: time to look at what is shared.
+    fn prepare(&mut self) {}
+
+    /// Words of a cursor.
+    fn n_words(&self) -> usize;
+
+    /// Writes the cursor of the end of the text.
+    fn root(&self, cursor: &mut [u32]);
+
+    /// Writes the cursor of `token` behind `from`.
+    fn step(&self, from: &[u32], token: TokenId, to: &mut [u32]);
+
+    /// Appends the levels at a cursor, the longest context first.
+    fn levels(&self, cursor: &[u32], levels: &mut Levels);
+
+    /// Bytes held by the stream.
+    fn n_bytes(&self) -> usize;
+}
+
+/// A context that occurred, and what followed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Level {
+    /// How many of the latest tokens agree.
+    pub(super) n_tokens: u32,
+    /// Which source says so.
+    pub(super) source: u8,
+    /// How often it was continued.
+    pub(super) n_continued: f32,
+    /// The token that followed last.
+    pub(super) latest: TokenId,
+    first: u16,
+    last: u16,
+}
+
+/// The levels of all sources at one node.
+#[derive(Debug, Default)]
+pub(super) struct Levels {
+    levels: Vec<Level>,
+    followers: Vec<(TokenId, f32)>,
+    source: u8,
+}
+
+impl Levels {
+    pub(super) fn clear(&mut self) {
+        self.levels.clear();
+        self.followers.clear();
+    }
+
+    /// Whose levels come next.
+    pub(super) fn set_source(&mut self, source: u8) {
+        self.source = source;
+    }
+
+    /// Begins a level; its followers are pushed next.
+    pub(super) fn begin(&mut self, n_tokens: u32, n_continued: f32, latest: TokenId) {
+        let (source, first) = (self.source, self.followers.len() as u16);
+        self.levels.push(Level { n_tokens, source, n_continued, latest, first, last: first });
+    }
+
+    /// A token that followed the context of the last level `n` times.
+    pub(super) fn follower(&mut self, token: TokenId, n: f32) {
+        self.followers.push((token, n));
+        if let Some(level) = self.levels.last_mut() {
+            level.last += 1;
+        }
+    }
+
+    /// The longest context first; of equal ones the earlier source.
+    pub(super) fn sort(&mut self) {
+        // Few and nearly sorted: each source gave its own in order.
+        for i in 1..self.levels.len() {
+            let mut j = i;
+            while j > 0 && self.levels[j].n_tokens > self.levels[j - 1].n_tokens {
+                self.levels.swap(j, j - 1);
+                j -= 1;
+            }
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Level> {
+        self.levels.iter()
+    }
+
+    pub(super) fn followers(&self, level: &Level) -> &[(TokenId, f32)] {
+        &self.followers[usize::from(level.first)..usize::from(level.last)]
+    }
+}
