@@ -58,7 +58,7 @@ impl PyDraftTree {
             Some(Floats::F32(array)) => array.as_array().iter().copied().collect(),
             Some(Floats::F64(array)) => array.as_array().iter().map(|&prob| prob as f32).collect(),
         };
-        Ok(Self { tree: DraftTree::new(&tokens.0, &parents.0, &probs).map_err(raise)? })
+        Ok(Self { tree: DraftTree::new(&tokens.0, &parents.0, probs).map_err(raise)? })
     }
 
     /// A chain: each node continues the one before.

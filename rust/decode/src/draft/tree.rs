@@ -26,7 +26,7 @@ impl DraftTree {
     /// # Errors
     /// [`DraftErrorKind::Ragged`], [`DraftErrorKind::Parent`], [`DraftErrorKind::TokenOutOfRange`],
     /// [`DraftErrorKind::Probability`].
-    pub fn new(tokens: &[i64], parents: &[i64], probs: &[f32]) -> Result<Self, DraftError> {
+    pub fn new(tokens: &[i64], parents: &[i64], probs: Vec<f32>) -> Result<Self, DraftError> {
         let n_tokens = tokens.len();
         for (array, found) in [("parent", parents.len()), ("probability", probs.len())] {
             if found != n_tokens {

@@ -8,7 +8,7 @@
 //! word   5     1 in the byte order of the writer
 //! word   6     segments
 //! words  7-8   words of the file, low half first
-//! words  9-10  checksum of everything behind the header, low half first
+//! words  9-10  checksum of word 6 and of everything behind the header, low half first
 //! words 11-15  0
 //! then         tokens of each segment, 0 up to a multiple of 16
 //! then         each segment: its text, its order, 0 up to a multiple of 16
@@ -107,7 +107,7 @@ impl Archive {
         for segment in segments.iter() {
             sections.extend([segment.text(), segment.order(), padding(segment)]);
         }
-        let mut checksum = Checksum::default();
+        let mut checksum = Checksum::of_segments(segments.len() as u32);
         sections.iter().for_each(|section| checksum.add(section));
         let n_words = (HEADER + sections.iter().map(|section| section.len()).sum::<usize>()) as u64;
         out.write_all(MAGIC)?;
@@ -146,7 +146,7 @@ impl Archive {
         if expected != found {
             return Err(ArchiveErrorKind::Length { expected, found }.into());
         }
-        let mut checksum = Checksum::default();
+        let mut checksum = Checksum::of_segments(all[6]);
         checksum.add(&all[HEADER..]);
         let (expected, found) = (wide(9), checksum.value());
         if expected != found {
@@ -188,6 +188,13 @@ struct Checksum {
 }
 
 impl Checksum {
+    /// How many segments there are belongs to what is summed.
+    fn of_segments(n_segments: u32) -> Self {
+        let mut checksum = Self::default();
+        checksum.add(&[n_segments]);
+        checksum
+    }
+
     fn add(&mut self, words: &[u32]) {
         for &word in words {
             // The product is odd times a bijection of the state, so no single change cancels.
@@ -253,7 +260,7 @@ mod tests {
         let place = words.len() - ALIGNMENT;
         words[HEADER] = 1 << 30;
         let resum = |words: &mut [u32]| {
-            let mut checksum = Checksum::default();
+            let mut checksum = Checksum::of_segments(words[6]);
             checksum.add(&words[HEADER..]);
             (words[9], words[10]) = (checksum.value() as u32, (checksum.value() >> 32) as u32);
         };
