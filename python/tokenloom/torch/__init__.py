@@ -2,7 +2,8 @@
 
 The only package here that imports torch. :func:`generate` is the decoding loop; :func:`load` reads a model and its
 tokenizer from one folder or one GGUF file; :func:`chat_prompt` asks a chat model in its own words;
-:class:`LanguageModel` is what ``tl.bytelevel`` asks for. They need transformers too, imported at their first use.
+:class:`LanguageModel` is what ``tl.bytelevel`` asks for; ``routing`` lets two models share a text. They need
+transformers too, imported at their first use.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tokenloom.torch.chat import chat_prompt
     from tokenloom.torch.cost import CostCurve, cost_curve
     from tokenloom.torch.custom import custom_generate
+    from tokenloom.torch.draft_model import DraftModel
     from tokenloom.torch.language_model import LanguageModel
     from tokenloom.torch.loading import load
     from tokenloom.torch.loop import generate
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CandidateGenerator",
     "CostCurve",
+    "DraftModel",
     "Generation",
     "LanguageModel",
     "Pace",
@@ -40,12 +43,14 @@ __all__ = [
     "generate",
     "keep_path",
     "load",
+    "routing",
     "tree_inputs",
 ]
 
 _HOME = {
     "CandidateGenerator": "candidates",
     "CostCurve": "cost",
+    "DraftModel": "draft_model",
     "Generation": "result",
     "LanguageModel": "language_model",
     "Pace": "pace",
@@ -76,6 +81,9 @@ _require("torch")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "routing":
+        _require("transformers")
+        return importlib.import_module("tokenloom.torch.routing")
     if name not in _HOME:
         raise AttributeError(f"module 'tokenloom.torch' has no attribute {name!r}")
     _require("transformers")
