@@ -56,7 +56,13 @@ def both_ways(model: Any, tokenizer: Any, prompts: list[str], **options: Any) ->
 
 
 def assert_same(
-    model: Any, tokenizer: Any, prompts: list[str], plain: list[Any], drafted: list[Any], params: Any
+    model: Any,
+    tokenizer: Any,
+    prompts: list[str],
+    plain: list[Any],
+    drafted: list[Any],
+    params: Any,
+    constraint: Any = None,
 ) -> int:
     """Compare token by token and judge every divergence; returns their number."""
     n_divergences = 0
@@ -69,17 +75,28 @@ def assert_same(
         prefix = [*tokenizer.encode_list(prompt), *one.ids[:at].tolist()]
         logits = same_place_in_other_shapes(model, prefix)[:, : tokenizer.vocab_size]
         noise = float((logits.max(0) - logits.min(0)).max())
-        gap = race_gap(logits[0], params, len(prefix))
+        gap = race_gap(logits[0], params, len(prefix), mask_after(constraint, one.ids[:at]))
         print(f"divergence at token {at} of {prompt[-60:]!r}: gap of the race {gap:.2e}, float difference {noise:.2e}")
         scale = params.temperature or 1.0
         assert gap <= 2 * noise / scale, "the runs parted where the model's rounding does not explain it"
     return n_divergences
 
 
-def race_gap(logits: np.ndarray[Any, Any], params: Any, position: int) -> float:
+def mask_after(constraint: Any, ids: Any) -> Any:
+    """What the constraint allows behind ``ids``, or None where everything is allowed."""
+    if constraint is None:
+        return None
+    state = constraint.start()
+    for token in ids:
+        state.advance(int(token))
+    return np.asarray(state.mask())
+
+
+def race_gap(logits: np.ndarray[Any, Any], params: Any, position: int, mask: Any = None) -> float:
     """How far the winner of the draw is ahead of the second, in nats."""
     seeds, positions = np.array([SEED], dtype=np.uint64), np.array([position])
-    drawn = tl.sample.sample(logits[None], params, seeds=seeds, positions=positions, return_margins=True)
+    rules = {"seeds": seeds, "positions": positions, "mask": mask, "return_margins": True}
+    drawn = tl.sample.sample(logits[None], params, **rules)
     return float(drawn.margins[0])
 
 
@@ -176,6 +193,53 @@ def test_chains_change_no_token_in_200_prompts(smol: tuple[Any, Any]) -> None:
         answers += drafted
         rate = pooled_rate(answers)
         print(f"{len(answers)} prompts, {n_divergences} divergences, {rate:.3f} tokens per call", flush=True)
+
+
+@pytest.fixture(scope="module")
+def twenty_four(smol: tuple[Any, Any]) -> list[str]:
+    return sorted(ask(smol[0], many_texts()), key=len)[:24]
+
+
+WORDS = "[A-Z][a-z]+([ ,.:'-]+[A-Za-z0-9]+)*[.]?"
+
+
+@pytest.fixture(scope="module")
+def plainly(smol: tuple[Any, Any], twenty_four: list[str]) -> dict[bool, list[Any]]:
+    """Twenty-four prompts without drafts, free and bound to words, one at a time."""
+    options = {"max_new_tokens": 32, "params": SAMPLED, "seed": SEED, "batch_size": 1}
+    words = tl.control.regex(WORDS, smol[1])
+    return {
+        bound: tl.torch.generate(*smol, twenty_four, constraint=words if bound else None, **options)
+        for bound in (False, True)
+    }
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3 * 3600)
+@pytest.mark.parametrize("bound", [False, True], ids=["free", "bound"])
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("shape", ["chain", "tree"])
+def test_no_shape_of_drafts_changes_a_token(
+    smol: tuple[Any, Any],
+    twenty_four: list[str],
+    plainly: dict[bool, list[Any]],
+    shape: str,
+    batch_size: int,
+    bound: bool,
+) -> None:
+    model, tokenizer = smol
+    words = tl.control.regex(WORDS, tokenizer) if bound else None
+    drafter = tl.draft.Suffix(min_prob=0.01)
+    for text in twenty_four:  # what others were answered is known, so that there is something to draft
+        drafter.begin(tokenizer.encode_list(text)).end()
+    options = {"max_new_tokens": 32, "params": SAMPLED, "seed": SEED, "constraint": words, "batch_size": batch_size}
+    drafted = tl.torch.generate(model, tokenizer, twenty_four, drafter=drafter, draft_shape=shape, **options)
+    n = assert_same(model, tokenizer, twenty_four, plainly[bound], drafted, SAMPLED, words)
+    rate, n_drafted = pooled_rate(drafted), sum(answer.stats.drafted for answer in drafted)
+    print(
+        f"{shape}, batch {batch_size}, bound {bound}: {n} divergences, {rate:.3f} tokens per call, {n_drafted} drafted"
+    )
+    assert n_drafted > 0
 
 
 @pytest.mark.heavy
