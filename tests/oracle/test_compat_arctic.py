@@ -189,11 +189,13 @@ def test_context_decides_even_where_it_is_not_the_end_of_the_text() -> None:
     assert caches[0].speculate("a", [2, 3, 4], min_token_prob=0.01).token_ids[:1] == [5], "no limit given: the depth"
 
 
-def test_answers_are_shared() -> None:
+def test_answers_are_shared_and_prompts_are_not() -> None:
     cache = Ours()
     cache.start_request("a", [50, 51, 52, 53])
     cache.add_active_response("a", [60, 61, 62, 63, 64])
     cache.stop_request("a")
     cache.start_request("b", [70, 60, 61, 62])
     assert cache.speculate("b", [60, 61, 62], max_spec_tokens=2, min_token_prob=0.01).token_ids == [63, 64]
+    cache.start_request("c", [70, 50, 51, 52])
+    assert cache.speculate("c", [50, 51, 52], max_spec_tokens=2).token_ids == []
     assert tl.compat.arctic.SuffixDecodingCache is Ours

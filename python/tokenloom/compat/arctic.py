@@ -75,7 +75,7 @@ class SuffixDecodingCache:
         self._max_tree_depth = max_tree_depth
         self._max_cached_requests = max_cached_requests
         n_bytes = 0 if max_cached_requests == 0 else max_bytes
-        self._drafter = Suffix(max_depth=max_tree_depth, max_bytes=n_bytes, min_prob=_LEAST_PROB)
+        self._drafter = Suffix(max_tree_depth, n_bytes, _LEAST_PROB, share_prompts=False)
         self._streams: dict[Hashable, Any] = {}
         self._texts: dict[Hashable, list[NDArray[np.int32]]] = {}
         self._cached: dict[Hashable, None] = {}
@@ -191,7 +191,7 @@ class SuffixDecodingCache:
             budget = min(budget, int(max_spec_factor * match_len + max_spec_offset + 1e-6))
         if budget <= 0:
             return SuffixDecodingDraft()
-        return _draft(stream.propose(budget=budget), match_len, min_token_prob, use_tree_spec)
+        return _draft(stream.propose(budget=budget, chain=not use_tree_spec), match_len, min_token_prob, use_tree_spec)
 
     def _stream(self, req_id: Hashable) -> Any:
         if req_id not in self._streams:

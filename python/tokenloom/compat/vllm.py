@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenloom._streams import NativeDrafter
 from tokenloom.draft import Suffix
 
 __all__ = ["Proposer"]
@@ -84,7 +85,8 @@ class Proposer:
             if not len(sampled) or room <= 0:
                 drafts.append([])
                 continue
-            drafts.append(_chain(self._held[row].stream.propose(budget=room))[:room])
+            shape = {"chain": True} if isinstance(self._drafter, NativeDrafter) else {}
+            drafts.append(_chain(self._held[row].stream.propose(budget=room, **shape))[:room])
         return drafts
 
     def load_model(self, *_: Any, **__: Any) -> None:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
+from tokenloom._streams import NativeDrafter
 from tokenloom.errors import ArrayError
 from tokenloom.torch.batch import Batch
 from tokenloom.torch.cost import cost_curve
@@ -76,7 +78,7 @@ def decode(model: Any, rows: Sequence[Row], plan: Plan) -> dict[int, Generation]
         batch.keep([row.accept(part) for row, part in zip(rows, drawn, strict=True)])
         if plan.pace is not None:
             plan.pace.learn([row.tree for row in rows], sum(len(part.path) for part in drawn))
-        _commit(rows)
+        _commit(rows, logits[:, : plan.n_vocab], plan)
         left = [at for at, row in enumerate(rows) if not row.finish_reason]
         seconds["draft"] += planned - start
         seconds["model"] += fed - planned
@@ -123,16 +125,29 @@ def _propose(rows: Sequence[Row], plan: Plan) -> list[Any]:
     if plan.budget <= 0 or not wanting:
         return trees
     streams = [rows[at].stream for at in wanting]
+    # Ours draft a chain where only a chain is read: the whole budget goes into it.
+    shape = {"chain": True} if plan.chain_only and isinstance(plan.drafter, NativeDrafter) else {}
     if len(streams) > 1 and hasattr(plan.drafter, "propose_batch"):
-        found = plan.drafter.propose_batch(streams, plan.budget)
+        found = plan.drafter.propose_batch(streams, plan.budget, **shape)
     else:
-        found = [stream.propose(budget=plan.budget) for stream in streams]
+        found = [stream.propose(budget=plan.budget, **shape) for stream in streams]
     for at, tree in zip(wanting, found, strict=True):
         trees[at] = tree
     return trees
 
 
-def _commit(rows: Sequence[Row]) -> None:
-    for row in rows:
-        if row.stream is not None and row.taken:
-            row.stream.commit(np.array(row.taken, dtype=np.int32))
+def _commit(rows: Sequence[Row], logits: torch.Tensor, plan: Plan) -> None:
+    """Tell the drafter what came, and what the model found likely where it learns from that."""
+    n_top = int(getattr(plan.drafter, "n_top", 0))
+    ends = np.cumsum([len(row.tree) + 1 for row in rows])
+    for row, end in zip(rows, ends, strict=True):
+        if row.stream is None or not row.taken:
+            continue
+        ids = np.array(row.taken, dtype=np.int32)
+        if n_top <= 0:
+            row.stream.commit(ids)
+            continue
+        own = logits[end - len(row.tree) - 1 : end]
+        best = own.topk(min(n_top, own.shape[1]), dim=-1)
+        logprobs = best.values - own.logsumexp(dim=-1, keepdim=True)
+        row.stream.commit(ids, best.indices.numpy(), logprobs.numpy(), tree=row.tree)
