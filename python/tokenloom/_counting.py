@@ -34,14 +34,14 @@ _MAX_STAGES = 3
 class Store:
     """A folder with the files of one training."""
 
-    def __init__(self, folder: Path, fingerprint: str, is_checkpoint: bool) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None, fingerprint: str, is_checkpoint: bool) -> None:
+        self._folder = folder
         self.is_checkpoint = is_checkpoint
         self._fingerprint = fingerprint
         self._next_checkpoint = time.monotonic() + _SECONDS_PER_CHECKPOINT
         self.state: dict[str, Any] = {"fingerprint": fingerprint, "position": [0, 0], "runs": [], "is_counted": False}
-        path = folder / _STATE
-        if is_checkpoint and path.exists():
+        path = folder / _STATE if folder is not None and is_checkpoint else None
+        if path is not None and path.exists():
             try:
                 self.state = json.loads(path.read_text())
             except ValueError as error:
@@ -51,6 +51,18 @@ class Store:
                     f"{folder} holds the checkpoint of another training\n"
                     f"hint: it was started with {self.state.get('fingerprint')}, now it is {fingerprint}"
                 )
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are; a temporary folder is made when it is first asked for."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="tokenloom-train-"))
+        return self._folder
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a folder already."""
+        return self._folder is not None
 
     def is_due(self) -> bool:
         """Whether it is time for a checkpoint."""
@@ -119,16 +131,13 @@ class Store:
 
 
 @contextmanager
-def opened_store(checkpoint: Any, limit: int | None, fingerprint: str) -> Iterator[Store | None]:
-    """The folder of a training: the checkpoint's, a temporary one if only memory is limited, or none.
+def opened_store(checkpoint: Any, fingerprint: str) -> Iterator[Store]:
+    """The folder of a training: the checkpoint's, or a temporary one that is made when it is needed.
 
     Raises:
         TrainError: The folder holds another training.
         OSError: The folder cannot be made.
     """
-    if checkpoint is None and limit is None:
-        yield None
-        return
     if checkpoint is not None:
         folder = Path(checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,11 +145,12 @@ def opened_store(checkpoint: Any, limit: int | None, fingerprint: str) -> Iterat
         yield store
         store.clear()
         return
-    folder = Path(tempfile.mkdtemp(prefix="tokenloom-train-"))
+    store = Store(None, fingerprint, is_checkpoint=False)
     try:
-        yield Store(folder, fingerprint, is_checkpoint=False)
+        yield store
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if store.is_made:
+            shutil.rmtree(store.folder, ignore_errors=True)
 
 
 def count_words(

@@ -6,6 +6,7 @@ type is refused here, everything that contradicts another option in the core.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,6 @@ __all__ = [
     "bytes_of",
     "compiled_machine",
     "cuts_of",
-    "n_bytes_of_limit",
     "patterns_of",
     "size_of",
     "start_of",
@@ -34,7 +34,6 @@ __all__ = [
 ALL_BYTES = bytes(range(256))
 RUNS = ["runs of words"]
 """What stands in the place of a cut whose words are runs of those of another."""
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,16 @@ def compiled_machine(tokenizer: Tokenizer, name: str = "resume") -> _compiled.To
     if not isinstance(tokenizer, Tokenizer):
         raise TrainError(f"{name} must be a tokenloom.Tokenizer, found {type(tokenizer).__name__}")
     machine = tokenizer._machine
-    if not isinstance(machine, _compiled.Tokenizer):
-        raise UnsupportedFeatureError(
-            f"{name} must be a BPE tokenizer that the compiled machine runs; this one is interpreted"
-        )
-    return machine
+    if isinstance(machine, _compiled.Tokenizer):
+        return machine
+    definition = machine.definition
+    model = json.loads(definition.to_json(False))["model"]["type"]
+    if model != "BPE":
+        raise UnsupportedFeatureError(f"{name} must be a BPE tokenizer, found a {model} model")
+    raise UnsupportedFeatureError(
+        f"{name} must be a BPE tokenizer that the compiled machine runs; this one is interpreted"
+        + (f"\nhint: {definition.reason}" if definition.reason else "")
+    )
 
 
 def bytes_of(text: str | bytes) -> bytes:
@@ -189,19 +193,3 @@ def threads_of(threads: int | None) -> int:
     if not 1 <= n_threads <= 1024:
         raise TrainError(f"threads must be between 1 and 1024, found {n_threads}")
     return n_threads
-
-
-def n_bytes_of_limit(limit: int | str | None) -> int | None:
-    """A limit of memory: bytes, or a text such as ``"16GiB"``.
-
-    Raises:
-        TrainError: It is neither.
-    """
-    if limit is None or not isinstance(limit, str):
-        return None if limit is None else size_of("memory_limit", limit)
-    number = limit.strip().upper().rstrip("KMGTIB")
-    unit = limit.strip().upper()[len(number) :]
-    try:
-        return int(float(number) * _UNITS[unit])
-    except (KeyError, ValueError):
-        raise TrainError(f"memory_limit must be bytes or a text such as '16GiB', found {limit!r}") from None

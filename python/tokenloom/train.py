@@ -26,6 +26,7 @@ from tokenloom._core.tokenizer import Tokenizer as CoreTokenizer
 from tokenloom._corpus import Corpus, Reader, Units, files_of
 from tokenloom._counting import Store, count_words, opened_store
 from tokenloom._counts import Counts
+from tokenloom._memory import n_bytes_of_limit
 from tokenloom._progress import Bar, bar
 from tokenloom._training import (
     RUNS,
@@ -33,7 +34,6 @@ from tokenloom._training import (
     Start,
     Veto,
     cuts_of,
-    n_bytes_of_limit,
     patterns_of,
     size_of,
     start_of,
@@ -100,7 +100,8 @@ def bpe(
         progress: Show a bar on stderr if it is a terminal and ``rich`` is installed.
         threads: Threads that cut and count words; all processors by default. The result does not depend on it.
         memory_limit: Bytes, or a text such as ``"16GiB"``: counts that take more than half of it go to sorted files in
-            the checkpoint's folder or a temporary one. Merging is not limited by it.
+            the checkpoint's folder or a temporary one, and merging takes more passes where its arrays would take
+            more. Merges are the same. Without a limit, nine tenths of what the system has available.
         checkpoint: A folder that keeps what was counted and merged, at most half a minute old. The same call with the
             same corpus goes on there; the files are removed at the end.
 
@@ -108,8 +109,8 @@ def bpe(
         The tokenizer: a split by ``pattern`` and byte-level BPE.
 
     Raises:
-        TrainError: The options contradict each other, the corpus is no corpus or damaged, or the checkpoint is another
-            training's.
+        TrainError: The options contradict each other, the corpus is no corpus or damaged, the checkpoint is another
+            training's, or ``memory_limit`` is too little for the most frequent pairs; it says how much would do.
         PatternError: The pattern does not compile or gives up on a text.
         UnsupportedFeatureError: ``resume`` is no BPE tokenizer of the compiled machine.
         MissingDependencyError: A file needs a package that is not installed.
@@ -301,14 +302,14 @@ class _Job:
 
     def run(self, corpus: Corpus | Counts, limit: int | None, checkpoint: Any) -> Tokenizer:
         fingerprint = self._fingerprint(corpus)
-        with bar(self.progress) as shown, opened_store(checkpoint, limit, fingerprint) as store:
+        with bar(self.progress) as shown, opened_store(checkpoint, fingerprint) as store:
             words = self._words(corpus, limit, store, shown)
             left = None if limit is None else max(limit - sum(counts.n_bytes_held for counts in words), 0)
             trained = self._train(words, (self.n_threads, left), store, shown)
             return Tokenizer._wrap(CoreTokenizer(trained.spec(self.cuts[-1])))
 
     def _train(
-        self, words: list[_core.WordCounts], resources: tuple[int, int | None], store: Store | None, shown: Bar
+        self, words: list[_core.WordCounts], resources: tuple[int, int | None], store: Store, shown: Bar
     ) -> _core.Trained:
         stages = list(zip(words, self.stages, strict=True))
         done, save = _checkpointed(store)
@@ -319,9 +320,7 @@ class _Job:
         """The cuts that are counted, and whether the runs of the first are, too."""
         return self.cuts, False
 
-    def _words(
-        self, corpus: Corpus | Counts, limit: int | None, store: Store | None, shown: Bar
-    ) -> list[_core.WordCounts]:
+    def _words(self, corpus: Corpus | Counts, limit: int | None, store: Store, shown: Bar) -> list[_core.WordCounts]:
         cuts, runs = self.counted
         if not isinstance(corpus, Counts):
             tokenizer = self.start.tokenizer
@@ -352,7 +351,7 @@ class _Boundless(_Job):
     order: int | None
 
     def _train(
-        self, words: list[_core.WordCounts], resources: tuple[int, int | None], store: Store | None, shown: Bar
+        self, words: list[_core.WordCounts], resources: tuple[int, int | None], store: Store, shown: Bar
     ) -> _core.Trained:
         both = (words[0], words[1])
         done, save = _checkpointed(store)
@@ -376,20 +375,18 @@ def _check_ties(ties: str) -> None:
         raise TrainError(f"ties must be 'hf', found {ties!r}")
 
 
-def _checkpointed(store: Store | None) -> tuple[list[tuple[int, bytes]], Callable[[int, bytes], object] | None]:
+def _checkpointed(store: Store) -> tuple[list[tuple[int, bytes]], Callable[[int, bytes], object] | None]:
     """The merges of an earlier run, and what keeps those of this one."""
-    if store is None:
-        return [], None
     return store.merges(), store.save_merges if store.is_checkpoint else None
 
 
-def _report(shown: Bar, store: Store | None) -> Any:
+def _report(shown: Bar, store: Store) -> Any:
     def report(kind: str, stage: int, n_done: int, n_total: int, n_pairs: int) -> bool:
         name = f"stage {stage + 1}: "
         if kind == "replay":
             shown.stage(f"{name}encoding", n_done, n_total or None, unit="B")
             return False
         shown.stage(f"{name}merging, {n_pairs:,} pairs", n_done, n_total)
-        return store is not None and store.is_due()
+        return store.is_due()
 
     return report

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -62,12 +63,15 @@ def test_a_damaged_file_is_named(suffix: str, damage: str, tmp_path: Path) -> No
         train(path, memory_limit="1MB")
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"file"):
         train([TEXT], checkpoint=tmp_path / "file" / "folder")
     with pytest.raises(OSError, match=r"file"):
         tl.train.count([TEXT], progress=False).save(tmp_path / "file" / "counts")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"file"):
+        train([TEXT], memory_limit="1MB")
 
 
 FULL = """
@@ -105,19 +109,22 @@ from tokenloom import _corpus, _counting
 import tokenloom as tl
 _counting._SECONDS_PER_CHECKPOINT = 0.02
 _corpus._BLOCK_BYTES = 20_000
-tok = tl.train.superbpe(Path(sys.argv[1]), 6_000, 4_000, progress=False, checkpoint=sys.argv[2])
+mode = sys.argv[4]
+transition = 4_000 if mode == "exact" else None
+tok = tl.train.superbpe(Path(sys.argv[1]), 6_000, transition, mode=mode, progress=False, checkpoint=sys.argv[2])
 tok.save(sys.argv[3])
 """
 
 
-def kill_and_resume(folder: Path, n_kills: int, n_words: int) -> None:
+def kill_and_resume(folder: Path, mode: Any, n_kills: int, n_words: int) -> None:
     rng = random.Random(7)
     corpus = folder / "corpus.txt"
     words = ["".join(rng.choices("abcdefgh", k=rng.randrange(2, 9))) for _ in range(n_words // 10)]
     corpus.write_text("".join(" ".join(rng.choices(words, k=12)) + "\n" for _ in range(n_words // 12)))
-    expected = tl.train.superbpe(corpus, 6_000, 4_000, progress=False)
+    transition = 4_000 if mode == "exact" else None
+    expected = tl.train.superbpe(corpus, 6_000, transition, mode=mode, progress=False)
     output = folder / "tokenizer.json"
-    command = [sys.executable, "-c", KILLED, corpus, folder / "checkpoint", output]
+    command = [sys.executable, "-c", KILLED, corpus, folder / "checkpoint", output, mode]
     started = time.monotonic()
     subprocess.run(command, check=True, timeout=300)
     whole = time.monotonic() - started
@@ -136,12 +143,13 @@ def kill_and_resume(folder: Path, n_kills: int, n_words: int) -> None:
 
 
 def test_a_killed_training_goes_on_to_the_same_merges(tmp_path: Path) -> None:
-    kill_and_resume(tmp_path, 3, 20_000)
+    kill_and_resume(tmp_path, "exact", 3, 20_000)
 
 
 @pytest.mark.heavy
-def test_twenty_kills(tmp_path: Path) -> None:
-    kill_and_resume(tmp_path, 20, 300_000)
+@pytest.mark.parametrize("mode", ["exact", "boundless"])
+def test_twenty_kills(mode: str, tmp_path: Path) -> None:
+    kill_and_resume(tmp_path, mode, 20, 300_000)
 
 
 def test_corpora_made_to_be_slow() -> None:

@@ -1,7 +1,8 @@
 """Do the published SuperBPE lists load, compress as published, and show what ``compat="superbpe"`` does?
 
-The lists are those of 200,000 tokens after 180,000 and of the plain BPE of 200,000 that they began from; they lie beside
-the checkout, so what needs them is in the long sweeps. The numbers of the paper are for its own text; here they are a trend.
+The lists are those of 200,000 tokens after 180,000 and of the plain BPE of 200,000 that they began from; they lie
+beside the checkout, so what needs them is in the long sweeps. The numbers of the paper are for its own text; here they
+are a trend.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def read(folder: Path) -> tuple[Merges, dict[str, int]]:
 def test_the_published_lists_have_the_quirks_of_compat(lists: Path) -> None:
     plain, _ = read(lists / PLAIN)
     extended, vocab = read(lists / SUPER)
-    # The header counts as a line, so that of 180,000 merges the last is not inherited; eight that no piece uses are gone;
-    # only the bytes seen have ids, so there are more merges than with all of them.
+    # The header counts as a line, so that of 180,000 merges the last is not inherited; eight that no piece uses are
+    # gone; only the bytes seen have ids, so there are more merges than with all of them.
     assert shape_of(plain, extended, vocab) == Shape(179_991, 8, 179_998, 4, 0, 243)
     assert (len(extended), len(vocab)) == (199_757, 200_000)
 

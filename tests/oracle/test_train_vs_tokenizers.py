@@ -17,6 +17,7 @@ from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as HfTokenizer
 from tokenloom._core import train as core
 from tokenloom._training import StageFields, Start, Veto
+from trained_files import trained
 
 # The second has no look-around and cuts runs of letters: more words of one or two bytes, hence more ties.
 TINY_PATTERNS = [tl.patterns.GPT2, r"\p{L}{1,4}|\s"]
@@ -188,3 +189,21 @@ def test_ten_megabytes(pattern: str, tmp_path: Path) -> None:
     ours = tl.train.bpe(texts, 32_000, pattern, progress=False)
     theirs = model_of(hf_train(texts, pattern, vocab_size=32_000))
     assert saved_model(ours, tmp_path)["merges"] == theirs["merges"]
+
+
+def test_what_cannot_be_extended_is_named() -> None:
+    found = {}
+    for name, text in trained().items():
+        tokenizer = tl.Tokenizer.from_bytes(text.encode(), kind="tokenizer.json")
+        try:
+            tl.train.bpe(["a b c d"] * 9, tokenizer.vocab_size + 3, resume=tokenizer, progress=False)
+            found[name] = "extended"
+        except tl.errors.UnsupportedFeatureError as error:
+            found[name] = str(error).splitlines()[0]
+    for name, model in {"wordpiece": "WordPiece", "wordlevel": "WordLevel", "unigram": "Unigram"}.items():
+        assert found.pop(name) == f"resume must be a BPE tokenizer, found a {model} model"
+    assert found.pop("bytelevel") == "extended"
+    assert set(found.values()) <= {
+        "extended",
+        "resume must be a BPE tokenizer that the compiled machine runs; this one is interpreted",
+    }

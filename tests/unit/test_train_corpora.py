@@ -20,7 +20,7 @@ import pyarrow.parquet
 import pytest
 import tokenloom as tl
 import zstandard
-from tokenloom import _corpus, _counting
+from tokenloom import _corpus, _counting, _memory
 
 TEXTS = ["low lower lowest\n", "new newer newest: 12345\n", "the lowest of the new\n"] * 3
 
@@ -190,6 +190,27 @@ def test_a_limit_of_memory_changes_nothing(mode: str, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_a_limit_the_memory_of_the_machine_is_one(
+    expected: list[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    system, group = tmp_path / "meminfo", tmp_path / "group"
+    group.mkdir()
+    monkeypatch.setattr(_memory, "_SYSTEM", system)
+    monkeypatch.setattr(_memory, "_GROUP", group)
+    assert _memory.n_bytes_of_limit(None) is None
+    assert train(TEXTS) == expected
+    system.write_text("MemTotal:  9000 kB\nMemAvailable:    1000 kB\n")
+    assert _memory.available_bytes() == 1_024_000
+    (group / "memory.current").write_text("2000\n")
+    (group / "memory.max").write_text("max\n")
+    assert _memory.n_bytes_of_limit(None) == 921_600
+    (group / "memory.max").write_text("5000\n")
+    (group / "memory.stat").write_text("inactive_file 400\nactive_file 7\n")
+    assert _memory.available_bytes() == 3400
+    with pytest.raises(tl.errors.TrainError, match="merging needs about"):
+        train(["".join(map(chr, range(97, 1000)))] * 3)
+
+
 class Stopped(Exception):
     """What ends a corpus early."""
 
@@ -228,10 +249,20 @@ def test_a_stopped_counting_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not folder.exists()
 
 
-def test_a_stopped_merging_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "transition", "expected_stages"),
+    [("exact", 600, {0, 1}), ("boundless", None, {0, 1}), ("boundless", "auto", {0, 1, 2}), ("boundless", 600, {0, 2})],
+)
+def test_a_stopped_merging_goes_on(
+    mode: Any, transition: Any, expected_stages: set[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(_counting, "_SECONDS_PER_CHECKPOINT", 0.0)
-    texts = ["".join(f" {(i * j) % 97:b}x{i % 7}y{j % 5}" for j in range(40)) for i in range(200)]
-    expected = table(tl.train.superbpe(texts, 900, 600, progress=False))
+    texts = [
+        "".join(f" {(i * j) % 97:b}x{i % 7}y{j % 5} {'abcdefgh'[i * j % 8] * 3}" for j in range(40)) for i in range(200)
+    ]
+    texts += [" ".join(f"w{chr(97 + i * j % 26)}{chr(97 + j * j % 23)}v" for j in range(30)) for i in range(200)]
+    options: dict[str, Any] = {"mode": mode, "progress": False}
+    expected = table(tl.train.superbpe(texts, 900, transition, **options))
     save, n_saves = _counting.Store.save_merges, 0
     stages = []
 
@@ -247,12 +278,12 @@ def test_a_stopped_merging_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     folder = tmp_path / "checkpoint"
     for _ in range(50):
         try:
-            found = table(tl.train.superbpe(texts, 900, 600, progress=False, checkpoint=folder))
+            found = table(tl.train.superbpe(texts, 900, transition, checkpoint=folder, **options))
             break
         except Stopped:
             continue
     assert found == expected
-    assert set(stages) == {0, 1}
+    assert set(stages) == expected_stages
     assert not folder.exists()
 
 
