@@ -93,7 +93,7 @@ pub enum TrainErrorKind {
     },
     /// Not even the symbols of the most frequent pairs fit the memory.
     #[error(
-        "merging needs about {mb} MB of memory for the {n_symbols} symbols beside the most frequent pairs, found a \
+        "merging needs at least {mb} MB of memory for the {n_symbols} symbols beside the most frequent pairs, found a \
          limit of {limit_mb} MB\n\
          hint: raise memory_limit, or train on a part of the corpus",
         mb = needed.div_ceil(1_000_000),

@@ -116,9 +116,10 @@ fn squeezed(
 }
 
 fn too_little(n_slots: u64, limit: usize) -> TrainError {
-    // Symbols and their lists of places, and as much for the pairs as `take` leaves them.
-    let needed = n_slots.saturating_mul(4 * Symbols::BYTES_PER_SLOT_OF_MERGING as u64 / 3);
-    TrainErrorKind::MemoryTooSmall { needed, limit: limit as u64, n_symbols: n_slots }.into()
+    // Symbols and their lists of places, and as much for the pairs as `take` leaves them; or it was the pairs.
+    let limit = limit as u64;
+    let needed = n_slots.saturating_mul(4 * Symbols::BYTES_PER_SLOT_OF_MERGING as u64 / 3).max(limit / 4 * 5);
+    TrainErrorKind::MemoryTooSmall { needed, limit, n_symbols: n_slots }.into()
 }
 
 impl Intake {

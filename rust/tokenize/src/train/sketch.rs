@@ -2,7 +2,7 @@
 //!
 //! Counts added up by a hash of the pair: a number is the count of all pairs that share it, so no pair is rarer than its
 //! number says. Rare pairs, by far the most of a corpus of running text, are told by it without a table of them. Counts
-//! stop at 2^32 - 1. O(1) a pair; memory: 4 B for every second symbol, at most 256 MB and a sixteenth of the limit.
+//! stop at 2^32 - 1. O(1) a pair; memory: 4 B for every second symbol, at most 256 MB and a quarter of the limit.
 
 use tokenloom_vocab::TokenId;
 
@@ -22,7 +22,7 @@ impl Sketch {
 
     /// Of the pairs before any merge, where all memory is `limit` bytes.
     pub(super) fn new(symbols: &Symbols, limit: usize) -> Self {
-        let n_totals = (symbols.n_slots() / 2).min(limit / 64).max(1);
+        let n_totals = (symbols.n_slots() / 2).min(limit / 16).max(1);
         let n_bits = n_totals.ilog2().clamp(Self::MIN_BITS, Self::MAX_BITS);
         let mut this = Self { totals: vec![0u32; 1 << n_bits], shift: 64 - n_bits };
         symbols.pairs().for_each(|(_, left, right, count)| this.add_pair(left, right, count));

@@ -19,7 +19,7 @@ use super::inventory::{Inventory, byte_order, check_vocab_size};
 use super::queue::{Merged, Outcome, Rule, merge_pairs};
 use super::sketch::Sketch;
 use super::source::WordSource;
-use super::symbols::BOUNDARY;
+use super::symbols::{BOUNDARY, MAX_COUNT};
 use super::{Alphabet, Merge, Progress, Resources, Stage, Start, TrainError, TrainErrorKind, Trained, Veto};
 
 /// One stage of a training.
@@ -348,7 +348,7 @@ pub(super) fn merge_down(
     encode: Encode<'_>,
     progress: Report<'_>,
 ) -> Result<(), TrainError> {
-    let (mut lowered, mut ceiling) = (None, i64::MAX);
+    let (mut lowered, mut ceiling) = (None, MAX_COUNT);
     loop {
         let mut fill = |intake: &mut Intake| encode(merged, intake, progress);
         let taken = take(guess, lowered, floor, ceiling, n_bytes, &mut fill)?;

@@ -18,7 +18,8 @@ const _: () = assert!(TokenTable::MAX_ID < INNER);
 /// Slots are numbered in 32 bits, widths in 31.
 const MAX_SLOTS: u64 = u32::MAX as u64 - 1;
 const MAX_WORD: u64 = INNER as u64 - 2;
-const MAX_COUNT: i64 = 1 << 60;
+/// All pairs together occur less often.
+pub(super) const MAX_COUNT: i64 = 1 << 60;
 
 /// The distinct words as token ids with their neighbours and counts.
 #[derive(Debug)]
