@@ -41,11 +41,8 @@ def pairs() -> list[tuple[str, Any, Any]]:
         )
         for name in dir(theirs):
             value = getattr(theirs, name)
-            if (
-                name == "tokenizers"
-                or (name.startswith("_") and name != "__version__")
-                or (inspect.ismodule(value) and name in MODULES)
-            ):
+            is_known_module = inspect.ismodule(value) and name in (*MODULES, "tokenizers")
+            if is_known_module or (name.startswith("_") and name != "__version__"):
                 continue
             dotted = f"{module}.{name}" if module else name
             mine = getattr(ours, name, None)

@@ -61,6 +61,8 @@ PATTERNS = (
         r"\Z",
         r"[\w]+",
         r"\h",
+        r"l*{2}",
+        r"(?:\p{L}?)+",
     ),
     tl.patterns.CL100K,
     tl.patterns.O200K,

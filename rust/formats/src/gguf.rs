@@ -16,8 +16,8 @@ use std::io::Read;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use tokenloom_tokenize::pipeline::definition::{
-    Decoder as DefinedDecoder, Definition, Model, Normalizer as DefinedNormalizer, Piece, PieceAlgorithm,
-    PieceType, PostProcessor, PreTokenizer,
+    Decoder as DefinedDecoder, Definition, Model, NamedToken, Normalizer as DefinedNormalizer, Piece,
+    PieceAlgorithm, PieceType, PostProcessor, PreTokenizer, TemplatePiece, TemplateToken,
 };
 use tokenloom_tokenize::spec::{
     Decoder, InvalidRun, Merge, Normalizer, Pretokenizer, SplitBehavior, SplitPattern, Symbols, Template,
@@ -52,6 +52,7 @@ pub fn parse(reader: impl Read) -> Result<Parsed, FormatError> {
         "gpt2" => byte_level(&metadata).map(Parsed::Spec),
         "gemma4" => characters(&metadata).map(Parsed::Spec),
         "llama" => pieces(&metadata).map(Parsed::Spec),
+        "t5" => unigram_pieces(&metadata),
         "bert" => word_pieces(&metadata),
         other => Err(unsupported("tokenizer.ggml.model", other)),
     }
@@ -112,6 +113,55 @@ fn characters(metadata: &Metadata) -> Result<TokenizerSpec, FormatError> {
 
 /// SentencePiece's BPE.
 fn pieces(metadata: &Metadata) -> Result<TokenizerSpec, FormatError> {
+    let mut file = piece_file(metadata, Reading::LlamaCpp, PieceAlgorithm::Bpe)?;
+    file.template = template_of(metadata, true, false)?;
+    check_template(&file.template, file.model.pieces.len())?;
+    file.compiled()
+}
+
+/// SentencePiece's Unigram, which the other program reads as that library does.
+fn unigram_pieces(metadata: &Metadata) -> Result<Parsed, FormatError> {
+    let mut file = piece_file(metadata, Reading::SentencePiece, PieceAlgorithm::Unigram)?;
+    let key = "tokenizer.ggml.precompiled_charsmap";
+    // The array is of bytes, signed or not.
+    let as_byte =
+        |&number: &i64| u8::try_from(number).or_else(|_| i8::try_from(number).map(i8::cast_unsigned));
+    let charsmap = metadata.optional_integers(key)?.unwrap_or_default().iter().map(as_byte);
+    file.model.charsmap =
+        charsmap.collect::<Result<_, _>>().map_err(|_| unsupported(key, "of other numbers"))?;
+    let suffix = metadata.optional_flag("tokenizer.ggml.treat_whitespace_as_suffix")?;
+    file.model.treat_whitespace_as_suffix = suffix.unwrap_or(false);
+    let template = template_of(metadata, false, true)?;
+    check_template(&template, file.model.pieces.len())?;
+    let named = |&id: &TokenId| (file.model.pieces[id as usize].text.clone(), id);
+    let (prefix, suffix): (Vec<_>, Vec<_>) =
+        (template.prefix.iter().map(named).collect(), template.suffix.iter().map(named).collect());
+    let definition = Definition { post_processor: Some(around(&prefix, &suffix)), ..file.definition()? };
+    Ok(Parsed::Definition(Box::new(definition), Box::new(unsupported("tokenizer.ggml.model", "t5"))))
+}
+
+/// Special tokens before and behind each sequence.
+fn around(prefix: &[NamedToken], suffix: &[NamedToken]) -> PostProcessor {
+    let one = |is_second| {
+        let type_id = u32::from(is_second);
+        let special = move |(id, _): &NamedToken| TemplatePiece::SpecialToken { id: id.clone(), type_id };
+        let sequence = TemplatePiece::Sequence { is_second, type_id };
+        prefix.iter().map(special).chain([sequence]).chain(suffix.iter().map(special)).collect::<Vec<_>>()
+    };
+    let token = |(text, id): &NamedToken| TemplateToken {
+        id: text.clone(),
+        ids: vec![*id],
+        tokens: vec![text.clone()],
+    };
+    let special_tokens = prefix.iter().chain(suffix).map(token).collect();
+    PostProcessor::Template { single: one(false), pair: [one(false), one(true)].concat(), special_tokens }
+}
+
+fn piece_file(
+    metadata: &Metadata,
+    reading: Reading,
+    algorithm: PieceAlgorithm,
+) -> Result<PieceFile, FormatError> {
     let texts = texts(metadata)?;
     let scores = metadata.floats("tokenizer.ggml.scores")?;
     let types = metadata.optional_integers("tokenizer.ggml.token_type")?;
@@ -124,8 +174,8 @@ fn pieces(metadata: &Metadata) -> Result<TokenizerSpec, FormatError> {
             return Err(error(key, FormatErrorKind::LengthMismatch { expected, found }));
         }
     }
-    let mut file = PieceFile::new(Kind::Gguf, Reading::LlamaCpp);
-    file.model.algorithm = PieceAlgorithm::Bpe;
+    let mut file = PieceFile::new(Kind::Gguf, reading);
+    file.model.algorithm = algorithm;
     for (index, text) in texts.iter().enumerate() {
         let number = types.map_or(NORMAL, |types| types[index]);
         let piece_type = piece_type(number)
@@ -137,9 +187,7 @@ fn pieces(metadata: &Metadata) -> Result<TokenizerSpec, FormatError> {
     let flag = |key, default| Ok::<_, FormatError>(metadata.optional_flag(key)?.unwrap_or(default));
     file.model.add_dummy_prefix = flag("tokenizer.ggml.add_space_prefix", true)?;
     file.model.remove_extra_whitespaces = flag("tokenizer.ggml.remove_extra_whitespaces", false)?;
-    file.template = template_of(metadata, true, false)?;
-    check_template(&file.template, texts.len())?;
-    file.compiled()
+    Ok(file)
 }
 
 fn word_pieces(metadata: &Metadata) -> Result<Parsed, FormatError> {

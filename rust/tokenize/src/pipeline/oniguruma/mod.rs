@@ -12,6 +12,8 @@
 //! | `(?m:.)`; `a(?i)b\|c` | dot matches line feeds; `a(?i:b\|c)` | rewritten |
 //! | `(?i:\p{Lu})`; `(?i:[\p{Lu}])` | upper case; any case | rewritten |
 //! | `(?i:ss)`, `(?i:ß)` | also `ß`; also `ss` | refused |
+//! | `a*{2}`, `(?:a?)+` | one loop | rewritten; any other loop over what can be empty is refused |
+//! | `(?:a+?)+*` | a greedy loop | refused: the `regex` crate below reads a lazy one |
 //! | `(a)(?<n>b)` | one group: names turn numbers off | rewritten |
 //!
 //! Both have the tables of Unicode 16. Linear in the pattern.
@@ -70,6 +72,11 @@ mod tests {
             (r"(?x) a b # both", "ab", vec![(0, 2)]),
             (r"(a)(?<n>b)\k<n>", "abb", vec![(0, 3)]),
             (r"\R", "\r\n\n", vec![(0, 2), (2, 3)]),
+            (r"a*{2}", "aab", vec![(0, 2), (3, 3)]),
+            (r"(?:\p{L}?)+", "ab1", vec![(0, 2), (3, 3)]),
+            (r"(?:a?){2}b", "aaab", vec![(1, 4)]),
+            (r"a?*", "aab", vec![(0, 2), (3, 3)]),
+            (r"(?:(?i:a)*)*{3}", "aAb", vec![(0, 2), (3, 3)]),
         ] {
             if pattern == r"[a--c]" {
                 assert!(translate(pattern).is_err());
@@ -109,6 +116,14 @@ mod tests {
             r"[z-a]",
             r"(?P<n>a)",
             r"\1a",
+            r"(?:a+?)+*",
+            r"(?:(?:a|b)+?)+{2}",
+            r"(?:(?:a+?)*b)+",
+            r"(?:(a)*)*",
+            r"(?:a*b*)+",
+            r"(?:a*|b)+",
+            r"(?:a*)+?",
+            r"(?:a??)+",
         ] {
             assert!(translate(pattern).is_err(), "{pattern}");
         }

@@ -33,10 +33,21 @@ struct Flags {
 }
 
 /// A part of the translation.
+#[derive(Default)]
 struct Atom {
     text: String,
     can_be_empty: bool,
     has_lazy: bool,
+    /// Something that is lazy is repeated in it.
+    repeats_lazy: bool,
+    /// What it repeats, greedily and maybe not at all: once at most, or without end.
+    repeated: Option<Repeated>,
+}
+
+/// `x*` or `x?`, where `x` is never empty and has no group with a number.
+struct Repeated {
+    text: String,
+    is_endless: bool,
 }
 
 /// How often something is repeated.
@@ -46,13 +57,24 @@ struct Quantifier {
     high: u32,
 }
 
+impl Repeated {
+    /// The same up to `n_times` times: the first time takes what all together could.
+    fn again(self, n_times: u32) -> Atom {
+        let is_endless = self.is_endless || n_times == u32::MAX;
+        let x = if is_one_atom(&self.text) { self.text.clone() } else { format!("(?:{})", self.text) };
+        let text = if is_endless { format!("{x}*") } else { format!("{x}{{0,{n_times}}}") };
+        let repeated = is_endless.then_some(Self { is_endless, ..self });
+        Atom { repeated, ..Atom::empty(text) }
+    }
+}
+
 impl Atom {
     fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), can_be_empty: false, has_lazy: false }
+        Self { text: text.into(), ..Self::default() }
     }
 
     fn empty(text: impl Into<String>) -> Self {
-        Self { text: text.into(), can_be_empty: true, has_lazy: false }
+        Self { text: text.into(), can_be_empty: true, ..Self::default() }
     }
 
     fn wrapped(self, head: &str) -> Self {
@@ -116,6 +138,8 @@ impl<'p> Parser<'p> {
             return Err(Untranslatable("groups that are nested too deep"));
         }
         let mut out = Atom::new(String::new());
+        // Parts and bars so far.
+        let mut n_parts = 0;
         // Of the current alternative.
         let mut can_be_empty = true;
         loop {
@@ -127,6 +151,8 @@ impl<'p> Parser<'p> {
             if self.take("|") {
                 self.run.clear();
                 out.text.push('|');
+                out.repeated = None;
+                n_parts += 1;
                 out.can_be_empty |= std::mem::replace(&mut can_be_empty, true);
                 continue;
             }
@@ -141,6 +167,9 @@ impl<'p> Parser<'p> {
             out.text.push_str(&atom.text);
             can_be_empty &= atom.can_be_empty;
             out.has_lazy |= atom.has_lazy;
+            out.repeats_lazy |= atom.repeats_lazy;
+            out.repeated = atom.repeated.filter(|_| n_parts == 0);
+            n_parts += 1;
         }
     }
 
@@ -273,7 +302,8 @@ impl<'p> Parser<'p> {
         if !self.take(")") {
             return Err(Untranslatable("an unmatched parenthesis"));
         }
-        Ok(inside.wrapped(head))
+        let group = inside.wrapped(head);
+        Ok(if head == "(?:" { group } else { Atom { repeated: None, ..group } })
     }
 
     /// An escape outside brackets, behind its backslash.
@@ -322,7 +352,7 @@ impl<'p> Parser<'p> {
                 self.literal(c, flags)?
             }
         };
-        Ok(Atom { text, can_be_empty, has_lazy: false })
+        Ok(Atom { can_be_empty, ..Atom::new(text) })
     }
 
     fn case_matters(&self, flags: Flags) -> Result<(), Untranslatable> {
@@ -384,16 +414,28 @@ impl<'p> Parser<'p> {
             if atom.has_lazy && text.len() == 2 && text.ends_with('+') {
                 return Err(Untranslatable("a possessive quantifier of what is lazy"));
             }
-            if atom.can_be_empty && high > 1 {
-                // When such a loop ends is a matter of the engine.
-                return Err(Untranslatable("a repetition of what can be empty"));
+            if atom.repeats_lazy && high > 1 {
+                return Err(Untranslatable("a repetition of a repetition of what is lazy"));
             }
+            if atom.can_be_empty && high > 1 {
+                // When such a loop ends is a matter of the engine, unless it is one loop said twice.
+                let is_greedy = !text.ends_with('?') && (text.len() == 1 || text.ends_with('}'));
+                let repeated = atom.repeated.filter(|_| is_greedy);
+                atom = repeated.ok_or(Untranslatable("a repetition of what can be empty"))?.again(high);
+                continue;
+            }
+            let is_counted =
+                atom.can_be_empty || atom.text.replace("(?i:", "").replace("(?:", "").contains('(');
+            let repeated = (!is_counted && matches!(text.as_str(), "*" | "?"))
+                .then(|| Repeated { text: atom.text.clone(), is_endless: text == "*" });
             if n_quantifiers > 0 || !is_one_atom(&atom.text) {
                 atom = atom.wrapped("(?:");
             }
             is_lazy = text.ends_with("}?") || text.len() == 2 && text.ends_with('?');
             atom.can_be_empty |= low == 0 || is_lazy && low == high;
+            atom.repeats_lazy |= atom.has_lazy && high > 1;
             atom.has_lazy |= is_lazy;
+            atom.repeated = repeated;
             // An interval of one number is never lazy: it is optional.
             if let Some(interval) = text.strip_suffix("}?").filter(|interval| !interval.contains(',')) {
                 is_lazy = false;
