@@ -1,7 +1,7 @@
 //! The Python face of the `draft` domain: extract, detach, one core call, wrap.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1,
@@ -11,7 +11,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tokenloom_decode::draft::index::Archive;
 use tokenloom_decode::draft::{
-    self as core, DraftTree, Drafter, Stream, Suffix, TopRows, TreeRows, token_ids,
+    self as core, CostCurve, DraftError, DraftTree, Drafter, Merged, Ngram, Recycling, Spine, Stream, Suffix,
+    TopRows, TreeRows, Trie, token_ids,
 };
 use tokenloom_storage::{read_words, write_whole};
 
@@ -22,7 +23,7 @@ use crate::error::{array_error, raise};
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod draft {
     #[pymodule_export]
-    use super::{PyDraftTree, PyDrafter, PyStream, commit_batch, propose_batch, propose_into};
+    use super::{PyDraftTree, PyDrafter, PyStream, commit_batch, paying, propose_batch, propose_into};
 }
 
 /// Appending more tokens than this takes longer than the interpreter lock should be held.
@@ -165,15 +166,67 @@ fn top_rows(top: &Top<'_>) -> PyResult<Option<TopRows>> {
 /// A drafter of any kind.
 #[pyclass(frozen, name = "Drafter", module = "tokenloom._core.draft")]
 pub(crate) struct PyDrafter {
-    drafter: Box<dyn Drafter>,
+    drafter: Arc<dyn Drafter>,
+}
+
+/// Rows and seconds of a cost curve.
+type Cost = Option<(Vec<u32>, Vec<f64>)>;
+
+fn cost_curve(cost: Cost) -> PyResult<Option<CostCurve>> {
+    cost.map(|(rows, seconds)| CostCurve::new(rows, seconds)).transpose().map_err(raise)
+}
+
+/// How many nodes pay, and the seconds of a pass over each number of rows.
+#[pyfunction]
+fn paying(cost: Cost, path_probs: Vec<f32>, rows: Vec<usize>) -> PyResult<(usize, Vec<f64>)> {
+    let Some(curve) = cost_curve(cost)? else { return Ok((path_probs.len(), Vec::new())) };
+    Ok((curve.n_paying(path_probs), rows.into_iter().map(|n_rows| curve.at(n_rows)).collect()))
+}
+
+impl PyDrafter {
+    fn of(drafter: Result<impl Drafter + 'static, DraftError>) -> PyResult<Self> {
+        Ok(Self { drafter: Arc::new(drafter.map_err(raise)?) })
+    }
 }
 
 #[pymethods]
 impl PyDrafter {
     #[staticmethod]
-    fn suffix(max_depth: usize, max_bytes: usize, min_prob: f64, shares_prompts: bool) -> PyResult<Self> {
-        let drafter = Suffix::new(max_depth, max_bytes, min_prob, shares_prompts).map_err(raise)?;
-        Ok(Self { drafter: Box::new(drafter) })
+    fn suffix(
+        max_depth: usize,
+        max_bytes: usize,
+        min_prob: f64,
+        shares_prompts: bool,
+        cost: Cost,
+    ) -> PyResult<Self> {
+        let cost = cost_curve(cost)?;
+        Self::of(Suffix::new(max_depth, max_bytes, min_prob, shares_prompts, cost))
+    }
+
+    #[staticmethod]
+    fn ngram(min_match: usize, max_match: usize, n_copied: usize) -> PyResult<Self> {
+        Self::of(Ngram::new(min_match, max_match, n_copied))
+    }
+
+    #[staticmethod]
+    fn trie(key_length: usize, branch_length: usize, max_bytes: usize) -> PyResult<Self> {
+        Self::of(Trie::new(key_length, branch_length, max_bytes))
+    }
+
+    #[staticmethod]
+    fn recycling(n_rows: usize, min_prob: f64) -> PyResult<Self> {
+        Self::of(Recycling::new(n_rows, min_prob))
+    }
+
+    #[staticmethod]
+    fn spine(n_rows: usize) -> PyResult<Self> {
+        Self::of(Spine::new(n_rows))
+    }
+
+    #[staticmethod]
+    fn merged(drafters: Vec<Py<Self>>, n_told: usize, min_prob: f64, cost: Cost) -> PyResult<Self> {
+        let drafters = drafters.iter().map(|drafter| Arc::clone(&drafter.get().drafter)).collect();
+        Self::of(Merged::new(drafters, n_told, min_prob, cost_curve(cost)?))
     }
 
     #[getter]
@@ -236,8 +289,13 @@ impl PyStream {
 
 #[pymethods]
 impl PyStream {
-    fn propose(&self, budget: i64, chain: bool) -> PyResult<PyDraftTree> {
-        Ok(PyDraftTree { tree: self.lock().propose(budget, chain).map_err(raise)? })
+    fn propose(&self, budget: i64, chain: bool, told: Vec<Py<PyDraftTree>>) -> PyResult<PyDraftTree> {
+        let mut stream = self.lock();
+        if !told.is_empty() {
+            let told: Vec<_> = told.iter().map(|tree| tree.get().tree.clone()).collect();
+            stream.guide(&told).map_err(raise)?;
+        }
+        Ok(PyDraftTree { tree: stream.propose(budget, chain).map_err(raise)? })
     }
 
     fn commit(
@@ -255,9 +313,10 @@ impl PyStream {
 
     /// A large merge goes to a thread of its own, which nobody waits for.
     fn end(&self, py: Python<'_>) {
-        let Some(ended) = self.lock().end() else { return };
-        if let Some(job) = py.detach(|| ended.share(std::process::id())) {
-            std::thread::spawn(|| job.run());
+        for ended in self.lock().end() {
+            if let Some(job) = py.detach(|| ended.share(std::process::id())) {
+                std::thread::spawn(|| job.run());
+            }
         }
     }
 

@@ -12,7 +12,7 @@
 use tokenloom_vocab::TokenId;
 
 use super::index::END_OF_DOCUMENT;
-use super::source::{Level, Levels};
+use super::source::{Levels, RECENCY};
 
 /// What is left below this share decides nothing.
 pub(super) const NEGLIGIBLE: f32 = 0.02;
@@ -24,11 +24,10 @@ const ESCAPE_DECAY: [f32; 2] = [0.7, 0.98];
 const HISTORY_ESCAPE: f32 = 3.0;
 /// ... which also falls with each token.
 const HISTORY_DECAY: f32 = 0.95;
-/// The latest continuation counts for this many occurrences more.
-const RECENCY: f32 = 0.4;
-
-/// The source that is the text itself.
-const OWN: u8 = 0;
+/// The text itself.
+pub(super) const OWN: usize = 0;
+/// Other texts.
+pub(super) const OTHER: usize = 1;
 
 /// Longer contexts escape like this one.
 const LONGEST: usize = 64;
@@ -49,34 +48,45 @@ const ESCAPES: [[f32; LONGEST + 1]; 2] = {
     table
 };
 
-fn escape(level: &Level) -> f32 {
-    ESCAPES[usize::from(level.source != OWN)][(level.n_tokens as usize).min(LONGEST)]
+/// The occurrences that a context of `n_tokens` leaves to shorter ones, in the text itself or in others.
+pub(super) fn escape(kind: usize, n_tokens: usize) -> f32 {
+    ESCAPES[kind][n_tokens.min(LONGEST)]
+}
+
+/// The share that a context takes which was continued `n` times.
+pub(super) fn certainty(kind: usize, n_tokens: usize, n: u32) -> f32 {
+    let n = n as f32 + RECENCY;
+    n / (n + escape(kind, n_tokens))
+}
+
+/// A token that may follow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guess {
+    pub(super) token: TokenId,
+    pub(super) prob: f32,
+    /// The longest context that knows it, by its place among the levels.
+    pub(super) level: u16,
 }
 
 /// Writes the tokens that may follow, with their probabilities. Levels are skipped once less than `least` is left.
-pub(super) fn blend(levels: &Levels, least: f32, candidates: &mut Vec<(TokenId, f32)>) {
-    candidates.clear();
+pub(super) fn blend(levels: &Levels, least: f32, guesses: &mut Vec<Guess>) {
+    guesses.clear();
     let mut left = 1.0;
-    for level in levels.iter() {
+    for (i, level) in (0..).zip(levels.iter()) {
         if left < least.max(NEGLIGIBLE) {
             break;
         }
-        let n = level.n_continued + RECENCY;
-        let share = left * n / (n + escape(level));
+        let n = level.n_continued;
+        let share = left * n / (n + level.escape);
         left -= share;
         for &(token, count) in levels.followers(level) {
             let bonus = if token == level.latest { RECENCY } else { 0.0 };
-            add(candidates, token, share * (count + bonus) / n);
+            let prob = share * (count + bonus) / n;
+            match guesses.iter_mut().find(|guess| guess.token == token) {
+                Some(guess) => guess.prob += prob,
+                None if token == END_OF_DOCUMENT => {}
+                None => guesses.push(Guess { token, prob, level: i }),
+            }
         }
-    }
-}
-
-fn add(candidates: &mut Vec<(TokenId, f32)>, token: TokenId, prob: f32) {
-    if token == END_OF_DOCUMENT {
-        return;
-    }
-    match candidates.iter_mut().find(|(other, _)| *other == token) {
-        Some((_, sum)) => *sum += prob,
-        None => candidates.push((token, prob)),
     }
 }

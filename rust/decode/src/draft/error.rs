@@ -93,6 +93,25 @@ pub enum DraftErrorKind {
         /// The value found.
         min_prob: f64,
     },
+    /// The shortest match lies above the longest.
+    #[error("expected a min_match from 1 to {max_match}, found {min_match}")]
+    MinMatch {
+        /// The value found.
+        min_match: usize,
+        /// The longest match.
+        max_match: usize,
+    },
+    /// A table without rows, or with too many.
+    #[error("expected 1 to {limit} rows, found {n_rows}")]
+    Rows {
+        /// The value found.
+        n_rows: usize,
+        /// The largest value.
+        limit: usize,
+    },
+    /// No curve of costs.
+    #[error("expected rows ascending from 1 and a positive time for each")]
+    Cost,
     /// The longest match must have at least one token.
     #[error("expected a max_depth from 1 to {limit}, found {max_depth}")]
     MaxDepth {

@@ -13,7 +13,10 @@ use std::collections::BinaryHeap;
 
 use tokenloom_vocab::TokenId;
 
-use super::blend::blend;
+use super::blend::{Guess, blend};
+use super::calibration::{Cell, StreamCalibration, cell};
+use super::cost::CostCurve;
+use super::error::{DraftError, DraftErrorKind};
 use super::source::{Levels, Source};
 use super::tree::DraftTree;
 
@@ -34,13 +37,19 @@ const CANDIDATES_PER_ROW: u32 = 1 << 16;
 
 /// A token that may be drafted.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Candidate {
+pub(super) struct Candidate {
     /// The probability of the whole path.
     path_prob: f32,
+    /// The probability behind the parent, ...
     prob: f32,
+    /// ... and before it was corrected.
+    pub(super) claim: f32,
+    /// What it is corrected by.
+    pub(super) cell: Cell,
     /// Earlier ones win ties.
     rank: u32,
-    token: TokenId,
+    pub(super) token: TokenId,
+    depth: u32,
     /// The row of the parent: 0 for the end of the text, `j + 1` for node `j`.
     parent_row: u32,
 }
@@ -64,15 +73,21 @@ impl PartialOrd for Candidate {
 pub(super) struct Growth {
     heap: BinaryHeap<Candidate>,
     levels: Levels,
-    candidates: Vec<(TokenId, f32)>,
+    guesses: Vec<Guess>,
     /// The cursors of all sources at each row.
     cursors: Vec<u32>,
     nodes: Vec<Candidate>,
 }
 
 impl Growth {
-    /// The best tree by what `sources` say.
-    pub(super) fn grow(&mut self, sources: &[&dyn Source], shape: Shape) -> DraftTree {
+    /// The best tree by what `sources` say, corrected by the calibration and cut to what pays where these are given.
+    pub(super) fn grow(
+        &mut self,
+        sources: &[Box<dyn Source>],
+        shape: Shape,
+        calibration: Option<&StreamCalibration>,
+        cost: Option<&CostCurve>,
+    ) -> DraftTree {
         let budget = shape.budget.min(MAX_NODES);
         let width: usize = sources.iter().map(|source| source.n_words()).sum();
         self.nodes.clear();
@@ -84,7 +99,7 @@ impl Growth {
             source.root(&mut self.cursors[at..at + source.n_words()]);
             at += source.n_words();
         }
-        self.expand(sources, shape, 0, 1.0);
+        self.expand(sources, shape, calibration, (0, 0), 1.0);
         while self.nodes.len() < budget
             && let Some(best) = self.heap.pop()
         {
@@ -102,13 +117,24 @@ impl Growth {
                 source.step(&past[from..from + n], best.token, &mut new[at..at + n]);
                 at += n;
             }
-            self.expand(sources, shape, row as u32, best.path_prob);
+            self.expand(sources, shape, calibration, (row as u32, best.depth as usize), best.path_prob);
+        }
+        if let Some(cost) = cost {
+            let n_paying = cost.n_paying(self.nodes.iter().map(|node| node.path_prob));
+            self.nodes.truncate(n_paying);
         }
         self.tree()
     }
 
     /// Puts the children of a row on the heap.
-    fn expand(&mut self, sources: &[&dyn Source], shape: Shape, row: u32, path_prob: f32) {
+    fn expand(
+        &mut self,
+        sources: &[Box<dyn Source>],
+        shape: Shape,
+        calibration: Option<&StreamCalibration>,
+        (row, depth): (u32, usize),
+        path_prob: f32,
+    ) {
         self.levels.clear();
         let width = self.cursors.len() / (row as usize + 1);
         let mut at = row as usize * width;
@@ -118,46 +144,53 @@ impl Growth {
             at += source.n_words();
         }
         self.levels.sort();
-        blend(&self.levels, shape.min_prob / path_prob, &mut self.candidates);
+        blend(&self.levels, shape.min_prob / path_prob, &mut self.guesses);
         if shape.is_chain {
             let best = self
-                .candidates
+                .guesses
                 .iter()
                 .copied()
-                .reduce(|best, next| if next.1 > best.1 { next } else { best });
-            self.candidates.clear();
-            self.candidates.extend(best);
+                .reduce(|best, next| if next.prob > best.prob { next } else { best });
+            self.guesses.clear();
+            self.guesses.extend(best);
         }
         let mut rank = row * CANDIDATES_PER_ROW;
-        for &(token, prob) in &self.candidates {
+        for &Guess { token, prob: claim, level } in &self.guesses {
+            let cell = cell(self.levels.level(level), depth);
+            let prob = calibration.map_or(claim, |calibration| calibration.correct(cell, claim));
             let path_prob = path_prob * prob;
             if path_prob >= shape.min_prob {
-                self.heap.push(Candidate { path_prob, prob, rank, token, parent_row: row });
+                let depth = depth as u32 + 1;
+                let parent_row = row;
+                self.heap.push(Candidate { path_prob, prob, claim, cell, rank, token, depth, parent_row });
                 rank += 1;
             }
         }
     }
 
-    /// The nodes with each branch in a row, the best child first.
+    /// The nodes as a tree.
     fn tree(&self) -> DraftTree {
         // Nodes came best first, so the first child listed is the best one.
-        let n_rows = self.nodes.len() + 1;
-        let (mut first, mut next) = (vec![0; n_rows], vec![0; n_rows]);
-        for (row, node) in (1..n_rows as u32).zip(&self.nodes).rev() {
-            next[row as usize] = std::mem::replace(&mut first[node.parent_row as usize], row);
-        }
-        let mut tree = DraftTree::with_capacity(self.nodes.len());
-        // Rows to visit, with the new index of their parents.
-        let mut stack = vec![(first[0], -1)];
-        while let Some((row, parent)) = stack.pop() {
-            if row == 0 {
-                continue;
-            }
-            let node = &self.nodes[row as usize - 1];
-            stack.push((next[row as usize], parent));
-            stack.push((first[row as usize], tree.n_nodes() as i32));
-            tree.push(node.token, parent, node.prob.min(1.0));
-        }
-        tree
+        let node = |node: &Candidate| (node.token, node.parent_row as usize, node.prob);
+        DraftTree::in_branches(&self.nodes.iter().map(node).collect::<Vec<_>>())
     }
+
+    /// The nodes below a row of the last proposal, as `(index, what was promised)`.
+    pub(super) fn children(&self, row: usize) -> impl Iterator<Item = (usize, &Candidate)> {
+        let below = self.nodes.get(row..).unwrap_or_default();
+        (row..).zip(below).filter(move |(_, node)| node.parent_row as usize == row)
+    }
+
+    /// The last proposal was judged.
+    pub(super) fn forget(&mut self) {
+        self.nodes.clear();
+    }
+}
+
+/// The floor of a path is a probability.
+pub(super) fn check_min_prob(min_prob: f64) -> Result<f32, DraftError> {
+    if !(0.0..=1.0).contains(&min_prob) {
+        return Err(DraftErrorKind::MinProb { min_prob }.into());
+    }
+    Ok(min_prob as f32)
 }

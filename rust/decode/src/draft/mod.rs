@@ -4,20 +4,37 @@
 //! Drafts may be wrong, so nothing here touches the distribution of the output: a draft only decides how many tokens
 //! one call of the model yields.
 
+mod adjacency;
 mod batch;
 mod blend;
+mod blended;
+mod calibration;
+mod cost;
 mod error;
 mod growth;
 pub mod index;
+mod merged;
+mod ngram;
 mod own;
 mod past;
+mod recycling;
 mod source;
+mod spine;
 mod stream;
 mod suffix;
+mod told;
 mod tree;
+mod trie;
 
 pub use batch::{TreeRows, commit_batch, lock, propose_batch, propose_into};
+pub use cost::CostCurve;
 pub use error::{DraftError, DraftErrorKind};
+pub use merged::Merged;
+pub use ngram::Ngram;
+pub use recycling::Recycling;
+pub use source::{Levels, Source};
+pub use spine::Spine;
 pub use stream::{Commit, Drafter, Ended, Proposer, Stream, TopRows, token_ids};
 pub use suffix::{Occurrence, Suffix};
 pub use tree::DraftTree;
+pub use trie::Trie;

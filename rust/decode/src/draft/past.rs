@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokenloom_vocab::TokenId;
 
+use super::blend::{OTHER, escape};
 use super::index::{END_OF_DOCUMENT, History, Neighbour, Segment};
 use super::source::{Levels, MAX_LEVELS, Source};
 use super::stream::Commit;
@@ -68,7 +69,7 @@ impl Source for PastTexts {
         self.search();
     }
 
-    fn prepare(&mut self) {
+    fn prepare(&mut self, _budget: usize) {
         let segments = self.history.segments();
         if !Arc::ptr_eq(&segments, &self.segments) {
             self.segments = segments;
@@ -107,7 +108,8 @@ impl Source for PastTexts {
             let is_last = alive.peek().is_none_or(|(_, next)| next.1.n_tokens < place.1.n_tokens);
             if is_last && n_levels < MAX_LEVELS {
                 n_levels += 1;
-                levels.begin(place.1.n_tokens + n_steps, n as f32, counts[0].0);
+                let n_tokens = place.1.n_tokens + n_steps;
+                levels.begin(n_tokens, n as f32, escape(OTHER, n_tokens as usize), counts[0].0);
                 counts.iter().for_each(|&(token, count)| levels.follower(token, count));
             }
         }

@@ -8,7 +8,9 @@ use std::fmt::Debug;
 
 use tokenloom_vocab::TokenId;
 
-use super::stream::Commit;
+use super::stream::{Commit, Ended};
+use super::suffix::Occurrence;
+use super::tree::DraftTree;
 
 /// Followers listed for one level: rarer ones are worth no draft.
 pub(super) const MAX_FOLLOWERS: usize = 8;
@@ -16,13 +18,22 @@ pub(super) const MAX_FOLLOWERS: usize = 8;
 /// Levels that one source gives at most.
 pub(super) const MAX_LEVELS: usize = 8;
 
+/// The latest continuation counts for this many occurrences more.
+pub(super) const RECENCY: f32 = 0.4;
+
+/// No token.
+const NOTHING: TokenId = TokenId::MAX;
+
 /// One place of evidence, in one stream.
-pub(super) trait Source: Debug + Send {
+pub trait Source: Debug + Send {
     /// The text goes on.
     fn commit(&mut self, commit: &Commit<'_>);
 
-    /// A proposal begins: time to look at what is shared.
-    fn prepare(&mut self) {}
+    /// A proposal of at most `budget` nodes begins: time to look at what is shared.
+    fn prepare(&mut self, _budget: usize) {}
+
+    /// Takes its own from the trees that the caller hands in.
+    fn guide(&mut self, _trees: &mut dyn Iterator<Item = &DraftTree>) {}
 
     /// Words of a cursor.
     fn n_words(&self) -> usize;
@@ -36,6 +47,16 @@ pub(super) trait Source: Debug + Send {
     /// Appends the levels at a cursor, the longest context first.
     fn levels(&self, cursor: &[u32], levels: &mut Levels);
 
+    /// What the text itself says about its latest tokens, where the source knows.
+    fn occurrence(&self) -> Option<Occurrence> {
+        None
+    }
+
+    /// The text is complete: what has to be shared.
+    fn end(self: Box<Self>) -> Vec<Ended> {
+        Vec::new()
+    }
+
     /// Bytes held by the stream.
     fn n_bytes(&self) -> usize;
 }
@@ -47,9 +68,11 @@ pub(super) struct Level {
     pub(super) n_tokens: u32,
     /// Which source says so.
     pub(super) source: u8,
-    /// How often it was continued.
+    /// How often it was continued, with what the latest counts more.
     pub(super) n_continued: f32,
-    /// The token that followed last.
+    /// How many occurrences are left to shorter contexts.
+    pub(super) escape: f32,
+    /// The token that followed last, if that matters.
     pub(super) latest: TokenId,
     first: u16,
     last: u16,
@@ -57,7 +80,7 @@ pub(super) struct Level {
 
 /// The levels of all sources at one node.
 #[derive(Debug, Default)]
-pub(super) struct Levels {
+pub struct Levels {
     levels: Vec<Level>,
     followers: Vec<(TokenId, f32)>,
     source: u8,
@@ -74,10 +97,18 @@ impl Levels {
         self.source = source;
     }
 
-    /// Begins a level; its followers are pushed next.
-    pub(super) fn begin(&mut self, n_tokens: u32, n_continued: f32, latest: TokenId) {
+    /// Begins a level that was counted; its followers are pushed next.
+    pub(super) fn begin(&mut self, n_tokens: u32, n_continued: f32, escape: f32, latest: TokenId) {
         let (source, first) = (self.source, self.followers.len() as u16);
-        self.levels.push(Level { n_tokens, source, n_continued, latest, first, last: first });
+        let n_continued = n_continued + RECENCY;
+        self.levels.push(Level { n_tokens, source, n_continued, escape, latest, first, last: first });
+    }
+
+    /// Begins a level whose followers come with probabilities, which get the share `trust` of what longer ones left.
+    pub(super) fn begin_trusted(&mut self, n_tokens: u32, trust: f32) {
+        let (source, first, latest) = (self.source, self.followers.len() as u16, NOTHING);
+        let escape = 1.0 / trust - 1.0;
+        self.levels.push(Level { n_tokens, source, n_continued: 1.0, escape, latest, first, last: first });
     }
 
     /// A token that followed the context of the last level `n` times.
@@ -102,6 +133,10 @@ impl Levels {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Level> {
         self.levels.iter()
+    }
+
+    pub(super) fn level(&self, i: u16) -> &Level {
+        &self.levels[usize::from(i)]
     }
 
     pub(super) fn followers(&self, level: &Level) -> &[(TokenId, f32)] {

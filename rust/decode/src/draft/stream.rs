@@ -13,6 +13,7 @@ use tokenloom_vocab::TokenId;
 
 use super::error::{DraftError, DraftErrorKind};
 use super::index::{Automaton, History, MergeJob};
+use super::source::Source;
 use super::suffix::Occurrence;
 use super::tree::DraftTree;
 
@@ -20,6 +21,11 @@ use super::tree::DraftTree;
 pub trait Drafter: Debug + Send + Sync {
     /// The part of a new stream that differs between kinds.
     fn open(&self) -> Box<dyn Proposer>;
+
+    /// What a new stream knows at each node of a draft; empty where the kind can only propose whole trees.
+    fn sources(&self) -> Vec<Box<dyn Source>> {
+        Vec::new()
+    }
 
     /// Opens a stream with its prompt; `top` has a row for each of its tokens.
     ///
@@ -60,9 +66,12 @@ pub trait Proposer: Debug + Send {
     fn propose(&mut self, budget: usize, is_chain: bool) -> DraftTree;
 
     /// The text is complete: what has to be shared, if anything.
-    fn end(self: Box<Self>) -> Option<Ended> {
-        None
+    fn end(self: Box<Self>) -> Vec<Ended> {
+        Vec::new()
     }
+
+    /// Takes trees of the caller's as evidence for the next proposal.
+    fn guide(&mut self, _trees: &[DraftTree]) {}
 
     /// What the stream's own text says about its latest tokens, where the kind knows.
     fn occurrence(&self) -> Option<Occurrence> {
@@ -213,9 +222,18 @@ impl Stream {
         Ok(live.tree.clone())
     }
 
+    /// Takes trees of the caller's as evidence for the next proposal.
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::StreamEnded`].
+    pub fn guide(&mut self, trees: &[DraftTree]) -> Result<(), DraftError> {
+        self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?.proposer.guide(trees);
+        Ok(())
+    }
+
     /// Ends the stream, frees its index and returns what has to be shared, once.
-    pub fn end(&mut self) -> Option<Ended> {
-        self.live.take()?.proposer.end()
+    pub fn end(&mut self) -> Vec<Ended> {
+        self.live.take().map(|live| live.proposer.end()).unwrap_or_default()
     }
 
     /// What the stream's own text says about its latest tokens; `None` where they are new or the kind does not know.

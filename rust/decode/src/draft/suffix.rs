@@ -8,14 +8,15 @@
 
 use std::sync::Arc;
 
+use super::blended::Blended;
+use super::cost::CostCurve;
 use super::error::{DraftError, DraftErrorKind};
-use super::growth::{Growth, Shape};
+use super::growth::check_min_prob;
 use super::index::{Automaton, History};
 use super::own::OwnText;
 use super::past::PastTexts;
 use super::source::Source;
-use super::stream::{Commit, Drafter, Ended, Proposer};
-use super::tree::DraftTree;
+use super::stream::{Drafter, Proposer};
 
 /// A drafter that repeats what followed earlier occurrences of the latest tokens.
 #[derive(Clone, Debug)]
@@ -23,19 +24,8 @@ pub struct Suffix {
     max_depth: usize,
     min_prob: f32,
     shares_prompts: bool,
+    cost: Option<Arc<CostCurve>>,
     history: Arc<History>,
-}
-
-/// The sources of one stream.
-#[derive(Debug)]
-struct SuffixStream {
-    min_prob: f32,
-    shares_prompts: bool,
-    n_prompt: usize,
-    history: Arc<History>,
-    own: OwnText,
-    past: PastTexts,
-    growth: Growth,
 }
 
 /// What a stream's own text says about its latest tokens.
@@ -51,7 +41,8 @@ pub struct Occurrence {
 
 impl Suffix {
     /// Matches up to `max_depth` tokens, keeps at most `max_bytes` of finished streams (of their prompts too if
-    /// `shares_prompts`), and drafts a token when the probability that it is reached and right is at least `min_prob`.
+    /// `shares_prompts`), and drafts a token when the probability that it is reached and right is at least `min_prob` and
+    /// it pays by the cost curve.
     ///
     /// # Errors
     /// [`DraftErrorKind::MaxDepth`], [`DraftErrorKind::MinProb`].
@@ -60,30 +51,27 @@ impl Suffix {
         max_bytes: usize,
         min_prob: f64,
         shares_prompts: bool,
+        cost: Option<CostCurve>,
     ) -> Result<Self, DraftError> {
         let limit = Automaton::MAX_DEPTH as usize;
         if !(1..=limit).contains(&max_depth) {
             return Err(DraftErrorKind::MaxDepth { max_depth, limit }.into());
         }
-        if !(0.0..=1.0).contains(&min_prob) {
-            return Err(DraftErrorKind::MinProb { min_prob }.into());
-        }
-        let history = Arc::new(History::new(max_bytes));
-        Ok(Self { max_depth, min_prob: min_prob as f32, shares_prompts, history })
+        let (min_prob, cost) = (check_min_prob(min_prob)?, cost.map(Arc::new));
+        Ok(Self { max_depth, min_prob, shares_prompts, cost, history: Arc::new(History::new(max_bytes)) })
     }
 }
 
 impl Drafter for Suffix {
     fn open(&self) -> Box<dyn Proposer> {
-        Box::new(SuffixStream {
-            min_prob: self.min_prob,
-            shares_prompts: self.shares_prompts,
-            n_prompt: 0,
-            history: Arc::clone(&self.history),
-            own: OwnText::new(self.max_depth),
-            past: PastTexts::new(Arc::clone(&self.history), self.max_depth),
-            growth: Growth::default(),
-        })
+        Box::new(Blended::new(self.sources(), self.min_prob, self.cost.clone()))
+    }
+
+    fn sources(&self) -> Vec<Box<dyn Source>> {
+        let history = Arc::clone(&self.history);
+        let past = PastTexts::new(Arc::clone(&history), self.max_depth);
+        let own = OwnText::new(self.max_depth, Some((history, self.shares_prompts)));
+        vec![Box::new(own), Box::new(past)]
     }
 
     fn n_bytes(&self) -> usize {
@@ -96,34 +84,5 @@ impl Drafter for Suffix {
 
     fn history(&self) -> Option<&Arc<History>> {
         Some(&self.history)
-    }
-}
-
-impl Proposer for SuffixStream {
-    fn commit(&mut self, commit: &Commit<'_>) {
-        self.own.commit(commit);
-        self.past.commit(commit);
-        if commit.is_prompt && !self.shares_prompts {
-            self.n_prompt = commit.tokens.len();
-        }
-    }
-
-    fn propose(&mut self, budget: usize, is_chain: bool) -> DraftTree {
-        self.past.prepare();
-        self.growth.grow(&[&self.own, &self.past], Shape { budget, min_prob: self.min_prob, is_chain })
-    }
-
-    fn end(self: Box<Self>) -> Option<Ended> {
-        let mut text = self.own.into_text();
-        text.drain(..self.n_prompt);
-        Some(Ended { history: self.history, text })
-    }
-
-    fn occurrence(&self) -> Option<Occurrence> {
-        self.own.occurrence()
-    }
-
-    fn n_bytes(&self) -> usize {
-        self.own.n_bytes() + self.past.n_bytes()
     }
 }

@@ -59,6 +59,30 @@ impl DraftTree {
         }
     }
 
+    /// Nodes as `(token, row of the parent, probability)` in any order that has parents first; each branch is listed in a
+    /// row, children in their order.
+    pub(super) fn in_branches(nodes: &[(TokenId, usize, f32)]) -> Self {
+        let n_rows = nodes.len() + 1;
+        // Linked lists of children; 0, the root, is nobody's child.
+        let (mut first, mut next) = (vec![0; n_rows], vec![0; n_rows]);
+        for (row, &(_, parent_row, _)) in (1..n_rows).zip(nodes).rev() {
+            next[row] = std::mem::replace(&mut first[parent_row], row);
+        }
+        let mut tree = Self::with_capacity(nodes.len());
+        // Rows to visit, with the new index of their parents.
+        let mut stack = vec![(first[0], -1)];
+        while let Some((row, parent)) = stack.pop() {
+            if row == 0 {
+                continue;
+            }
+            let (token, _, prob) = nodes[row - 1];
+            stack.push((next[row], parent));
+            stack.push((first[row], tree.n_nodes() as i32));
+            tree.push(token, parent, prob.min(1.0));
+        }
+        tree
+    }
+
     /// Adds a node behind all others; the parent is an earlier one or -1.
     pub(super) fn push(&mut self, token: TokenId, parent: i32, prob: f32) {
         let depth = if parent < 0 { 1 } else { self.depths[parent as usize] + 1 };

@@ -321,6 +321,11 @@ impl Automaton {
         }
     }
 
+    /// `matched` and `token`, if they occur together.
+    pub(crate) fn descend(&self, matched: Match, token: TokenId) -> Option<Match> {
+        self.target(matched.state, token).map(|state| Match { state, length: matched.length + 1 })
+    }
+
     /// The longest suffix of `context` that occurs in the text, at most `max_depth` tokens.
     pub fn find(&self, context: &[TokenId]) -> Match {
         let skipped = context.len().saturating_sub(self.max_depth());
