@@ -15,7 +15,7 @@ use tokenloom_vocab::TokenId;
 use super::stream::Commit;
 
 /// Likely tokens of a row.
-pub(super) const N_NEXT: usize = 8;
+pub(super) const N_NEXT: usize = 10;
 /// A tag and the row.
 const WIDTH: usize = N_NEXT + 1;
 /// What a token that came gets where nothing is known of probabilities; the others keep half of theirs.
@@ -103,7 +103,13 @@ impl Adjacency {
     /// Takes what a commit says, `context` being the last two tokens before it, and returns the last two behind it.
     pub(super) fn harvest(&self, mut context: Pair, commit: &Commit<'_>) -> Pair {
         let rows = |top: &super::TopRows, row: usize| {
-            top.row(row).map(|(token, log_prob)| (token, log_prob.exp())).collect::<Vec<_>>().into_iter()
+            let mut next: Vec<(TokenId, f32)> = Vec::with_capacity(N_NEXT);
+            for (token, log_prob) in top.row(row) {
+                if next.len() < N_NEXT && next.iter().all(|&(other, _)| other != token) {
+                    next.push((token, log_prob.exp()));
+                }
+            }
+            next.into_iter()
         };
         match commit.top {
             Some(top) if commit.is_prompt => {

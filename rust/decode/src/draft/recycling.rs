@@ -16,9 +16,9 @@ use super::source::{Levels, Source};
 use super::stream::{Commit, Drafter, Proposer};
 
 /// How much the likely tokens behind a pair get, ...
-const PAIR_TRUST: f32 = 0.6;
+const PAIR_TRUST: f32 = 0.4;
 /// ... and those behind a single token of what is left.
-const SINGLE_TRUST: f32 = 0.6;
+const SINGLE_TRUST: f32 = 0.3;
 
 /// A drafter from the model's own likely tokens.
 #[derive(Clone, Debug)]

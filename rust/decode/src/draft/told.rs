@@ -10,9 +10,9 @@ use super::stream::{Commit, Ended, Proposer};
 use super::tree::DraftTree;
 
 /// How much of what longer contexts left its probabilities get, ...
-const TRUST: f32 = 0.7;
+const TRUST: f32 = 0.5;
 /// ... and the length of context that this trust equals.
-const WORTH_TOKENS: u32 = 5;
+const WORTH_TOKENS: u32 = 4;
 /// A row that the tree does not have.
 const NO_ROW: u32 = u32::MAX;
 
