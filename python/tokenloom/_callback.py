@@ -172,7 +172,7 @@ class Merged(NativeDrafter):
     def __init__(
         self,
         drafters: Sequence[NativeDrafter | Callback],
-        min_prob: float = 0.05,
+        min_prob: float = 0.035,
         *,
         cost: CostCurve | None = None,
     ) -> None:

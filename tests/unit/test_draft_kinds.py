@@ -224,7 +224,7 @@ class TestMerged:
                 tree = stream.propose(4)
                 probs.append(float(tree.probs[tree.tokens == 77].max(initial=0.0)))
                 stream.commit([4])
-        assert probs[0] > 0.5
+        assert probs[0] > 0.4
         assert probs[-1] < probs[0] / 3
 
     def test_only_drafters_are_merged(self) -> None:
