@@ -315,6 +315,7 @@ fn run_stages(
 /// Trains superwords of whole words on words and their runs; without a transition they are interleaved with the merges
 /// within words, with -1 it is found.
 #[pyfunction]
+#[expect(clippy::too_many_arguments)]
 fn run_boundless(
     py: Python<'_>,
     start: StartFields<'_>,
@@ -337,8 +338,8 @@ fn run_boundless(
     };
     let (done, resources) = (done.into_iter().map(done_of).collect(), resources_of(resources));
     with_progress(py, progress, save, |report| {
-        let (words, runs) = (words.source(), runs.source());
-        core::train_boundless(&start, words, runs, &options, transition, done, resources, report)
+        let both = (words.source(), runs.source());
+        core::train_boundless(&start, both, &options, transition, done, resources, report)
     })
 }
 

@@ -36,15 +36,14 @@ pub enum Transition {
 /// A merge and how often its pair occurred.
 type Counted = (Merge, i64);
 
-/// Trains on `words` and on their `runs` (see [`WordCounter::new`](super::WordCounter::new)). Stage 0 is within words, and
+/// Trains on words and on their runs (see [`WordCounter::new`](super::WordCounter::new)). Stage 0 is within words, and
 /// there are one or two stages across; `done` holds what was told of each, if anything, and then all goes on from there.
 ///
 /// # Errors
 /// As [`train`](super::train); a tokenizer cannot be extended this way.
 pub fn train_boundless(
     start: &Start<'_>,
-    words: &dyn WordSource,
-    runs: &dyn WordSource,
+    (words, runs): (&dyn WordSource, &dyn WordSource),
     options: &StageOptions,
     transition: Transition,
     done: Vec<Done>,
