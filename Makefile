@@ -22,10 +22,10 @@ unexport PYTHONPATH PYTHONHOME
 RUST_SOURCES := $(shell find rust cuda -type f -not -path '*/target/*' 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
 MARKDOWN_AND_CODE := python tests benches scripts
 
-.PHONY: help setup build demo test test-heavy check fmt bench docs-check fuzz fuzz-ids sdist wheel package-check clean distclean
+.PHONY: help setup build demo test test-heavy check fmt bench docs-check fuzz fuzz-definitions fuzz-ids sdist wheel package-check clean distclean
 
 help: ## Show this list
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
 
 setup: .venv/test-installed .venv/check-installed build ## Everything for development: .venv with all requirements, the extension built
 
@@ -70,6 +70,9 @@ bench: .venv/test-installed .venv/built ## Compare with the peers; writes benche
 
 fuzz: ## Fuzz every parser for a minute each (needs the nightly Rust toolchain; `make test` does not)
 	scripts/fuzz.sh $${FUZZ_SECONDS:-60}
+
+fuzz-definitions: .venv/test-installed .venv/built ## Compare random tokenizer.json files with the peer, FUZZ_SECONDS long (prints the seed)
+	$(BIN)/python scripts/fuzz_definitions.py --seconds $${FUZZ_SECONDS:-300}
 
 fuzz-ids: .venv/test-installed .venv/built ## Compare ids with the peers on random texts, FUZZ_SECONDS long (prints the seed)
 	$(BIN)/python scripts/fetch_assets.py --all
