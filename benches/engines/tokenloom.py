@@ -15,6 +15,7 @@ from benches.engines.codec import Codec, Vocabulary
 from benches.engines.drafting import Ids, contexts, load_ids, replay_job
 from benches.engines.sampling import rows_of, sampling_job
 from benches.engines.training import merges_job, size_job, train_job
+from benches.engines.verifying import Committed, Draft, verify_job
 from benches.engines.weighting import Draw, awrs_job, row_of
 from benches.job import Job
 
@@ -147,3 +148,15 @@ def awrs(arguments: dict[str, Any]) -> Job:
         return drawn
 
     return awrs_job(arguments, draw)
+
+
+def verify(arguments: dict[str, Any]) -> Job:
+    """A chain token by token or as a block; independent siblings in turn or by k-SEQ."""
+    rule = getattr(tl.verify, arguments["rule"])
+
+    def run(draft: Draft, seed: int) -> Committed:
+        tokens = draft.tokens if draft.is_chain else tl.draft.DraftTree(draft.tokens, [-1] * len(draft.tokens))
+        accepted = rule(draft.p, draft.q, tokens, seed, normalized=arguments["normalized"])
+        return accepted.n_accepted, accepted.next_token
+
+    return verify_job(arguments, run)

@@ -1,4 +1,5 @@
-"""torch: ``topk`` first and the other rules on its few columns; without top-k, the exponential race; one thread."""
+"""torch: ``topk`` first and the other rules on its few columns; without top-k, the exponential race; drafted chains as
+vLLM's rejection sampler verifies them; one thread."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 
 from benches.engines.sampling import rows_of, sampling_job
+from benches.engines.verifying import Committed, Draft, verify_job
 from benches.job import Job
 
 PACKAGES = ("torch",)
@@ -37,3 +39,23 @@ def draw(arguments: dict[str, Any]) -> Job:
         return torch.zeros_like(rows).scatter_(1, columns, probs).numpy() > 0
 
     return sampling_job(arguments, truncated if "top_k" in rules else plain, could_be_drawn)
+
+
+def verify(arguments: dict[str, Any]) -> Job:
+    """A chain: all tests at once, a token for every place in case it is rejected, then the first rejection."""
+    torch.set_num_threads(1)
+
+    def run(draft: Draft, seed: int) -> Committed:
+        generator = torch.Generator().manual_seed(seed)
+        p, q, tokens = torch.from_numpy(draft.p), torch.from_numpy(draft.q), torch.from_numpy(draft.tokens)
+        n = len(tokens)
+        places = torch.arange(n)
+        uniform = torch.rand(n, generator=generator)
+        is_accepted = uniform * q[places, tokens] < p[places, tokens]
+        noise = torch.empty_like(q).exponential_(generator=generator)
+        recovered = ((p[:n] - q).clamp_(min=0) / noise).argmax(-1)
+        bonus = (p[n] / torch.empty_like(p[n]).exponential_(generator=generator)).argmax()
+        n_accepted = int(is_accepted.cumprod(0).sum())
+        return n_accepted, int(bonus if n_accepted == n else recovered[n_accepted])
+
+    return verify_job(arguments, run)

@@ -150,7 +150,9 @@ def follow(sampled: ArrayLike | Sequence[int], tree: DraftTree) -> Accepted:
     return first(AcceptedBatch(*_core.follow(sampled, tree)))
 
 
-def chain(p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: int | Rng) -> Accepted:
+def chain(
+    p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: int | Rng, *, normalized: bool = False
+) -> Accepted:
     """Accept a drawn chain token by token (Leviathan et al. 2023; Chen et al. 2023). Lossless.
 
     Token i is accepted with probability ``min(1, p/q)``; at the first rejection the next token is drawn from the
@@ -162,16 +164,21 @@ def chain(p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: in
         tokens: the drafted ids, integer[n].
         rng: an int seed, or a :class:`tokenloom.Rng` at the position of the first drafted token. The draft must not
             have used this seed's numbers of purpose SAMPLE, ACCEPT or RESIDUAL.
+        normalized: the rows are known to be probabilities that sum to 1 and need not be checked and summed: then only
+            the numbers that matter are read. Where they are not, the result is some result, and the law is off by as
+            much as the sums are.
 
     Raises:
         ArrayError: wrong dtype or shape.
         DistributionError: a row that is read is no distribution; ``row`` names it.
         DraftError: a token is out of range, or has probability 0 in its row of ``q``.
     """
-    return _one("chain", p, q, as_chains(tokens), rng)
+    return _one("chain", p, q, as_chains(tokens), rng, normalized=normalized)
 
 
-def block(p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: int | Rng) -> Accepted:
+def block(
+    p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: int | Rng, *, normalized: bool = False
+) -> Accepted:
     """Accept the longest prefix of a drawn chain that passes as a block (Sun et al. 2024). Lossless.
 
     Args:
@@ -179,16 +186,25 @@ def block(p: ArrayLike, q: ArrayLike, tokens: ArrayLike | Sequence[int], rng: in
         q: as :func:`chain`.
         tokens: as :func:`chain`.
         rng: as :func:`chain`.
+        normalized: as :func:`chain`.
 
     Raises:
         ArrayError: as :func:`chain`.
         DistributionError: as :func:`chain`.
         DraftError: as :func:`chain`.
     """
-    return _one("block", p, q, as_chains(tokens), rng)
+    return _one("block", p, q, as_chains(tokens), rng, normalized=normalized)
 
 
-def traversal(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng, *, replacement: bool = True) -> Accepted:
+def traversal(
+    p: ArrayLike,
+    q: ArrayLike,
+    tree: DraftTree,
+    rng: int | Rng,
+    *,
+    replacement: bool = True,
+    normalized: bool = False,
+) -> Accepted:
     """Accept a path of a drawn tree, from the leaves up (Weng et al. 2025). Lossless; :func:`block` for trees.
 
     Args:
@@ -199,16 +215,25 @@ def traversal(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng, *, re
         rng: as :func:`chain`.
         replacement: siblings were drawn independently and may be equal; ``False``: each was drawn from what the ones
             before had left.
+        normalized: as :func:`chain`.
 
     Raises:
         ArrayError: as :func:`chain`.
         DistributionError: as :func:`chain`.
         DraftError: as :func:`chain`; without replacement also where siblings are equal.
     """
-    return _one("traversal", p, q, [tree], rng, replacement)
+    return _one("traversal", p, q, [tree], rng, replacement=replacement, normalized=normalized)
 
 
-def recursive(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng, *, replacement: bool = True) -> Accepted:
+def recursive(
+    p: ArrayLike,
+    q: ArrayLike,
+    tree: DraftTree,
+    rng: int | Rng,
+    *,
+    replacement: bool = True,
+    normalized: bool = False,
+) -> Accepted:
     """Accept a path of a drawn tree, testing siblings in turn (Miao et al. 2024; Chen et al. 2024). Lossless.
 
     Args:
@@ -217,16 +242,17 @@ def recursive(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng, *, re
         tree: the draft. Equal siblings, drawn with replacement, are continued together; their rows must be equal.
         rng: as :func:`chain`.
         replacement: as :func:`traversal`.
+        normalized: as :func:`chain`.
 
     Raises:
         ArrayError: as :func:`traversal`.
         DistributionError: as :func:`traversal`.
         DraftError: as :func:`traversal`.
     """
-    return _one("recursive", p, q, [tree], rng, replacement)
+    return _one("recursive", p, q, [tree], rng, replacement=replacement, normalized=normalized)
 
 
-def kseq(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng) -> Accepted:
+def kseq(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng, *, normalized: bool = False) -> Accepted:
     """Accept a path of independent drafts by k-SEQ (SpecTr; Sun et al. 2023). Lossless.
 
     The division factor solves ``1 - (1 - b)^k = rho b`` at each place, where ``b`` is the mass of ``min(q, p / rho)``
@@ -238,16 +264,17 @@ def kseq(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng) -> Accepte
         tree: k chains from the root, or any tree whose siblings were drawn independently. Equal siblings are continued
             together; their rows must be equal.
         rng: as :func:`chain`.
+        normalized: as :func:`chain`.
 
     Raises:
         ArrayError: as :func:`traversal`.
         DistributionError: as :func:`traversal`.
         DraftError: as :func:`traversal`.
     """
-    return _one("kseq", p, q, [tree], rng)
+    return _one("kseq", p, q, [tree], rng, normalized=normalized)
 
 
-def greedy_multi(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng) -> Accepted:
+def greedy_multi(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng, *, normalized: bool = False) -> Accepted:
     """Accept a path of a tree whose siblings are the best tokens of ``q`` and one draw from the rest (Hu et al. 2025).
 
     Lossless, and the best rule for such drafts.
@@ -258,13 +285,14 @@ def greedy_multi(p: ArrayLike, q: ArrayLike, tree: DraftTree, rng: int | Rng) ->
         tree: the last child of every row was drawn from ``q`` without its earlier siblings, which were not drawn but
             taken (usually the most probable; any choice that depends on ``q`` alone is lossless).
         rng: as :func:`chain`.
+        normalized: as :func:`chain`.
 
     Raises:
         ArrayError: as :func:`traversal`.
         DistributionError: as :func:`traversal`.
         DraftError: as :func:`traversal`; also where the last child equals a sibling.
     """
-    return _one("greedy_multi", p, q, [tree], rng)
+    return _one("greedy_multi", p, q, [tree], rng, normalized=normalized)
 
 
 def greedy_batch(logits: ArrayLike, trees: Sequence[DraftTree], *, threads: int | None = None) -> AcceptedBatch:
@@ -302,7 +330,13 @@ def walk_batch(
 
 
 def chain_batch(
-    p: ArrayLike, q: ArrayLike, tokens: ArrayLike, rngs: Sequence[int | Rng], *, threads: int | None = None
+    p: ArrayLike,
+    q: ArrayLike,
+    tokens: ArrayLike,
+    rngs: Sequence[int | Rng],
+    *,
+    normalized: bool = False,
+    threads: int | None = None,
 ) -> AcceptedBatch:
     """:func:`chain` for several chains.
 
@@ -311,6 +345,7 @@ def chain_batch(
         q: [B, n, V].
         tokens: integer[B, n]; a chain ends at its first -1.
         rngs: B seeds or :class:`tokenloom.Rng`.
+        normalized: as :func:`chain`.
         threads: as :func:`greedy_batch`.
 
     Raises:
@@ -318,11 +353,17 @@ def chain_batch(
         DraftError: a token is negative (and not -1) or above 2**31 - 1.
         ValueError: ``threads`` is below 1.
     """
-    return _batch("chain", p, q, as_ids(tokens, 2), rngs, threads)
+    return _batch("chain", p, q, as_ids(tokens, 2), rngs, threads, normalized=normalized)
 
 
 def block_batch(
-    p: ArrayLike, q: ArrayLike, tokens: ArrayLike, rngs: Sequence[int | Rng], *, threads: int | None = None
+    p: ArrayLike,
+    q: ArrayLike,
+    tokens: ArrayLike,
+    rngs: Sequence[int | Rng],
+    *,
+    normalized: bool = False,
+    threads: int | None = None,
 ) -> AcceptedBatch:
     """:func:`block` for several chains.
 
@@ -331,6 +372,7 @@ def block_batch(
         q: as :func:`chain_batch`.
         tokens: as :func:`chain_batch`.
         rngs: as :func:`chain_batch`.
+        normalized: as :func:`chain`.
         threads: as :func:`greedy_batch`.
 
     Raises:
@@ -338,7 +380,7 @@ def block_batch(
         DraftError: as :func:`chain_batch`.
         ValueError: as :func:`chain_batch`.
     """
-    return _batch("block", p, q, as_ids(tokens, 2), rngs, threads)
+    return _batch("block", p, q, as_ids(tokens, 2), rngs, threads, normalized=normalized)
 
 
 def traversal_batch(
@@ -348,6 +390,7 @@ def traversal_batch(
     rngs: Sequence[int | Rng],
     *,
     replacement: bool = True,
+    normalized: bool = False,
     threads: int | None = None,
 ) -> AcceptedBatch:
     """:func:`traversal` for several trees.
@@ -358,13 +401,14 @@ def traversal_batch(
         trees: B trees.
         rngs: B seeds or :class:`tokenloom.Rng`.
         replacement: as :func:`traversal`.
+        normalized: as :func:`chain`.
         threads: as :func:`greedy_batch`.
 
     Raises:
         ArrayError: as :func:`walk_batch`.
         ValueError: ``threads`` is below 1.
     """
-    return _batch("traversal", p, q, trees, rngs, threads, replacement)
+    return _batch("traversal", p, q, trees, rngs, threads, replacement=replacement, normalized=normalized)
 
 
 def recursive_batch(
@@ -374,10 +418,11 @@ def recursive_batch(
     rngs: Sequence[int | Rng],
     *,
     replacement: bool = True,
+    normalized: bool = False,
     threads: int | None = None,
 ) -> AcceptedBatch:
     """:func:`recursive` for several trees; arguments and errors as :func:`traversal_batch`."""
-    return _batch("recursive", p, q, trees, rngs, threads, replacement)
+    return _batch("recursive", p, q, trees, rngs, threads, replacement=replacement, normalized=normalized)
 
 
 def kseq_batch(
@@ -386,10 +431,11 @@ def kseq_batch(
     trees: Sequence[DraftTree],
     rngs: Sequence[int | Rng],
     *,
+    normalized: bool = False,
     threads: int | None = None,
 ) -> AcceptedBatch:
     """:func:`kseq` for several trees; arguments and errors as :func:`traversal_batch`."""
-    return _batch("kseq", p, q, trees, rngs, threads)
+    return _batch("kseq", p, q, trees, rngs, threads, normalized=normalized)
 
 
 def greedy_multi_batch(
@@ -398,10 +444,11 @@ def greedy_multi_batch(
     trees: Sequence[DraftTree],
     rngs: Sequence[int | Rng],
     *,
+    normalized: bool = False,
     threads: int | None = None,
 ) -> AcceptedBatch:
     """:func:`greedy_multi` for several trees; arguments and errors as :func:`traversal_batch`."""
-    return _batch("greedy_multi", p, q, trees, rngs, threads)
+    return _batch("greedy_multi", p, q, trees, rngs, threads, normalized=normalized)
 
 
 def law(
@@ -435,7 +482,7 @@ def law(
     >>> [(accepted.n_accepted, accepted.next_token, probability) for accepted, probability in outcomes]
     [(1, 0, 0.25), (1, 1, 0.25), (0, 0, 0.5)]
     """
-    outcomes = _core.law((rule, replacement), *as_rows(p, _required(rule, q), n_axes=2), tree)
+    outcomes = _core.law((rule, replacement, False), *as_rows(p, _required(rule, q), n_axes=2), tree)
     return [
         Outcome(Accepted(np.array(path, dtype=np.int32), next_token, len(path)), probability)
         for path, next_token, probability in outcomes
@@ -531,10 +578,12 @@ def _one(
     q: ArrayLike | None,
     drafts: Sequence[DraftTree] | NDArray[np.int64],
     rng: int | Rng,
+    *,
     replacement: bool = True,
+    normalized: bool = False,
 ) -> Accepted:
     rows, draft_rows = as_rows(p, _required(rule, q), n_axes=2)
-    arrays, error = _core.accept((rule, replacement), rows, draft_rows, drafts, [rng], 1)
+    arrays, error = _core.accept((rule, replacement, normalized), rows, draft_rows, drafts, [rng], 1)
     if error is not None:
         raise error
     return first(AcceptedBatch(*arrays))
@@ -547,11 +596,13 @@ def _batch(
     drafts: Sequence[DraftTree] | NDArray[np.int64],
     rngs: Sequence[int | Rng],
     threads: int | None,
+    *,
     replacement: bool = True,
+    normalized: bool = False,
 ) -> AcceptedBatch:
     rows, draft_rows = as_rows(p, _required(rule, q), n_axes=3)
     trees = drafts if isinstance(drafts, np.ndarray) else list(drafts)
-    arrays, _ = _core.accept((rule, replacement), rows, draft_rows, trees, list(rngs), usable(threads))
+    arrays, _ = _core.accept((rule, replacement, normalized), rows, draft_rows, trees, list(rngs), usable(threads))
     return AcceptedBatch(*arrays)
 
 

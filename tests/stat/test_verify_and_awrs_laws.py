@@ -7,6 +7,7 @@ flicker; read as tests on fresh seeds, each p-value below 1e-6 is a false alarm 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tokenloom as tl
 from scipy import stats
 
@@ -37,6 +38,38 @@ def test_walks_commit_the_law_of_the_target() -> None:
             text.append(tl.verify.walk(weights[None], root, tl.Rng(FIRST_SEED + i, 17 + len(text))).next_token)
         counts[tuple(text[:3])] += 1
     p_value = stats.chisquare(counts.ravel(), n_runs * law.ravel()).pvalue
+    print("seeds from", FIRST_SEED, "p-value", p_value)
+    assert p_value > FALSE_ALARM
+
+
+@pytest.mark.parametrize("rule", ["chain", "block", "traversal", "recursive", "kseq"])
+def test_drawn_drafts_commit_the_law_of_the_target(rule: str) -> None:
+    """Two tokens a run: a chain of two, or three siblings, drawn anew each time."""
+    rng = np.random.default_rng(3)
+    n_runs, is_chain = 40_000, rule in ("chain", "block")
+    p, q = rng.dirichlet(np.ones(3), (2, 4))
+    first = rng.choice(3, n_runs, p=q[0])
+    if is_chain:
+        second = (rng.random((n_runs, 1)) > np.cumsum(q[1 + first], axis=1)).sum(axis=1)
+        tokens = np.stack([first, second], axis=1)
+        draft = np.stack([np.broadcast_to(q[0], (n_runs, 3)), q[1 + first]], axis=1)
+        target = np.stack([np.broadcast_to(p[0], (n_runs, 3)), p[1 + first], np.ones((n_runs, 3))], axis=1)
+    else:
+        tokens = np.stack([first, *rng.choice(3, (2, n_runs), p=q[0])], axis=1)
+        draft = np.broadcast_to(q[0], (n_runs, 3, 3))
+        target = np.concatenate([np.broadcast_to(p[0], (n_runs, 1, 3)), p[1 + tokens]], axis=1)
+    seeds = [tl.Rng(FIRST_SEED + i, 17) for i in range(n_runs)]
+    drafts = tokens if is_chain else [tl.draft.DraftTree(row, [-1] * 3) for row in tokens]
+    batch = getattr(tl.verify, f"{rule}_batch")(target, draft, drafts, seeds)
+    counts = np.zeros((3, 3))
+    root = tl.draft.DraftTree([], [])
+    for i in range(n_runs):
+        text = [*tokens[i, batch.paths[i, : batch.n_accepted[i]]], batch.next_tokens[i]]
+        if len(text) < 2:
+            text.append(tl.verify.walk(p[1 + text[0]][None], root, tl.Rng(FIRST_SEED + i, 18)).next_token)
+        counts[text[0], text[1]] += 1
+    expected = n_runs * p[0][:, None] * p[1:]
+    p_value = stats.chisquare(counts.ravel(), expected.ravel()).pvalue
     print("seeds from", FIRST_SEED, "p-value", p_value)
     assert p_value > FALSE_ALARM
 

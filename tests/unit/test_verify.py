@@ -214,6 +214,26 @@ def test_acceptance_in_closed_form() -> None:
         tl.verify.optimal_acceptance([1.0], [1.0], -1)
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_rows_that_are_taken_on_trust(name: str) -> None:
+    """The same result where the rows are normalised; some result, not a crash, where they are anything."""
+    rule, options = name.partition(",")[0], RULES[name]
+    rng = np.random.default_rng(16)
+    run, run_batch = getattr(tl.verify, rule), getattr(tl.verify, f"{rule}_batch")
+    for case in range(60):
+        drawn = draw(name, rng, 5, 4)
+        p, q = (rows / rows.sum(axis=1, keepdims=True) for rows in (drawn.p, drawn.q))
+        drafts = drawn.drafts(rule)
+        trusted, checked = (run(p, q, drafts, case, normalized=flag, **options) for flag in (True, False))
+        assert trusted.path.tolist() == checked.path.tolist()
+        assert trusted.next_token == checked.next_token
+        wild = rng.choice([np.nan, np.inf, -np.inf, -1.0, 0.0, 5e-324, 1.0, 1e308], (2, *p.shape))
+        trees = np.array([drafts]) if rule in ("chain", "block") else [drafts]
+        batch = run_batch(wild[:1], wild[1:], trees, [case], normalized=True, **options)
+        assert -1 <= batch.next_tokens[0] < 4
+        assert set(batch.status.tolist()) <= set(tl.verify.Status)
+
+
 def test_without_a_draft_every_rule_is_plain_sampling() -> None:
     logits = np.log(np.random.default_rng(15).dirichlet(np.ones(50), 1)).astype(np.float32)
     probs, q, root = np.exp(logits.astype(np.float64)), np.ones((0, 50)), tl.draft.DraftTree([], [])

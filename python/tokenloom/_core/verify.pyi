@@ -21,7 +21,7 @@ __all__ = [
 _Arrays: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int8]]
 
 def accept(
-    rule: tuple[str, bool],
+    rule: tuple[str, bool, bool],
     p: NDArray[np.floating],
     q: NDArray[np.floating] | None,
     trees: Sequence[DraftTree] | NDArray[np.int64],
@@ -52,7 +52,7 @@ def continuous(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int8], Exception | None]: ...
 def follow(sampled: ArrayLike | Sequence[int], tree: DraftTree) -> _Arrays: ...
 def law(
-    rule: tuple[str, bool], p: NDArray[np.floating], q: NDArray[np.floating] | None, tree: DraftTree
+    rule: tuple[str, bool, bool], p: NDArray[np.floating], q: NDArray[np.floating] | None, tree: DraftTree
 ) -> list[tuple[list[int], int, float]]: ...
 def prune(tree: DraftTree, keep: NDArray[np.bool_]) -> tuple[DraftTree, NDArray[np.int32]]: ...
 def relaxed(

@@ -55,9 +55,9 @@ impl DraftsArg<'_> {
     }
 }
 
-/// The name of a rule, and whether siblings were drawn with replacement.
+/// The name of a rule, whether siblings were drawn with replacement, and whether rows are taken on trust.
 #[derive(FromPyObject)]
-struct RuleArg(String, bool);
+struct RuleArg(String, bool, bool);
 
 impl RuleArg {
     fn rule(&self, py: Python<'_>) -> PyResult<Rule> {
@@ -96,11 +96,13 @@ fn pair<'a>(py: Python<'_>, p: &'a Floats<'_>, q: Option<&'a Floats<'_>>) -> PyR
 
 fn drafts<'a, T: Number>(
     trees: &'a [&'a DraftTree],
+    is_trusted: bool,
     (p, p_shape): (&'a [T], [usize; 3]),
     q: Option<(&'a [T], [usize; 3])>,
 ) -> Result<Drafts<'a, T>, VerifyError> {
     let q = q.map(|(q, shape)| Rows::of_draft(q, shape, trees)).transpose()?;
-    Drafts::new(trees, Rows::new(p, p_shape, trees)?, q)
+    let q = q.map(|q| q.trusted(is_trusted));
+    Drafts::new(trees, Rows::new(p, p_shape, trees)?.trusted(is_trusted), q)
 }
 
 /// Verifies a batch: one tree a block of rows.
@@ -114,19 +116,19 @@ fn accept<'py>(
     rngs: Vec<RngArg>,
     threads: usize,
 ) -> PyResult<(Arrays<'py>, Option<PyErr>)> {
-    let rule = rule.rule(py)?;
+    let (rule, is_trusted) = (rule.rule(py)?, rule.2);
     let owned = trees.trees()?;
     let trees: Vec<&DraftTree> = owned.iter().collect();
     let rngs: Vec<Rng> = rngs.into_iter().map(|rng| rng.0).collect();
     let p_shape = batch_shape(py, "p", &p)?;
     let q_shape = q.as_ref().map(|q| batch_shape(py, "q", q)).transpose()?;
     let results = match pair(py, &p, q.as_ref())? {
-        Pair::F32(p, q) => {
-            py.detach(|| drafts(&trees, (p, p_shape), q.zip(q_shape))?.accept_all(rule, &rngs, threads))
-        }
-        Pair::F64(p, q) => {
-            py.detach(|| drafts(&trees, (p, p_shape), q.zip(q_shape))?.accept_all(rule, &rngs, threads))
-        }
+        Pair::F32(p, q) => py.detach(|| {
+            drafts(&trees, is_trusted, (p, p_shape), q.zip(q_shape))?.accept_all(rule, &rngs, threads)
+        }),
+        Pair::F64(p, q) => py.detach(|| {
+            drafts(&trees, is_trusted, (p, p_shape), q.zip(q_shape))?.accept_all(rule, &rngs, threads)
+        }),
     };
     into_arrays(py, results.map_err(raise)?, &trees)
 }
@@ -140,17 +142,17 @@ fn law(
     q: Option<Floats<'_>>,
     tree: Py<PyDraftTree>,
 ) -> PyResult<Vec<(Vec<usize>, u32, f64)>> {
-    let rule = rule.rule(py)?;
+    let (rule, is_trusted) = (rule.rule(py)?, rule.2);
     let trees = [&tree.get().tree];
     let p_shape = batch_shape(py, "p", &p)?;
     let q_shape = q.as_ref().map(|q| batch_shape(py, "q", q)).transpose()?;
     let law = match pair(py, &p, q.as_ref())? {
         Pair::F32(p, q) => py.detach(|| {
-            let drafts = drafts(&trees, (p, p_shape), q.zip(q_shape))?;
+            let drafts = drafts(&trees, is_trusted, (p, p_shape), q.zip(q_shape))?;
             Ok(core::law(|chance| drafts.accept(rule, 0, chance)))
         }),
         Pair::F64(p, q) => py.detach(|| {
-            let drafts = drafts(&trees, (p, p_shape), q.zip(q_shape))?;
+            let drafts = drafts(&trees, is_trusted, (p, p_shape), q.zip(q_shape))?;
             Ok(core::law(|chance| drafts.accept(rule, 0, chance)))
         }),
     };
@@ -230,10 +232,10 @@ fn relaxed<'py>(
     let q_shape = q.as_ref().map(|q| batch_shape(py, "q", q)).transpose()?;
     let results = match pair(py, &p, q.as_ref())? {
         Pair::F32(p, q) => {
-            py.detach(|| drafts(&trees, (p, p_shape), q.zip(q_shape))?.relax_all(rule, &rngs, threads))
+            py.detach(|| drafts(&trees, false, (p, p_shape), q.zip(q_shape))?.relax_all(rule, &rngs, threads))
         }
         Pair::F64(p, q) => {
-            py.detach(|| drafts(&trees, (p, p_shape), q.zip(q_shape))?.relax_all(rule, &rngs, threads))
+            py.detach(|| drafts(&trees, false, (p, p_shape), q.zip(q_shape))?.relax_all(rule, &rngs, threads))
         }
     };
     let results = results.map_err(raise)?;

@@ -123,7 +123,7 @@ fn ratio<T: Number>(
 ) -> Result<f64, VerifyError> {
     let token = token_of(tree, node, p)?;
     let drawn = residual.draft_prob(token);
-    if drawn <= 0.0 {
+    if drawn.is_nan() || drawn <= 0.0 {
         return Err(VerifyErrorKind::Impossible { node, token, row: q.index(node) }.into());
     }
     Ok(residual.mass_of(token) / drawn)

@@ -55,7 +55,7 @@ pub fn acceptance<T: Number>(p: &[T], q: &[T], n_drafts: usize, rule: Kept) -> R
         }
         Kept::KSeq => {
             let residual = Residual::new(p, q);
-            1.0 - residual.left_after(rho(&residual, n_drafts)).0
+            1.0 - residual.left_after(rho(&residual, n_drafts))
         }
         Kept::GreedyMulti => greedy_multi(p, q, n_drafts),
     };

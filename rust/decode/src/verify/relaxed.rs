@@ -177,8 +177,7 @@ impl<T: Number> Search<'_, T> {
                     best = Some((prob, child));
                 }
             }
-            let top =
-                target.weights.iter().fold(0.0f64, |top, &weight| top.max(weight.into())) * target.scale;
+            let top = T::max_and_nan(target.weights).0 * target.scale;
             match best.filter(|&(prob, _)| prob > 0.0 && prob >= ratio * top) {
                 Some((prob, child)) => {
                     self.bound += 1.0 - prob;
@@ -260,7 +259,7 @@ impl<T: Number> Search<'_, T> {
         for &node in self.children.of(row) {
             let token = token_of(self.tree, node, self.p)?;
             let drawn = residual.draft_prob(token);
-            if drawn <= 0.0 {
+            if drawn.is_nan() || drawn <= 0.0 {
                 return Err(VerifyErrorKind::Impossible { node, token, row: q.index(row) }.into());
             }
             let cap = |prob: f64| lenders.delta.min(lenders.ratio * prob);

@@ -75,7 +75,7 @@ impl<'a, T: Number> Residual<'a, T> {
     /// Takes `c` times `q` away, and returns the mass that is left.
     pub fn take(&mut self, c: f64) -> f64 {
         self.c = c;
-        (self.mass, _) = T::excess(self.p.weights, self.p.scale, self.q.weights, c * self.q.scale);
+        self.mass = T::excess(self.p.weights, self.p.scale, self.q.weights, c * self.q.scale);
         let more: f64 = self.fixed.iter().map(|&(token, mass)| mass - self.shape_of(token)).sum();
         self.mass += more;
         self.mass
@@ -94,10 +94,9 @@ impl<'a, T: Number> Residual<'a, T> {
         self.fixed.clear();
     }
 
-    /// The mass left after taking `c` times `q`, and the probability under `q` of the tokens that have some left.
-    pub(super) fn left_after(&self, c: f64) -> (f64, f64) {
-        let (mass, taken) = T::excess(self.p.weights, self.p.scale, self.q.weights, c * self.q.scale);
-        (mass, taken / c)
+    /// The mass that is left after taking `c` times `q`.
+    pub(super) fn left_after(&self, c: f64) -> f64 {
+        T::excess(self.p.weights, self.p.scale, self.q.weights, c * self.q.scale)
     }
 
     /// Gives a token, which has none yet, a mass of its own from now on.

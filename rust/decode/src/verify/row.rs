@@ -19,9 +19,12 @@ pub trait Number: Copy + Into<f64> + PartialOrd + Send + Sync {
     /// The sum, and the smallest number; NaN does not count as small, but spoils the sum.
     #[doc(hidden)]
     fn sum_and_min(row: &[Self]) -> (f64, f64);
-    /// The sum of `(a p - b q)+`, and `b` times the sum of `q` where that is positive.
+    /// The largest number, and whether any is NaN.
     #[doc(hidden)]
-    fn excess(p: &[Self], a: f64, q: &[Self], b: f64) -> (f64, f64);
+    fn max_and_nan(row: &[Self]) -> (f64, bool);
+    /// The sum of `(a p - b q)+`.
+    #[doc(hidden)]
+    fn excess(p: &[Self], a: f64, q: &[Self], b: f64) -> f64;
     /// Writes `(a p - b q)+`.
     #[doc(hidden)]
     fn fill_excess(p: &[Self], a: f64, q: &[Self], b: f64, excess: &mut [f64]);
@@ -52,27 +55,46 @@ macro_rules! number {
                 run(row)
             }
 
-            fn excess(p: &[Self], a: f64, q: &[Self], b: f64) -> (f64, f64) {
+            fn max_and_nan(row: &[Self]) -> (f64, bool) {
                 wide! {
-                    fn run(p: &[$number], a: f64, q: &[$number], b: f64) -> (f64, f64) {
-                        let (mut sums, mut below) = ([0f64; LANES], [0f64; LANES]);
+                    fn run(row: &[$number]) -> (f64, bool) {
+                        let mut maxima = [<$number>::NEG_INFINITY; LANES];
+                        let mut has_nan = [false; LANES];
+                        let (steps, tail) = row.as_chunks::<LANES>();
+                        for step in steps {
+                            for lane in 0..LANES {
+                                let value = step[lane];
+                                maxima[lane] = if value > maxima[lane] { value } else { maxima[lane] };
+                                has_nan[lane] |= value.is_nan();
+                            }
+                        }
+                        for (lane, &value) in tail.iter().enumerate() {
+                            maxima[lane] = if value > maxima[lane] { value } else { maxima[lane] };
+                            has_nan[lane] |= value.is_nan();
+                        }
+                        let max = maxima.iter().fold(<$number>::NEG_INFINITY, |max, &value| max.max(value));
+                        (f64::from(max), has_nan.contains(&true))
+                    }
+                }
+                run(row)
+            }
+
+            fn excess(p: &[Self], a: f64, q: &[Self], b: f64) -> f64 {
+                wide! {
+                    fn run(p: &[$number], a: f64, q: &[$number], b: f64) -> f64 {
+                        let mut sums = [0f64; LANES];
                         let (p_steps, p_tail) = p.as_chunks::<LANES>();
                         let (q_steps, q_tail) = q.as_chunks::<LANES>();
                         for (p, q) in p_steps.iter().zip(q_steps) {
                             for lane in 0..LANES {
-                                let q = b * f64::from(q[lane]);
-                                let excess = a * f64::from(p[lane]) - q;
+                                let excess = a * f64::from(p[lane]) - b * f64::from(q[lane]);
                                 sums[lane] += if excess > 0.0 { excess } else { 0.0 };
-                                below[lane] += if excess > 0.0 { q } else { 0.0 };
                             }
                         }
                         for (lane, (&p, &q)) in p_tail.iter().zip(q_tail).enumerate() {
-                            let q = b * f64::from(q);
-                            let excess = a * f64::from(p) - q;
-                            sums[lane] += if excess > 0.0 { excess } else { 0.0 };
-                            below[lane] += if excess > 0.0 { q } else { 0.0 };
+                            sums[lane] += (a * f64::from(p) - b * f64::from(q)).max(0.0);
                         }
-                        (sums.iter().sum(), below.iter().sum())
+                        sums.iter().sum()
                     }
                 }
                 run(p, a, q, b)
@@ -118,6 +140,11 @@ impl<'a, T: Number> Row<'a, T> {
         Ok(Self { weights, scale: 1.0 / mass })
     }
 
+    /// Takes it on trust that `weights` are probabilities that sum to 1.
+    pub fn trusted(weights: &'a [T]) -> Self {
+        Self { weights, scale: 1.0 }
+    }
+
     /// The probability of a token of the row.
     #[inline]
     pub fn prob(&self, token: TokenId) -> f64 {
@@ -140,6 +167,7 @@ pub struct Rows<'a, T> {
     values: &'a [T],
     n_rows: usize,
     n_vocab: usize,
+    is_trusted: bool,
 }
 
 impl<'a, T: Number> Rows<'a, T> {
@@ -174,7 +202,13 @@ impl<'a, T: Number> Rows<'a, T> {
         if n_rows < n_needed {
             return Err(VerifyErrorKind::Rows { expected: n_needed, found: n_rows }.into());
         }
-        Ok(Self { values, n_rows, n_vocab })
+        Ok(Self { values, n_rows, n_vocab, is_trusted: false })
+    }
+
+    /// Takes it on trust that the rows are probabilities that sum to 1: they are neither checked nor summed, and where they
+    /// are not the result is some result.
+    pub fn trusted(self, is_trusted: bool) -> Self {
+        Self { is_trusted, ..self }
     }
 
     /// Columns of each row.
@@ -186,11 +220,8 @@ impl<'a, T: Number> Rows<'a, T> {
     pub fn of_tree(&self, n_tree: usize) -> TreeRows<'a, T> {
         let first = n_tree * self.n_rows;
         let n_row_values = self.n_rows * self.n_vocab;
-        TreeRows {
-            values: &self.values[n_tree * n_row_values..][..n_row_values],
-            n_vocab: self.n_vocab,
-            first,
-        }
+        let values = &self.values[n_tree * n_row_values..][..n_row_values];
+        TreeRows { values, n_vocab: self.n_vocab, first, is_trusted: self.is_trusted }
     }
 }
 
@@ -201,6 +232,7 @@ pub struct TreeRows<'a, T> {
     n_vocab: usize,
     /// The index of row 0 in the batch, for errors.
     first: usize,
+    is_trusted: bool,
 }
 
 impl<'a, T: Number> TreeRows<'a, T> {
@@ -220,7 +252,7 @@ impl<'a, T: Number> TreeRows<'a, T> {
     /// Those of [`Row::new`].
     pub fn row(&self, row: usize) -> Result<Row<'a, T>, VerifyError> {
         let (values, index) = self.raw(row);
-        Row::new(values, index)
+        if self.is_trusted { Ok(Row::trusted(values)) } else { Row::new(values, index) }
     }
 
     /// The index of a row in the batch.

@@ -7,7 +7,7 @@
 //!
 //! Drafts drawn with replacement may repeat: all nodes with the accepted text are then continued together.
 //!
-//! Per place one pass over two rows for each rejection; k-SEQ needs about eight passes for `rho`. O(n V) at worst.
+//! Per place one pass over two rows for each rejection; k-SEQ needs about ten passes for `rho`. O(n V) at worst.
 //! Miao et al., "SpecInfer", 2024; Chen et al., "Sequoia", 2024 (without replacement); Sun et al., "SpecTr", 2023; Hu et al.,
 //! "Towards optimal multi-draft speculative decoding", 2025.
 
@@ -21,6 +21,9 @@ use super::residual::Residual;
 use super::row::{Number, Row, TreeRows};
 use crate::draft::DraftTree;
 use crate::rng::Purpose;
+
+/// What k-SEQ may be off by, as a probability.
+const LARGEST_GAP: f64 = 1e-14;
 
 /// Tests the candidates of a place in turn, each against what the ones before left of the target.
 ///
@@ -81,27 +84,38 @@ pub fn kseq<T: Number>(
 /// The division factor of k-SEQ: `1 - (1 - b)^k = rho b`, where `b` is the mass of `min(q, p / rho)`.
 ///
 /// With `s` the mass of `(p - rho q)+` that is `(1 - (1 - s)/rho)^k = s`. The left side minus the right rises from below zero at
-/// `rho = 1` to above it at `k`: Newton steps from a bracket, halving it where they leave it. What is left of the difference is
-/// the error of the law.
+/// `rho = 1` to above it at `k`: false position, where an end that stays twice counts half (Illinois). What is left of the
+/// difference is the error of the law.
 pub(super) fn rho<T: Number>(residual: &Residual<'_, T>, n_drafts: usize) -> f64 {
     let k = n_drafts as f64;
-    let (mut low, mut high) = (1.0, k);
-    let mut rho = 1.0 + (k - 1.0) / 2.0;
-    for _ in 0..200 {
-        let (left, below) = residual.left_after(rho);
-        let accepted = (1.0 - left) / rho;
-        let refused = (1.0 - accepted).max(0.0);
-        let gap = refused.powf(k) - left;
-        let slope = k * refused.powf(k - 1.0) * (accepted - below) / rho + below;
-        *(if gap > 0.0 { &mut high } else { &mut low }) = rho;
-        let newton = rho - gap / slope;
-        let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
-        if gap.abs() <= f64::EPSILON || (next - rho).abs() <= f64::EPSILON * rho {
-            break;
-        }
-        rho = next;
+    let gap = |rho: f64| {
+        let left = residual.left_after(rho);
+        (1.0 - (1.0 - left) / rho).max(0.0).powf(k) - left
+    };
+    let (mut low, mut high) = ((1.0, gap(1.0)), (k, gap(k)));
+    if low.1 >= -LARGEST_GAP {
+        return low.0;
     }
-    rho
+    if high.1 <= LARGEST_GAP {
+        return high.0;
+    }
+    // Which end was moved last: below zero the low one.
+    let mut moved = 0.0;
+    for _ in 0..200 {
+        let inside = (low.0 * high.1 - high.0 * low.1) / (high.1 - low.1);
+        let rho = if inside > low.0 && inside < high.0 { inside } else { 0.5 * (low.0 + high.0) };
+        let found = gap(rho);
+        if found.abs() <= LARGEST_GAP || high.0 - low.0 <= 4.0 * f64::EPSILON * rho {
+            return rho;
+        }
+        let (end, other) = if found < 0.0 { (&mut low, &mut high) } else { (&mut high, &mut low) };
+        *end = (rho, found);
+        if moved * found > 0.0 {
+            other.1 *= 0.5;
+        }
+        moved = found;
+    }
+    high.0
 }
 
 /// Proposes all candidates of a place but the last for certain; the last was drawn from the rest of `q`.
@@ -131,7 +145,7 @@ pub fn greedy_multi<T: Number>(
         let token = token_of(tree, drawn_node, p)?;
         let rest = draft.prob_without(&tokens);
         let drawn = if tokens.contains(&token) || rest <= 0.0 { 0.0 } else { draft.prob(token) / rest };
-        if drawn <= 0.0 {
+        if drawn.is_nan() || drawn <= 0.0 {
             return Err(VerifyErrorKind::Impossible { node: drawn_node, token, row: q.index(row) }.into());
         }
         if chance.accepts(drawn_node, target.prob(token) / drawn) {

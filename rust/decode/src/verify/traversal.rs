@@ -96,7 +96,7 @@ pub fn traversal<T: Number>(
             };
             let token = token_of(tree, child, p)?;
             let drawn = if place.removed.contains(&token) { 0.0 } else { draft.prob(token) / place.rest };
-            if drawn <= 0.0 {
+            if drawn.is_nan() || drawn <= 0.0 {
                 return Err(VerifyErrorKind::Impossible { node: child, token, row: q.index(row) }.into());
             }
             let share = (place.share * residual.prob(token) / drawn).min(1.0);

@@ -79,16 +79,14 @@ pub fn follow(sampled: &[TokenId], tree: &DraftTree) -> Result<Accepted, VerifyE
 }
 
 /// The smallest token with the largest logit.
-pub(super) fn best<T: Number>(logits: &[T], row: usize) -> Result<TokenId, DistError> {
-    let mut best = (f64::NEG_INFINITY, None);
-    for (token, &logit) in logits.iter().enumerate() {
-        let value: f64 = logit.into();
-        if value.is_nan() || value == f64::INFINITY {
-            return Err(DistErrorKind::NotFinite { row, token, value }.into());
-        }
-        if value > best.0 {
-            best = (value, Some(token as TokenId));
-        }
+fn best<T: Number>(logits: &[T], row: usize) -> Result<TokenId, DistError> {
+    let (max, has_nan) = T::max_and_nan(logits);
+    let value_of = |token: usize| -> f64 { logits[token].into() };
+    let find = |is_it: &dyn Fn(f64) -> bool| (0..logits.len()).find(|&token| is_it(value_of(token)));
+    if has_nan || max == f64::INFINITY {
+        let token = find(&|value| value.is_nan() || value == f64::INFINITY).unwrap_or(0);
+        return Err(DistErrorKind::NotFinite { row, token, value: value_of(token) }.into());
     }
-    best.1.ok_or_else(|| DistErrorKind::NoMass { row, n_tokens: logits.len() }.into())
+    let token = find(&|value| value == max).filter(|_| max > f64::NEG_INFINITY);
+    token.map(|token| token as TokenId).ok_or(DistErrorKind::NoMass { row, n_tokens: logits.len() }.into())
 }
