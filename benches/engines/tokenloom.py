@@ -28,7 +28,7 @@ def load(tokenizer: Vocabulary) -> Codec:
     return Codec(
         encode_list=loaded.encode_list,
         encode_array=loaded.encode,
-        batch_list=lambda texts: loaded.encode_batch(texts, threads=2).to_lists(),
+        batch_list=lambda texts: loaded.encode_batch_list(texts, threads=2),
         batch_array=lambda texts: loaded.encode_batch(texts, threads=2),
         flat=lambda found: found.values if isinstance(found, tl.Ragged) else found,
         decode=loaded.decode,

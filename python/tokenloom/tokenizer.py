@@ -167,6 +167,14 @@ class DecodeStream:
         return self._core.pending
 
 
+def _n_threads(threads: int | None) -> int:
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise ValueError(f"expected at least 1 thread, found {threads}")
+    return threads
+
+
 class Tokenizer(compiled.DirectCalls):
     """A tokenizer of any kind of file that is read; see ``docs/concepts/formats.md``.
 
@@ -381,11 +389,17 @@ class Tokenizer(compiled.DirectCalls):
             SpecialTokenError: ``allowed_special`` names no special token.
             PatternError: A split pattern without a scanner gives up on a text.
         """
-        if threads is None:
-            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if threads < 1:
-            raise ValueError(f"expected at least 1 thread, found {threads}")
-        return Ragged(*self._machine.encode_batch(texts, threads, add_special_tokens, allowed_special))
+        return Ragged(*self._machine.encode_batch(texts, _n_threads(threads), add_special_tokens, allowed_special))
+
+    def encode_batch_list(
+        self,
+        texts: Iterable[Text],
+        threads: int | None = None,
+        add_special_tokens: bool = False,
+        allowed_special: AllowedSpecial = "all",
+    ) -> list[list[int]]:
+        """The ids of every text as lists of ints; arguments and errors as :meth:`encode_batch`."""
+        return self._machine.encode_batch_list(texts, _n_threads(threads), add_special_tokens, allowed_special)
 
     def encode_with_offsets(
         self, text: Text, add_special_tokens: bool = False, allowed_special: AllowedSpecial = "all"

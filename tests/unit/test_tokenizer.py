@@ -80,6 +80,34 @@ def test_a_batch_decodes_like_its_parts(tok):
         tok.decode_batch([[1], [-1]])
 
 
+def test_lists_of_a_batch_are_its_rows(tok):
+    texts = ["hello", "", "wörld 中", "<s>"]
+    assert tok.encode_batch_list(texts, threads=2) == [tok.encode_list(text) for text in texts]
+    assert tok.encode_batch_list([]) == []
+    assert tok.encode_batch_list(["<s>"], allowed_special=()) == [tok.encode_list("<s>", allowed_special=())]
+    with pytest.raises(ValueError, match="at least 1 thread"):
+        tok.encode_batch_list(texts, threads=0)
+
+
+@pytest.mark.parametrize("extra", ["é", "中文 ", "\U0001f600", "\ud800", "a\udfff\U0001f600"])
+def test_long_texts_of_every_width_have_the_ids_of_their_bytes(tok, extra):
+    for n in (511, 512, 513, 5000):
+        text = ("hello " * 1000)[: n - len(extra)] + extra
+        data = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        assert tok.encode(text).tolist() == tok.encode(data).tolist() == tok.encode_list(text)
+
+
+def test_a_result_stays_as_it_was(tok):
+    texts = ["hello world " * 4000, "wörld 中 " * 4000, "a" * 60_000]
+    kept = [tok.encode(text) for text in texts * 3]
+    for ids, text in zip(kept, texts * 3, strict=True):
+        assert tok.decode(ids) == text
+    kept[0][:] = 0
+    del kept[1:3]
+    assert tok.decode(tok.encode(texts[0])) == texts[0]
+    assert not kept[0].any()
+
+
 def test_texts_at_the_edges(tok):
     assert tok.encode("").dtype == np.uint32
     assert tok.encode_list("") == tok.encode_list(b"") == []

@@ -31,6 +31,9 @@ class Tokenizer:
     def encode_batch(
         self, texts: Iterable[Text], threads: int, add_special_tokens: bool, allowed_special: AllowedSpecial
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
+    def encode_batch_list(
+        self, texts: Iterable[Text], threads: int, add_special_tokens: bool, allowed_special: AllowedSpecial
+    ) -> list[list[int]]: ...
     def encode_with_offsets(
         self, text: Text, add_special_tokens: bool, allowed_special: AllowedSpecial
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]: ...
@@ -87,6 +90,9 @@ class Interpreted:
     def encode_batch(
         self, texts: Iterable[Text], threads: int, add_special_tokens: bool, allowed_special: AllowedSpecial
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
+    def encode_batch_list(
+        self, texts: Iterable[Text], threads: int, add_special_tokens: bool, allowed_special: AllowedSpecial
+    ) -> list[list[int]]: ...
     def encode_with_offsets(
         self, text: Text, add_special_tokens: bool, allowed_special: AllowedSpecial
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]: ...

@@ -1,8 +1,12 @@
 //! The only place that touches NumPy views: dtype, contiguity and length checks.
 
+use std::sync::atomic::AtomicPtr;
+use std::sync::{Arc, Mutex};
+
+use numpy::ndarray::ArrayView1;
 use numpy::{
-    Element, PyArrayDescrMethods, PyReadonlyArray, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArray,
-    PyUntypedArrayMethods,
+    Element, PyArray1, PyArrayDescrMethods, PyReadonlyArray, PyReadonlyArray1, PyReadonlyArrayDyn,
+    PyUntypedArray, PyUntypedArrayMethods,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -48,6 +52,67 @@ impl<'a, 'py> FromPyObject<'a, 'py> for TokenIds {
             };
             array_error(object.py(), "token ids", expected, &found)
         })
+    }
+}
+
+/// Memory of result arrays that nobody holds any more. What the system has to provide anew costs more than to fill it.
+#[derive(Clone, Default)]
+pub(crate) struct Spares(Arc<Mutex<Vec<Vec<u32>>>>);
+
+impl Spares {
+    const MAX_KEPT: usize = 2;
+    /// Larger memory is not kept.
+    const MAX_KEPT_IDS: usize = 1 << 20;
+    /// A copy of fewer is cheaper than an owner.
+    const MIN_OWNED: usize = 4096;
+
+    /// Empty memory.
+    pub(crate) fn take(&self) -> Vec<u32> {
+        self.0.try_lock().ok().and_then(|mut kept| kept.pop()).unwrap_or_default()
+    }
+
+    pub(crate) fn keep(&self, mut ids: Vec<u32>) {
+        if ids.capacity() <= Self::MAX_KEPT_IDS
+            && let Ok(mut kept) = self.0.try_lock()
+            && kept.len() < Self::MAX_KEPT
+        {
+            ids.clear();
+            kept.push(ids);
+        }
+    }
+
+    /// An array of these ids, in their memory where that is not much too large.
+    #[allow(unsafe_code)]
+    pub(crate) fn array<'py>(&self, py: Python<'py>, ids: Vec<u32>) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        if ids.len() < Self::MIN_OWNED || ids.capacity() > 2 * ids.len() {
+            let array = PyArray1::from_slice(py, &ids);
+            self.keep(ids);
+            return Ok(array);
+        }
+        let mut ids = std::mem::ManuallyDrop::new(ids);
+        let (start, n, capacity) = (ids.as_mut_ptr(), ids.len(), ids.capacity());
+        let memory = AtomicPtr::new(start);
+        let owner = Bound::new(py, SpareOwner { memory, n, capacity, home: self.clone() })?;
+        // SAFETY: `start` is the memory of a vector of `n` ids that its owner alone drops; the array keeps the owner alive, and
+        // nobody else reads or writes that memory.
+        Ok(unsafe { PyArray1::borrow_from_array(&ArrayView1::from_shape_ptr(n, start), owner.into_any()) })
+    }
+}
+
+/// A vector in whose memory an array lies.
+#[pyclass(frozen, name = "IdsMemory", module = "tokenloom._core.tokenizer")]
+struct SpareOwner {
+    memory: AtomicPtr<u32>,
+    n: usize,
+    capacity: usize,
+    home: Spares,
+}
+
+impl Drop for SpareOwner {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: these are the parts of a vector that was not dropped; the array that wrote to it is gone.
+        self.home.keep(unsafe { Vec::from_raw_parts(*self.memory.get_mut(), self.n, self.capacity) });
     }
 }
 

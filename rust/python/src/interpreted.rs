@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use tokenloom_formats::write;
 use tokenloom_tokenize::pipeline::PipelineStream;
-use tokenloom_tokenize::{AllowedSpecial, DecodeErrorKind, EncodeOptions, Interpreted};
+use tokenloom_tokenize::{AllowedSpecial, DecodeErrorKind, EncodeOptions, Interpreted, Ragged};
 
 use crate::error::{UnsupportedFeatureError, raise, unknown_token};
 use crate::formats::PyDefinition;
@@ -55,6 +55,19 @@ impl PyInterpreted {
         let (options, input) = (self.options(add, allowed)?, Text::from_any(text)?);
         let utf8 = utf8(&input)?;
         text.py().detach(|| self.inner.encode(utf8, &options)).map_err(raise)
+    }
+
+    fn ragged(
+        &self,
+        texts: &Bound<'_, PyAny>,
+        threads: usize,
+        add: bool,
+        allowed: &Bound<'_, PyAny>,
+    ) -> PyResult<Ragged> {
+        let options = self.options(add, allowed)?;
+        let inputs = texts.try_iter()?.map(|text| Text::from_any(&text?)).collect::<PyResult<Vec<_>>>()?;
+        let inputs = inputs.iter().map(utf8).collect::<PyResult<Vec<_>>>()?;
+        texts.py().detach(|| self.inner.encode_batch(&inputs, &options, threads)).map_err(raise)
     }
 }
 
@@ -111,11 +124,20 @@ impl PyInterpreted {
         allowed_special: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>)> {
         let py = texts.py();
-        let options = self.options(add_special_tokens, allowed_special)?;
-        let texts = texts.try_iter()?.map(|text| Text::from_any(&text?)).collect::<PyResult<Vec<_>>>()?;
-        let texts = texts.iter().map(utf8).collect::<PyResult<Vec<_>>>()?;
-        let ragged = py.detach(|| self.inner.encode_batch(&texts, &options, threads)).map_err(raise)?;
+        let ragged = self.ragged(texts, threads, add_special_tokens, allowed_special)?;
         Ok((ragged.values.into_pyarray(py), ragged.offsets.into_pyarray(py)))
+    }
+
+    fn encode_batch_list<'py>(
+        &self,
+        texts: &Bound<'py, PyAny>,
+        threads: usize,
+        add_special_tokens: bool,
+        allowed_special: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let ragged = self.ragged(texts, threads, add_special_tokens, allowed_special)?;
+        let rows = ragged.offsets.windows(2).map(|ends| &ragged.values[ends[0] as usize..ends[1] as usize]);
+        PyList::new(texts.py(), rows.collect::<Vec<_>>())
     }
 
     #[allow(clippy::type_complexity)]

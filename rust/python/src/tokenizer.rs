@@ -13,10 +13,11 @@ use tokenloom_tokenize::{
     self as core, AllowedSpecial, DecodeErrorKind, DecodeStream, Dropout, EncodeOptions, Tokenizer,
 };
 
-use crate::array::TokenIds;
+use crate::array::{Spares, TokenIds};
 use crate::error::raise;
 use crate::formats::PySpec;
 use crate::ints::Ints;
+use crate::wide::WideBuffer;
 
 /// See `tokenloom.tokenizer`.
 #[pyo3::pymodule(gil_used = false)]
@@ -40,12 +41,11 @@ pub(crate) struct PyTokenizer {
     pub(crate) grammar_vocabulary: OnceLock<Arc<GrammarVocabulary>>,
     /// Those that lists were made of.
     ints: Ints,
-    /// Where ids of long texts are written before they become a Python object.
-    buffer: Mutex<Vec<u32>>,
+    /// Where ids of long texts are written.
+    spares: Spares,
+    /// Where texts become UTF-8.
+    wide: WideBuffer,
 }
-
-/// Memory for more ids is not kept between calls.
-const MAX_KEPT_IDS: usize = 1 << 20;
 
 /// `str` or `bytes`. Lone surrogates of a `str` are replaced as tiktoken does it: through UTF-16.
 pub(crate) enum Text<'py> {
@@ -120,7 +120,8 @@ impl PyTokenizer {
             inner: Arc::new(tokenizer),
             grammar_vocabulary: OnceLock::new(),
             ints: Ints::default(),
-            buffer: Mutex::default(),
+            spares: Spares::default(),
+            wide: WideBuffer::default(),
         }
     }
 
@@ -147,18 +148,23 @@ impl PyTokenizer {
         Ok(EncodeOptions { add_special_tokens, allowed_special })
     }
 
-    /// What `make` makes of the ids of `text`. They are written where the ids of the last text were: memory that the
-    /// system has to provide anew costs more than encoding.
+    /// What `make` makes of the ids of `text`; `make_long` makes it of many, in memory that it may keep.
     fn with_ids<R>(
         &self,
         text: &Bound<'_, PyAny>,
         (add, allowed): (bool, &Bound<'_, PyAny>),
         threads: usize,
         make: impl FnOnce(&[u32]) -> PyResult<R>,
+        make_long: impl FnOnce(Vec<u32>) -> PyResult<R>,
     ) -> PyResult<R> {
         let options = self.options(add, allowed)?;
+        let (py, string) = (text.py(), text.cast::<PyString>().ok());
+        let encode = |text: &str| self.encode_long(text.into(), &options, threads);
+        if let Some(encoded) = string.and_then(|text| self.wide.with_utf8(text, encode)) {
+            return make_long(encoded.map_err(raise)?);
+        }
         let other;
-        let input = match text.cast::<PyString>().ok().and_then(|text| text.to_str().ok()) {
+        let input = match string.and_then(|text| text.to_str().ok()) {
             Some(text) => text.into(),
             None => {
                 other = Text::from_any(text)?;
@@ -168,15 +174,31 @@ impl PyTokenizer {
         if input.as_bytes().len() < DETACH_BYTES {
             return self.inner.with_ids(input, &options, make).map_err(raise)?;
         }
-        let (mut own, mut kept) = (Vec::new(), self.buffer.try_lock());
-        let ids = kept.as_deref_mut().unwrap_or(&mut own);
-        ids.clear();
-        text.py().detach(|| self.inner.encode_onto(input, &options, threads, ids)).map_err(raise)?;
-        let made = make(ids);
-        if ids.capacity() > MAX_KEPT_IDS {
-            *ids = Vec::new();
-        }
-        made
+        make_long(py.detach(|| self.encode_long(input, &options, threads)).map_err(raise)?)
+    }
+
+    /// The ids of `text`, in memory of an earlier result where there is any.
+    fn encode_long(
+        &self,
+        text: core::Text<'_>,
+        options: &EncodeOptions,
+        threads: usize,
+    ) -> Result<Vec<u32>, core::EncodeError> {
+        let mut ids = self.spares.take();
+        self.inner.encode_onto(text, options, threads, &mut ids).map(|()| ids)
+    }
+
+    fn ragged(
+        &self,
+        texts: &Bound<'_, PyAny>,
+        threads: usize,
+        add_special_tokens: bool,
+        allowed_special: &Bound<'_, PyAny>,
+    ) -> PyResult<core::Ragged> {
+        let options = self.options(add_special_tokens, allowed_special)?;
+        let inputs = texts.try_iter()?.map(|text| Text::from_any(&text?)).collect::<PyResult<Vec<_>>>()?;
+        let inputs = inputs.iter().map(Text::as_text).collect::<PyResult<Vec<_>>>()?;
+        texts.py().detach(|| self.inner.encode_batch(&inputs, &options, threads)).map_err(raise)
     }
 
     fn list_of<'py>(&self, py: Python<'py>, ids: &[u32]) -> PyResult<Bound<'py, PyList>> {
@@ -215,9 +237,9 @@ impl PyTokenizer {
         allowed_special: &Bound<'py, PyAny>,
         threads: usize,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        self.with_ids(text, (add_special_tokens, allowed_special), threads, |ids| {
-            Ok(PyArray1::from_slice(text.py(), ids))
-        })
+        let (py, how) = (text.py(), (add_special_tokens, allowed_special));
+        let short = |ids: &[u32]| Ok(PyArray1::from_slice(py, ids));
+        self.with_ids(text, how, threads, short, |ids| self.spares.array(py, ids))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -244,7 +266,18 @@ impl PyTokenizer {
         add_special_tokens: bool,
         allowed_special: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
-        self.with_ids(text, (add_special_tokens, allowed_special), 1, |ids| self.list_of(text.py(), ids))
+        let (py, how) = (text.py(), (add_special_tokens, allowed_special));
+        self.with_ids(
+            text,
+            how,
+            1,
+            |ids| self.list_of(py, ids),
+            |ids| {
+                let list = self.list_of(py, &ids);
+                self.spares.keep(ids);
+                list
+            },
+        )
     }
 
     #[allow(clippy::type_complexity)]
@@ -256,11 +289,23 @@ impl PyTokenizer {
         allowed_special: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>)> {
         let py = texts.py();
-        let options = self.options(add_special_tokens, allowed_special)?;
-        let texts = texts.try_iter()?.map(|text| Text::from_any(&text?)).collect::<PyResult<Vec<_>>>()?;
-        let texts = texts.iter().map(Text::as_text).collect::<PyResult<Vec<_>>>()?;
-        let ragged = py.detach(|| self.inner.encode_batch(&texts, &options, threads)).map_err(raise)?;
+        let ragged = self.ragged(texts, threads, add_special_tokens, allowed_special)?;
         Ok((ragged.values.into_pyarray(py), ragged.offsets.into_pyarray(py)))
+    }
+
+    fn encode_batch_list<'py>(
+        &self,
+        texts: &Bound<'py, PyAny>,
+        threads: usize,
+        add_special_tokens: bool,
+        allowed_special: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = texts.py();
+        let ragged = self.ragged(texts, threads, add_special_tokens, allowed_special)?;
+        let rows = ragged.offsets.windows(2).map(|ends| &ragged.values[ends[0] as usize..ends[1] as usize]);
+        let lists = PyList::empty(py);
+        rows.map(|ids| self.list_of(py, ids)).try_for_each(|list| lists.append(list?))?;
+        Ok(lists)
     }
 
     #[allow(clippy::type_complexity)]

@@ -1,7 +1,7 @@
 //! How are many texts, or a long one, encoded at once?
 //!
 //! Threads of this call alone (no pool that would survive, so `fork` is safe) take runs of texts from a shared
-//! counter and keep their ids; the parts are then joined in order. The result does not depend on the number of
+//! counter and keep their ids, in memory that waits for the next call; the parts are then joined in order. The result does not depend on the number of
 //! threads.
 //!
 //! A long text between added tokens is cut where every covering scanner cuts, whatever is around: between a newline that
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenloom_vocab::TokenId;
 
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, ScratchPool};
 use crate::{EncodeError, EncodeOptions, Text, Tokenizer};
 
 /// Id sequences of different lengths in one array.
@@ -25,8 +25,12 @@ pub struct Ragged {
     pub offsets: Vec<i64>,
 }
 
-/// The ids of one run of texts, and the number of ids of each.
-type Encoded = (Vec<TokenId>, Vec<usize>);
+/// Ids of what one worker did, in the order in which it did it, and for every part: its index, the end of its ids and what
+/// else is known of it.
+struct Done<R> {
+    ids: Vec<TokenId>,
+    parts: Vec<(usize, usize, R)>,
+}
 
 impl Tokenizer {
     /// The ids of every text, on at most `n_threads` threads.
@@ -40,19 +44,14 @@ impl Tokenizer {
         n_threads: usize,
     ) -> Result<Ragged, EncodeError> {
         let runs = runs(texts);
-        let parts = self
-            .in_order(runs.len(), n_threads, |index, scratch| self.encode_run(runs[index], options, scratch));
         let mut ragged = Ragged { values: Vec::new(), offsets: Vec::with_capacity(texts.len() + 1) };
         ragged.offsets.push(0);
+        let lengths = self.in_order(runs.len(), n_threads, &mut ragged.values, |index, scratch, ids| {
+            self.encode_run(runs[index], options, scratch, ids)
+        });
         let mut end = 0;
-        for part in parts {
-            let (values, lengths) = part?;
-            if ragged.values.is_empty() {
-                ragged.values = values;
-            } else {
-                ragged.values.extend_from_slice(&values);
-            }
-            ragged.offsets.extend(lengths.into_iter().map(|length| {
+        for lengths in lengths {
+            ragged.offsets.extend(lengths?.into_iter().map(|length| {
                 end += length as i64;
                 end
             }));
@@ -79,66 +78,89 @@ impl Tokenizer {
         }
         self.encode_by_parts(text, options, ids, |text, ids| {
             let parts = parts(text);
-            let encoded = self.in_order(parts.len(), n_threads, |index, scratch| {
-                let mut ids = Vec::with_capacity(parts[index].len() / 4 + 8);
-                self.encode_covered(parts[index], scratch, &mut ids);
-                ids
+            self.in_order(parts.len(), n_threads, ids, |index, scratch, ids| {
+                self.encode_covered(parts[index], scratch, ids);
             });
-            encoded.iter().for_each(|part| ids.extend_from_slice(part));
         })
     }
 
-    /// What `work` makes of every index below `n_parts`, on at most `n_threads` threads, in order.
+    /// Appends to `out` the ids that `work` makes of every index below `n_parts`, on at most `n_threads` threads, in order.
+    /// What else it makes of them, in order.
     fn in_order<R: Send>(
         &self,
         n_parts: usize,
         n_threads: usize,
-        work: impl Fn(usize, &mut Scratch) -> R + Sync,
+        out: &mut Vec<TokenId>,
+        work: impl Fn(usize, &mut Scratch, &mut Vec<TokenId>) -> R + Sync,
     ) -> Vec<R> {
         let n_threads = n_threads.clamp(1, n_parts.max(1));
         let next = AtomicUsize::new(0);
-        let run = || {
-            self.scratches.with(|scratch| {
-                let mut done = Vec::new();
+        let first = ScratchPool::place_here();
+        let run = |worker: usize| {
+            // The same places at every call: threads of their own would come to places that know no word.
+            self.scratches.with_from(first + worker, |scratch| {
+                let mut done = Done { ids: self.scratches.buffer(), parts: Vec::new() };
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     if index >= n_parts {
                         return done;
                     }
-                    done.push((index, work(index, scratch)));
+                    let more = work(index, scratch, &mut done.ids);
+                    done.parts.push((index, done.ids.len(), more));
                 }
             })
         };
-        let mut parts = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..n_threads).map(|_| scope.spawn(run)).collect();
-            let mut parts = run();
+        let run = &run;
+        let done = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..n_threads).map(|worker| scope.spawn(move || run(worker))).collect();
+            let mut done = vec![run(0)];
             for other in others {
                 match other.join() {
-                    Ok(more) => parts.extend(more),
+                    Ok(more) => done.push(more),
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
-            parts
+            done
         });
-        parts.sort_unstable_by_key(|part| part.0);
-        parts.into_iter().map(|(_, part)| part).collect()
+        self.joined(done, out)
     }
 
+    /// Appends the ids of all parts in order; the workers' memory waits for the next call.
+    fn joined<R>(&self, done: Vec<Done<R>>, out: &mut Vec<TokenId>) -> Vec<R> {
+        out.reserve_exact(done.iter().map(|done| done.ids.len()).sum());
+        let mut parts = Vec::new();
+        let mut buffers = Vec::with_capacity(done.len());
+        for (worker, Done { ids, parts: more }) in done.into_iter().enumerate() {
+            let mut start = 0;
+            parts
+                .extend(more.into_iter().map(|(index, end, more)| {
+                    (index, worker, std::mem::replace(&mut start, end)..end, more)
+                }));
+            buffers.push(ids);
+        }
+        parts.sort_unstable_by_key(|part| part.0);
+        for (_, worker, range, _) in &parts {
+            out.extend_from_slice(&buffers[*worker][range.clone()]);
+        }
+        buffers.into_iter().for_each(|buffer| self.scratches.keep(buffer));
+        parts.into_iter().map(|(.., more)| more).collect()
+    }
+
+    /// Appends the ids of some texts; how many each has.
     fn encode_run(
         &self,
         texts: &[Text<'_>],
         options: &EncodeOptions,
         scratch: &mut Scratch,
-    ) -> Result<Encoded, EncodeError> {
-        let n_bytes: usize = texts.iter().map(|text| text.as_bytes().len()).sum();
-        let mut values = Vec::with_capacity(n_bytes / 4 + 8);
+        ids: &mut Vec<TokenId>,
+    ) -> Result<Vec<usize>, EncodeError> {
         let mut lengths = Vec::with_capacity(texts.len());
         for text in texts {
-            let before = values.len();
-            self.encode_into(*text, options, scratch, &mut values)?;
-            lengths.push(values.len() - before);
+            let before = ids.len();
+            self.encode_into(*text, options, scratch, ids)?;
+            lengths.push(ids.len() - before);
         }
-        Ok((values, lengths))
+        Ok(lengths)
     }
 }
 

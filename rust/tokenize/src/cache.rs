@@ -11,11 +11,11 @@
 //! that never repeats pays one missed look-up a pretoken. What a look-up answers depends on the pretoken alone: the cache
 //! changes the time, never the ids.
 
-use tokenloom_vocab::{TokenId, TokenTable};
+use tokenloom_vocab::TokenId;
 
 use crate::prefetch::prefetch;
 
-/// A pretoken of at most 15 bytes, with its length in the last byte; `[0; 2]` is none.
+/// A pretoken of at most 15 bytes, with its length in the low bits of the last byte; `[0; 2]` is none.
 pub(crate) type Key = [u64; 2];
 
 pub(crate) const MAX_KEY_BYTES: usize = 15;
@@ -23,18 +23,23 @@ const SHORT_IDS: usize = 4;
 const LONG_BYTES: usize = 56;
 const LONG_IDS: usize = 16;
 
-/// Ids use the low bits of a number; the count of a short slot lies above them in its first one.
-const ID_BITS: u32 = 28;
-const _: () = assert!(TokenTable::MAX_ID < 1 << ID_BITS);
-/// Instead of a count: the table of long pretokens knows.
-const ELSEWHERE: u32 = u32::MAX >> ID_BITS;
-/// Instead of a count: there is no such entry.
-const UNKNOWN: u32 = ELSEWHERE - 1;
+/// Above the length, in a slot: how many of its ids count, or one of these.
+const STATE_SHIFT: u32 = 60;
+/// Long, and merged together with others.
+const TOGETHER: u64 = 12;
+/// Missed already; what it becomes will be known soon.
+const PENDING: u64 = 13;
+/// The table of long pretokens knows.
+const ELSEWHERE: u64 = 14;
+/// There is no such entry.
+const UNKNOWN: u64 = 15;
 
+/// A key with a state, and the ids.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
     key: Key,
-    ids: [TokenId; SHORT_IDS],
+    /// All four can be copied, whatever counts.
+    pub(crate) ids: [TokenId; SHORT_IDS],
 }
 
 /// A hit in the second line changes places with the second slot of the first.
@@ -54,55 +59,96 @@ struct LongSlot {
 }
 
 const NO_SHORT: ShortSet = ShortSet([[NO_SLOT; 2]; 2]);
-const NO_SLOT: Slot = Slot { key: [0; 2], ids: [UNKNOWN << ID_BITS, 0, 0, 0] };
+const NO_SLOT: Slot = Slot { key: [0, UNKNOWN << STATE_SHIFT], ids: [0; SHORT_IDS] };
 const NO_LONG: LongSlot =
     LongSlot { tag: 0, n_bytes: 0, n_ids: 0, bytes: [0; LONG_BYTES], ids: [0; LONG_IDS] };
 
 impl Slot {
     /// Four ids at most; of more it says that they are elsewhere.
     fn new(key: Key, ids: &[TokenId]) -> Self {
-        let mut slot = Self { key, ids: [ELSEWHERE << ID_BITS, 0, 0, 0] };
-        if ids.len() <= SHORT_IDS {
-            slot.ids = [0; SHORT_IDS];
-            slot.ids[..ids.len()].copy_from_slice(ids);
-            slot.ids[0] |= (ids.len() as u32) << ID_BITS;
+        let mut slot = Self::in_state(key, ELSEWHERE);
+        if let Some(places) = slot.ids.get_mut(..ids.len()) {
+            places.copy_from_slice(ids);
+            slot.key[1] = key[1] | (ids.len() as u64) << STATE_SHIFT;
         }
         slot
     }
 
-    /// The ids of the pretoken and how many of the four count, if they are here.
-    #[inline]
-    pub(crate) fn ids(&self) -> Option<([TokenId; SHORT_IDS], usize)> {
-        let n_ids = self.ids[0] >> ID_BITS;
-        if n_ids as usize > SHORT_IDS {
-            return None;
-        }
-        let [first, rest @ ..] = self.ids;
-        let [second, third, fourth] = rest;
-        Some(([first & ((1 << ID_BITS) - 1), second, third, fourth], n_ids as usize))
+    /// What is thought of a key where its slot was not found.
+    pub(crate) fn unknown(key: Key) -> Self {
+        Self::in_state(key, UNKNOWN)
     }
 
-    /// The table of long pretokens knows of it.
-    fn is_elsewhere(&self) -> bool {
-        self.ids[0] >> ID_BITS == ELSEWHERE
+    fn in_state(key: Key, state: u64) -> Self {
+        Self { key: [key[0], key[1] | state << STATE_SHIFT], ids: [0; SHORT_IDS] }
+    }
+
+    /// Of a pretoken that is merged together with others.
+    pub(crate) fn together() -> Self {
+        Self::in_state([0; 2], TOGETHER)
+    }
+
+    #[inline(always)]
+    fn state(&self) -> u64 {
+        self.key[1] >> STATE_SHIFT
+    }
+
+    /// Whether this is the slot of a key; a free one is that of no key. By words: comparing them as one vector waits for a
+    /// key that was just made of two.
+    #[inline(always)]
+    fn is_of(&self, key: Key) -> bool {
+        (self.key[0] ^ key[0]) | (self.key[1] ^ key[1]) << (u64::BITS - STATE_SHIFT) == 0
+    }
+
+    fn is_free(&self) -> bool {
+        self.key == NO_SLOT.key
+    }
+
+    /// `[0; 2]` if the pretoken is long.
+    #[inline]
+    pub(crate) fn key(&self) -> Key {
+        [self.key[0], self.key[1] << (u64::BITS - STATE_SHIFT) >> (u64::BITS - STATE_SHIFT)]
+    }
+
+    /// How many of the four ids count, if the ids are here.
+    #[inline(always)]
+    pub(crate) fn n_ids(&self) -> Option<usize> {
+        let n_ids = self.state() as usize;
+        (n_ids <= SHORT_IDS).then_some(n_ids)
+    }
+
+    /// The ids of the pretoken, if they are here.
+    #[inline]
+    pub(crate) fn ids(&self) -> Option<&[TokenId]> {
+        self.ids.get(..self.state() as usize)
     }
 
     /// Nothing is known of the pretoken.
     #[inline]
     pub(crate) fn is_unknown(&self) -> bool {
-        self.ids[0] == NO_SLOT.ids[0]
+        self.state() == UNKNOWN
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state() == PENDING
+    }
+
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.state() == ELSEWHERE
+    }
+
+    pub(crate) fn is_together(&self) -> bool {
+        self.state() == TOGETHER
     }
 }
 
-/// A pretoken of a batch that was not found.
+/// A pretoken that was not found.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missed {
-    /// Its place in the batch.
+    /// How many pretokens, or ids of those that were found, come before it.
     pub(crate) at: usize,
-    /// `[0; 2]` if it is long.
-    pub(crate) key: Key,
-    /// How many ids of the batch were found before it.
-    pub(crate) n_before: usize,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
     /// What is known of it by now.
     pub(crate) slot: Slot,
 }
@@ -110,8 +156,20 @@ pub(crate) struct Missed {
 impl Missed {
     #[inline]
     pub(crate) fn is_short_and_unknown(&self) -> bool {
-        self.key != [0; 2] && self.slot.is_unknown()
+        self.slot.is_unknown() && !self.is_long()
     }
+
+    #[inline]
+    pub(crate) fn is_long(&self) -> bool {
+        self.slot.key() == [0; 2]
+    }
+}
+
+/// The key of a pretoken, and the set in which it would be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) key: Key,
+    set: usize,
 }
 
 /// The ids of pretokens that were encoded before. One a thread.
@@ -167,52 +225,89 @@ impl PretokenCache {
         slots.iter().find(same).map(|slot| &slot.ids[..usize::from(slot.n_ids)])
     }
 
-    /// The key of `text[start..start + n_bytes]` and where it would be, with that memory on the way. A long pretoken has the
-    /// key of none.
-    #[inline(always)]
-    pub(crate) fn place(&self, text: &[u8], start: usize, n_bytes: usize) -> (Key, usize) {
-        match text.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
-            Some(chunk) if n_bytes <= MAX_KEY_BYTES => self.place_of(key_of(chunk, n_bytes)),
-            _ => self.place_of_other(&text[start..start + n_bytes]),
+    /// The keys of spans of the text and where they would be, with that memory on the way. A long pretoken has the key of none.
+    #[inline(never)]
+    pub(crate) fn find_places(
+        &self,
+        text: &[u8],
+        spans: impl ExactSizeIterator<Item = (usize, usize)>,
+        places: &mut Vec<Place>,
+    ) {
+        places.resize(spans.len(), Place::default());
+        for ((start, end), place) in spans.zip(places) {
+            let n_bytes = end - start;
+            let (low, high) = match text.get(start..).and_then(<[u8]>::first_chunk) {
+                Some(chunk) if n_bytes <= MAX_KEY_BYTES => key_of(chunk, n_bytes),
+                _ => self.key_of_other(&text[start..end]),
+            };
+            let set = self.set_of([low, high]);
+            prefetch(&self.short, set);
+            *place = Place { key: [low, high], set };
         }
     }
 
-    /// The same for a long pretoken or one near the end of the text.
+    /// Writes the ids of those whose first line has them to `ids`, one after the other from `n` on; calls `other` with the index
+    /// of each other place, and how many ids come before it. How many there are in the end.
+    #[inline(always)]
+    pub(crate) fn copy_known(
+        &self,
+        places: &[Place],
+        ids: &mut [TokenId],
+        mut n: usize,
+        mut other: impl FnMut(usize, usize),
+    ) -> usize {
+        for (index, &Place { key, set }) in places.iter().enumerate() {
+            // All four, whatever counts: a copy of fixed size.
+            if let Some(ShortSet([often, _])) = self.short.get(set)
+                && let slot = &often[usize::from(often[1].is_of(key))]
+                && slot.is_of(key)
+                && let Some(n_ids) = slot.n_ids()
+                && let Some(room) = ids.get_mut(n..).and_then(<[_]>::first_chunk_mut)
+            {
+                *room = slot.ids;
+                n += n_ids;
+            } else {
+                other(index, n);
+            }
+        }
+        n
+    }
+
+    /// The key of a pretoken that is long, whose memory is asked for, or near the end of the text.
     #[inline(never)]
-    fn place_of_other(&self, piece: &[u8]) -> (Key, usize) {
+    fn key_of_other(&self, piece: &[u8]) -> (u64, u64) {
         if piece.len() <= MAX_KEY_BYTES {
-            return self.place_of(pack(piece));
+            let [low, high] = pack(piece);
+            return (low, high);
         }
         if piece.len() <= LONG_BYTES {
-            prefetch(&self.long, (hash(piece) >> self.long_shift) as usize);
+            self.prefetch_long(piece);
         }
-        ([0; 2], 0)
+        (0, 0)
+    }
+
+    /// Asks for the memory in which [`PretokenCache::long`] looks for a pretoken.
+    pub(crate) fn prefetch_long(&self, piece: &[u8]) {
+        prefetch(&self.long, (hash(piece) >> self.long_shift) as usize);
     }
 
     #[inline(always)]
-    fn place_of(&self, key: Key) -> (Key, usize) {
-        let place = self.set_of(key);
-        prefetch(&self.short, place);
-        (key, place)
-    }
-
-    #[inline]
     fn set_of(&self, key: Key) -> usize {
         (mix(key) >> self.short_shift) as usize
     }
 
     /// What the table of short pretokens says of a key at its place.
-    #[inline]
-    pub(crate) fn at(&mut self, place: usize, key: Key) -> &Slot {
-        let Some(ShortSet([often, once])) = self.short.get_mut(place) else { return &NO_SLOT };
-        let in_line = usize::from(same(often[1].key, key));
-        if same(often[in_line].key, key) { &often[in_line] } else { Self::again(often, once, key) }
+    #[inline(always)]
+    pub(crate) fn at(&mut self, Place { key, set }: Place) -> &Slot {
+        let Some(ShortSet([often, once])) = self.short.get_mut(set) else { return &NO_SLOT };
+        let in_line = usize::from(often[1].is_of(key));
+        if often[in_line].is_of(key) { &often[in_line] } else { Self::again(often, once, key) }
     }
 
     /// What the second line of a set says; what is found there moves to the first one.
     #[cold]
     fn again<'a>(often: &'a mut [Slot; 2], once: &mut [Slot; 2], key: Key) -> &'a Slot {
-        match once.iter_mut().find(|slot| slot.key == key && key != [0; 2]) {
+        match once.iter_mut().find(|slot| slot.is_of(key)) {
             Some(found) => {
                 std::mem::swap(found, &mut often[1]);
                 &often[1]
@@ -221,14 +316,31 @@ impl PretokenCache {
         }
     }
 
+    /// The same as [`PretokenCache::at`] at whatever place.
+    #[inline]
+    pub(crate) fn find(&mut self, key: Key) -> &Slot {
+        self.at(Place { key, set: self.set_of(key) })
+    }
+
+    /// Notes what was missed at a place: the next time it is pending. What is to be thought of it now. The table does not grow:
+    /// places that were found stay right.
+    pub(crate) fn note(&mut self, place: Place) -> Slot {
+        let (slot, key) = (*self.at(place), place.key);
+        if !slot.is_unknown() || key == [0; 2] {
+            return slot;
+        }
+        self.n_short += 1;
+        self.put_short(Slot::in_state(key, PENDING));
+        Slot::unknown(key)
+    }
+
     /// Appends the ids of a pretoken, if they are kept; whether they are.
     #[inline]
     pub(crate) fn recall(&mut self, piece: &[u8], out: &mut Vec<TokenId>) -> bool {
         if piece.len() <= MAX_KEY_BYTES {
-            let key = pack(piece);
-            let slot = self.at(self.set_of(key), key);
-            if let Some((ids, n_ids)) = slot.ids() {
-                out.extend_from_slice(&ids[..n_ids]);
+            let slot = self.find(pack(piece));
+            if let Some(ids) = slot.ids() {
+                out.extend_from_slice(ids);
                 return true;
             }
             if !slot.is_elsewhere() {
@@ -246,35 +358,46 @@ impl PretokenCache {
             return;
         }
         if piece.len() <= MAX_KEY_BYTES {
-            self.grow_short();
-            self.put_short(Slot::new(pack(piece), ids));
-        }
-        if piece.len() > MAX_KEY_BYTES || ids.len() > SHORT_IDS {
-            let mut slot = LongSlot { tag: hash(piece) as u32, ..NO_LONG };
-            (slot.n_bytes, slot.n_ids) = (piece.len() as u8, ids.len() as u8);
-            slot.bytes[..piece.len()].copy_from_slice(piece);
-            slot.ids[..ids.len()].copy_from_slice(ids);
-            self.grow_long();
-            self.put_long(slot);
+            self.keep(pack(piece), ids);
+        } else {
+            self.insert_long(piece, ids);
         }
     }
 
     /// Keeps the ids of a short pretoken unless they are known by now. What the table of short pretokens says of it.
     pub(crate) fn keep(&mut self, key: Key, ids: &[TokenId]) -> Slot {
-        let slot = self.at(self.set_of(key), key);
-        if !slot.is_unknown() {
-            return *slot;
+        let made = Slot::new(key, ids);
+        let set = self.set_of(key);
+        match self.short[set].0.as_flattened_mut().iter_mut().find(|slot| slot.is_of(key)) {
+            Some(slot) if !slot.is_pending() => return *slot,
+            Some(slot) => *slot = made,
+            None => {
+                self.n_short += 1;
+                self.grow_short();
+                self.put_short(made);
+            }
         }
-        let (bytes, n_bytes) = unpack(key);
-        self.insert(&bytes[..n_bytes], ids);
-        Slot::new(key, ids)
+        if made.is_elsewhere() {
+            let (bytes, n_bytes) = unpack(key);
+            self.insert_long(&bytes[..n_bytes], ids);
+        }
+        made
+    }
+
+    fn insert_long(&mut self, piece: &[u8], ids: &[TokenId]) {
+        let mut slot = LongSlot { tag: hash(piece) as u32, ..NO_LONG };
+        (slot.n_bytes, slot.n_ids) = (piece.len() as u8, ids.len() as u8);
+        slot.bytes[..piece.len()].copy_from_slice(piece);
+        slot.ids[..ids.len()].copy_from_slice(ids);
+        self.grow_long();
+        self.put_long(slot);
     }
 
     /// Into the line of what came once, unless the other one has room.
     fn put_short(&mut self, slot: Slot) {
-        let place = self.set_of(slot.key);
+        let place = self.set_of(slot.key());
         let ShortSet([often, once]) = &mut self.short[place];
-        match often.iter_mut().find(|slot| slot.key == [0; 2]) {
+        match often.iter_mut().find(|slot| slot.is_free()) {
             Some(free) => *free = slot,
             None => *once = [slot, once[0]],
         }
@@ -287,8 +410,7 @@ impl PretokenCache {
     }
 
     /// Doubles the table of short pretokens once half as many entries were made as it has slots.
-    fn grow_short(&mut self) {
-        self.n_short += 1;
+    pub(crate) fn grow_short(&mut self) {
         if self.n_short <= 2 * self.short.len() || self.short.len() == Self::MAX_SHORT {
             return;
         }
@@ -297,7 +419,7 @@ impl PretokenCache {
         (self.short_shift, self.n_short) = (self.short_shift - 1, 2 * old.len());
         // What came often first; of the others the older ones first.
         for ShortSet([often, once]) in old {
-            let taken = |slot: &Slot| slot.key != [0; 2];
+            let taken = |slot: &Slot| !slot.is_free();
             often
                 .into_iter()
                 .chain(once.into_iter().rev())
@@ -318,12 +440,6 @@ impl PretokenCache {
             pair.into_iter().rev().filter(|slot| slot.n_bytes > 0).for_each(|slot| self.put_long(slot));
         }
     }
-}
-
-/// Whether two keys are equal. By words: comparing them as one vector waits for a key that was just made of two.
-#[inline]
-fn same(a: Key, b: Key) -> bool {
-    (a[0] ^ b[0]) | (a[1] ^ b[1]) == 0
 }
 
 const MIX: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93];
@@ -356,12 +472,12 @@ const LOW: [Key; 16] = {
     masks
 };
 
-/// The key of the first bytes of a text; at most 15.
+/// The two words of the key of the first bytes of a text; at most 15.
 #[inline(always)]
-pub(crate) fn key_of(chunk: &[u8; 16], n_bytes: usize) -> Key {
-    let (words, mask) = (chunk.as_chunks::<8>().0, LOW[n_bytes % 16]);
-    let [low, high] = [words[0], words[1]].map(u64::from_le_bytes);
-    [low & mask[0], high & mask[1] | (n_bytes as u64) << 56]
+pub(crate) fn key_of(chunk: &[u8; 16], n_bytes: usize) -> (u64, u64) {
+    let (words, mask) = (chunk.as_chunks::<8>().0, &LOW[n_bytes % 16]);
+    let (low, high) = (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]));
+    (low & mask[0], high & mask[1] | (n_bytes as u64) << 56)
 }
 
 /// The bytes in order, and their number in the last byte.
@@ -391,6 +507,8 @@ pub(crate) fn unpack(key: Key) -> ([u8; 16], usize) {
 
 #[cfg(test)]
 mod tests {
+    use tokenloom_vocab::TokenTable;
+
     use super::*;
 
     fn look_up(cache: &mut PretokenCache, piece: &[u8]) -> Option<Vec<TokenId>> {
@@ -408,7 +526,7 @@ mod tests {
             let [low, high] = pack(&bytes[..length]);
             assert_eq!([low.to_le_bytes(), high.to_le_bytes()].concat(), plain, "{length} bytes");
             assert_eq!(unpack([low, high]), (plain, length));
-            assert_eq!(key_of(bytes.first_chunk().unwrap(), length), [low, high], "{length} bytes");
+            assert_eq!(key_of(bytes.first_chunk().unwrap(), length), (low, high), "{length} bytes");
         }
     }
 

@@ -3,16 +3,16 @@
 //! Added tokens that are matched in raw text cut it first. What lies between is normalized, cut by the added tokens
 //! that are matched in normalized text, pretokenized, and each pretoken encoded. Bytes that are not UTF-8 are
 //! encoded as pretokens of their own, one for each maximal run, so that any bytes survive a round trip. One walk
-//! serves encoding, counting and offsets; O(n) time, nothing is allocated per pretoken. Pretokens go to the model in
-//! batches: their ends first, then the cache is asked for all of them, so that its memory is read ahead, then those that it
-//! does not know are merged side by side.
+//! serves encoding, counting and offsets; O(n) time, nothing is allocated per pretoken. Pretokens are looked up in batches; those
+//! that are not known are merged side by side.
 
 use std::ops::{ControlFlow, Range};
 
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::TokenId;
 
-use crate::cache::Missed;
+use crate::cache::{Missed, Slot};
+use crate::lookup::{Found, MANY_MISSED, MAX_BATCHES};
 use crate::normalize::Normalized;
 use crate::pretokenize::MAX_BATCH;
 use crate::scratch::Scratch;
@@ -289,18 +289,67 @@ impl Tokenizer {
         out: &mut Vec<TokenId>,
         go_on: &mut impl FnMut(&mut Vec<TokenId>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let mut at = 0;
-        let mut ends = std::mem::take(&mut scratch.ends);
-        let mut flow = ControlFlow::Continue(());
+        let (mut at, mut flow) = (0, ControlFlow::Continue(()));
         while at < text.len() && flow.is_continue() {
-            ends.clear();
-            self.pretokenizers.ends(text, at, &mut ends);
-            self.encode_pieces(text.as_bytes(), at, &ends, scratch, out);
-            at = ends.last().copied().unwrap_or(text.len());
+            at = self.look_up(text, at, scratch);
+            self.merge_missed(text.as_bytes(), scratch, out);
             flow = go_on(out);
         }
-        scratch.ends = ends;
         flow
+    }
+
+    /// Looks up some batches of pretokens from `at` on. Where the next one begins.
+    fn look_up(&self, text: &str, mut at: usize, scratch: &mut Scratch) -> usize {
+        let Scratch { cache, ends, found, .. } = scratch;
+        found.clear();
+        cache.grow_short();
+        for _ in 0..MAX_BATCHES {
+            ends.clear();
+            self.pretokenizers.ends(text, at, ends);
+            found.look_up(cache, text.as_bytes(), at, ends, |key| self.bpe().prefetch(key));
+            at = ends.last().copied().unwrap_or(text.len());
+            if at >= text.len() || found.missed.len() >= MANY_MISSED {
+                break;
+            }
+        }
+        at
+    }
+
+    /// Appends the ids of the pretokens that were looked up.
+    fn merge_missed(&self, text: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
+        let mut found = std::mem::take(&mut scratch.found);
+        let Scratch { bpe, cache, .. } = &mut *scratch;
+        let Found { missed, together, ids, ends, .. } = &mut found;
+        self.bpe().encode_short(missed, bpe, |missed, ids| missed.slot = cache.keep(missed.slot.key(), ids));
+        for missed in missed.iter_mut().filter(|missed| missed.is_long()) {
+            let span = missed.start..missed.end;
+            if cache.long(&text[span.clone()]).is_none()
+                && self.bpe().can_encode_together(&text[span.clone()])
+            {
+                missed.slot = Slot::together();
+                together.push(span);
+            }
+        }
+        self.bpe().encode_together(text, together, ids, ends, bpe);
+        let (mut n_out, mut n_together, mut ends) = (0, 0, found.ends.iter());
+        for &Missed { at, start, end, slot } in &found.missed {
+            out.extend_from_slice(&found.ready()[n_out..at]);
+            n_out = at;
+            let slot = if slot.is_pending() { *scratch.cache.find(slot.key()) } else { slot };
+            if let Some(ids) = slot.ids() {
+                out.extend_from_slice(ids);
+            } else if slot.is_together()
+                && let Some(&end_of_ids) = ends.next()
+            {
+                let ids = &found.ids[std::mem::replace(&mut n_together, end_of_ids)..end_of_ids];
+                out.extend_from_slice(ids);
+                scratch.cache.insert(&text[start..end], ids);
+            } else {
+                self.encode_piece(&text[start..end], scratch, out);
+            }
+        }
+        out.extend_from_slice(&found.ready()[n_out..]);
+        scratch.found = found;
     }
 
     /// Appends the ids of `text`; `inside` appends those of text without added tokens.
@@ -330,59 +379,6 @@ impl Tokenizer {
             out.extend(&template.suffix);
         }
         flow.map(|_| ())
-    }
-
-    /// Appends the ids of pretokens that follow each other from `start` on, [`MAX_BATCH`] of them at most.
-    fn encode_pieces(
-        &self,
-        text: &[u8],
-        start: usize,
-        ends: &[usize],
-        scratch: &mut Scratch,
-        out: &mut Vec<TokenId>,
-    ) {
-        let (mut keys, mut missed) = (std::mem::take(&mut scratch.keys), std::mem::take(&mut scratch.missed));
-        let mut ready = std::mem::take(&mut scratch.ready);
-        missed.clear();
-        // Four ids a pretoken are copied, whatever counts.
-        ready.resize(4 * MAX_BATCH, 0);
-        keys.clear();
-        let mut from = start;
-        keys.extend(ends.iter().map(|&end| {
-            let n_bytes = end - std::mem::replace(&mut from, end);
-            scratch.cache.place(text, end - n_bytes, n_bytes)
-        }));
-        let mut n_ready = 0;
-        for (at, &(key, place)) in keys.iter().enumerate() {
-            let slot = scratch.cache.at(place, key);
-            if let Some((ids, n_ids)) = slot.ids()
-                && let Some(place) = ready.get_mut(n_ready..n_ready + 4)
-            {
-                place.copy_from_slice(&ids);
-                n_ready += n_ids;
-            } else {
-                if slot.is_unknown() {
-                    self.bpe().prefetch(key);
-                }
-                missed.push(Missed { at, key, n_before: n_ready, slot: *slot });
-            }
-        }
-        let Scratch { bpe, cache, .. } = &mut *scratch;
-        self.bpe().encode_short(&mut missed, bpe, |missed, ids| missed.slot = cache.keep(missed.key, ids));
-        let mut n_out = 0;
-        for Missed { at, n_before, slot, .. } in &missed {
-            out.extend_from_slice(&ready[n_out..*n_before]);
-            n_out = *n_before;
-            match slot.ids() {
-                Some((ids, n_ids)) => out.extend_from_slice(&ids[..n_ids]),
-                None => {
-                    let start = at.checked_sub(1).map_or(start, |before| ends[before]);
-                    self.encode_piece(&text[start..ends[*at]], scratch, out);
-                }
-            }
-        }
-        out.extend_from_slice(&ready[n_out..n_ready]);
-        (scratch.keys, scratch.missed, scratch.ready) = (keys, missed, ready);
     }
 
     /// Appends the ids of one pretoken.

@@ -131,18 +131,40 @@ impl Tokenizer {
         }
         let mut text = Vec::with_capacity(ids.len() * 4);
         let mut state = Fallback::default();
-        for (index, &id) in ids.iter().enumerate() {
-            let Some(bytes) = self.all_tokens.bytes(id) else {
-                return Err(DecodeErrorKind::UnknownToken { id, index }.into());
+        let mut index = 0;
+        let unknown = |index: usize| DecodeErrorKind::UnknownToken { id: ids[index], index };
+        while let Some(&id) = ids.get(index) {
+            // What is only text needs no thought, once there is some.
+            let n_plain = if state.started && !is_of_pieces(decoder) {
+                self.n_plain(&ids[index..], skip_special_tokens)
+            } else {
+                0
             };
+            if n_plain > 0 {
+                state.end_run(decoder, &mut text);
+                let plain = self.all_tokens.append_bytes(&ids[index..index + n_plain], &mut text);
+                plain.map_err(|at| unknown(index + at))?;
+                index += n_plain;
+                continue;
+            }
+            let bytes = self.all_tokens.bytes(id).ok_or_else(|| unknown(index))?;
             if skip_special_tokens && self.is_special(id) {
                 state.skip(decoder, &mut text);
             } else {
                 state.push(bytes, self.token_kind(id, bytes), decoder, &mut text);
             }
+            index += 1;
         }
         state.flush(decoder, &mut text);
         Ok(text)
+    }
+
+    /// How many of the first ids are neither byte tokens nor left out.
+    fn n_plain(&self, ids: &[TokenId], skip_special_tokens: bool) -> usize {
+        let byte_tokens = self.bpe().fallback_ids();
+        let is_plain =
+            |&id: &TokenId| !byte_tokens.contains(&id) && !(skip_special_tokens && self.is_special(id));
+        ids.iter().position(|id| !is_plain(id)).unwrap_or(ids.len())
     }
 
     /// Whether `id`, which stands for `bytes`, is the token of a byte of an unknown character.

@@ -30,6 +30,7 @@ mod encode;
 mod error;
 mod fallback;
 mod interpreted;
+mod lookup;
 mod nfc;
 mod normalize;
 mod offsets;
@@ -47,6 +48,7 @@ mod stream;
 mod tokenizer;
 pub mod train;
 mod unstable;
+pub mod utf32;
 mod vocabulary;
 
 pub use alignment::{AlignedSpan, align};

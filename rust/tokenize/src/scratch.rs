@@ -10,7 +10,9 @@ use std::sync::Mutex;
 use tokenloom_vocab::TokenId;
 
 use crate::bpe::BpeScratch;
-use crate::cache::{Key, Missed, PretokenCache};
+use crate::cache::PretokenCache;
+use crate::lookup::Found;
+use crate::pretokenize::Ends;
 
 /// Reusable memory of encoding; one a thread. It serves one tokenizer, as it remembers what pretokens became.
 #[derive(Clone, Debug, Default)]
@@ -18,13 +20,9 @@ pub(crate) struct Scratch {
     pub(crate) bpe: BpeScratch,
     pub(crate) cache: PretokenCache,
     /// Ends of pretokens on their way to the model.
-    pub(crate) ends: Vec<usize>,
-    /// Keys of those pretokens, and their places in the cache.
-    pub(crate) keys: Vec<(Key, usize)>,
-    /// Those that were not there.
-    pub(crate) missed: Vec<Missed>,
-    /// Ids that the cache knew, on their way out.
-    pub(crate) ready: Vec<TokenId>,
+    pub(crate) ends: Ends,
+    /// What the cache knew of them.
+    pub(crate) found: Found,
     /// The ids of a short text.
     pub(crate) ids: Vec<TokenId>,
 }
@@ -33,6 +31,8 @@ pub(crate) struct Scratch {
 #[derive(Debug, Default)]
 pub(crate) struct ScratchPool {
     places: [Place; ScratchPool::N_PLACES],
+    /// Memory for the ids of a batch: what the system has to provide anew costs more than to fill it.
+    buffers: Mutex<Vec<Vec<TokenId>>>,
 }
 
 /// On a cache line of its own, so that threads do not slow each other.
@@ -50,19 +50,48 @@ impl Clone for ScratchPool {
 impl ScratchPool {
     const N_PLACES: usize = 32;
 
-    /// Calls `work` with a scratch that no other thread has.
-    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
+    /// Buffers for more ids are not kept.
+    const MAX_KEPT_IDS: usize = 1 << 21;
+
+    /// Where the calling thread looks first.
+    pub(crate) fn place_here() -> usize {
         // Stacks of threads are far apart: the same thread comes back to the same place, another one rarely does.
         let here = 0_u8;
         let stack = (&raw const here).addr() >> 16;
-        let first = (stack as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        ((stack as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % Self::N_PLACES
+    }
+
+    /// Calls `work` with a scratch that no other thread has.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
+        self.with_from(Self::place_here(), work)
+    }
+
+    /// The same, looking for it from a given place on.
+    pub(crate) fn with_from<R>(&self, first: usize, work: impl FnOnce(&mut Scratch) -> R) -> R {
         for step in 0..Self::N_PLACES {
-            let place = &self.places[(first as usize + step) % Self::N_PLACES];
+            let place = &self.places[(first + step) % Self::N_PLACES];
             if let Ok(mut scratch) = place.0.try_lock() {
                 return work(scratch.get_or_insert_default());
             }
         }
         work(&mut Scratch::default())
+    }
+
+    /// An empty buffer, one that was kept if there is any.
+    pub(crate) fn buffer(&self) -> Vec<TokenId> {
+        let mut buffer = self.buffers.try_lock().ok().and_then(|mut kept| kept.pop()).unwrap_or_default();
+        buffer.clear();
+        buffer
+    }
+
+    /// Keeps a buffer for a later call unless it is large or there are many.
+    pub(crate) fn keep(&self, buffer: Vec<TokenId>) {
+        if let Ok(mut kept) = self.buffers.try_lock()
+            && kept.len() < Self::N_PLACES
+            && buffer.capacity() <= Self::MAX_KEPT_IDS
+        {
+            kept.push(buffer);
+        }
     }
 }
 
@@ -75,7 +104,7 @@ mod tests {
         let pool = ScratchPool::default();
         fn nest(pool: &ScratchPool, depth: usize) {
             pool.with(|scratch| {
-                scratch.ends.push(depth);
+                scratch.ids.push(depth as TokenId);
                 if depth > 0 {
                     nest(pool, depth - 1);
                 }
@@ -87,10 +116,37 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_comes_back_to_its_place() {
+        let pool = &ScratchPool::default();
+        for call in 0..3 {
+            for worker in 0..2 {
+                let seen = std::thread::scope(|scope| {
+                    let work = move |scratch: &mut Scratch| {
+                        scratch.ids.push(worker as TokenId);
+                        scratch.ids.clone()
+                    };
+                    scope.spawn(move || pool.with_from(worker, work)).join().unwrap()
+                });
+                assert_eq!(seen, vec![worker as TokenId; call + 1]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_kept_unless_it_is_large() {
+        let pool = ScratchPool::default();
+        pool.keep(vec![7; 5]);
+        let buffer = pool.buffer();
+        assert!(buffer.is_empty() && buffer.capacity() >= 5);
+        pool.keep(Vec::with_capacity(ScratchPool::MAX_KEPT_IDS + 1));
+        assert_eq!(pool.buffer().capacity(), 0);
+    }
+
+    #[test]
     fn a_place_whose_thread_panicked_is_passed_over() {
         let pool = ScratchPool::default();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.with(|_| panic!())));
         assert!(panicked.is_err());
-        assert_eq!(pool.with(|scratch| scratch.ends.len()), 0);
+        assert_eq!(pool.with(|scratch| scratch.ids.len()), 0);
     }
 }

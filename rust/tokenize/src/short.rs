@@ -1,9 +1,9 @@
 //! What is the shortest way from a short text to its ids?
 //!
 //! Most calls on a few words have none of what a text may have: no added token, nothing to normalize, one scanner. Then
-//! the pieces go to the cache one by one, without the batches that pay on long texts, and the ids stay in the memory of
-//! the thread until the caller has made something of them: nothing is allocated. Whatever is not so plain goes the way
-//! of every text.
+//! the pieces go to the cache at once, those of very short texts one by one, without the batches that pay on longer ones,
+//! and the ids stay in the memory of the thread until the caller has made something of them: nothing is allocated. Whatever
+//! is not so plain goes the way of every text.
 
 use tokenloom_vocab::TokenId;
 
@@ -11,7 +11,7 @@ use crate::scratch::Scratch;
 use crate::{EncodeError, EncodeOptions, Text, Tokenizer};
 
 /// Pieces of longer texts are worth looking up in batches.
-const MAX_PLAIN_BYTES: usize = 96;
+const MAX_SINGLE_BYTES: usize = 96;
 
 impl Tokenizer {
     /// What `make` makes of the ids of a text. Meant for short ones: the memory of the ids is kept.
@@ -29,7 +29,11 @@ impl Tokenizer {
             ids.clear();
             let done = match text {
                 Text::Str(text) if self.is_plain(text, options) => {
-                    self.encode_plain(text, scratch, &mut ids);
+                    if text.len() <= MAX_SINGLE_BYTES {
+                        self.encode_singly(text, scratch, &mut ids);
+                    } else {
+                        self.encode_covered(text, scratch, &mut ids);
+                    }
                     Ok(())
                 }
                 _ => self.encode_into(text, options, scratch, &mut ids),
@@ -41,15 +45,14 @@ impl Tokenizer {
     }
 
     fn is_plain(&self, text: &str, options: &EncodeOptions) -> bool {
-        text.len() <= MAX_PLAIN_BYTES
-            && !options.add_special_tokens
+        !options.add_special_tokens
             && self.pretokenizers.has_ends()
             && self.normalizers.keep(text)
             && !self.added_raw.may_match(text)
             && !self.added_normalized.may_match(text)
     }
 
-    fn encode_plain(&self, text: &str, scratch: &mut Scratch, ids: &mut Vec<TokenId>) {
+    fn encode_singly(&self, text: &str, scratch: &mut Scratch, ids: &mut Vec<TokenId>) {
         let mut ends = std::mem::take(&mut scratch.ends);
         let mut start = 0;
         while start < text.len() {
@@ -58,7 +61,7 @@ impl Tokenizer {
             if ends.is_empty() {
                 break;
             }
-            for &end in &ends {
+            for &end in ends.iter() {
                 self.encode_piece(&text.as_bytes()[start..end], scratch, ids);
                 start = end;
             }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tokenloom._core import exactness
 from tokenloom.errors import ArrayError, SpecialTokenError, UnknownTokenError
-from tokenloom.tokenizer import Ragged, Tokenizer
+from tokenloom.tokenizer import Tokenizer
 
 __all__ = ["Encoding", "raise_disallowed_special_token"]
 
@@ -215,7 +215,7 @@ class Encoding:
             if not isinstance(text, str):
                 raise TypeError(f"expected text as str, found {type(text)}")
         n_threads = min(num_threads, os.cpu_count() or 1)
-        return Ragged(*self._core.encode_batch(texts, n_threads, False, allowed)).to_lists()
+        return self._core.encode_batch_list(texts, n_threads, False, allowed)
 
     def _may_hold_stand_ins(self, text: str) -> bool:
         return self._lacks_bytes or any(name in text for name in self._stand_in_names)

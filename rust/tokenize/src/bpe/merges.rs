@@ -50,7 +50,7 @@ fn hash(key: u64) -> u64 {
 }
 
 /// Whether two tokens merge that may, and the slot where the answer begins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Question {
     key: u64,
     at: usize,

@@ -23,6 +23,7 @@ mod words;
 
 pub use merges::MergeTable;
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use heap::HeapScratch;
@@ -134,6 +135,11 @@ impl Bpe {
         self.symbols.fallback(byte)
     }
 
+    /// Ids among which all of these are.
+    pub(crate) fn fallback_ids(&self) -> RangeInclusive<TokenId> {
+        self.symbols.fallback_ids()
+    }
+
     /// Whether some byte has no token and is left out of texts.
     pub fn leaves_out_bytes(&self) -> bool {
         self.symbols.leaves_out_bytes()
@@ -207,7 +213,7 @@ impl Bpe {
         scratch: &mut BpeScratch,
         drops: impl FnMut(Option<TokenId>) -> bool,
     ) {
-        self.symbols.for_each(&self.table, piece, |id| scratch.all.heap.push(id));
+        self.symbols.for_each(piece, |id| scratch.all.heap.push(id));
         heap::merge_some(self.merges.below(Stage::ALL), &mut scratch.all.heap, drops, |id| out.push(id));
     }
 

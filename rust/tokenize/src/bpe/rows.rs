@@ -1,13 +1,14 @@
 //! What do several short pretokens become, merged side by side?
 //!
 //! Merging one short word is a chain of look-ups in a table far larger than the inner caches: each merge waits for memory
-//! before it says what to ask next. So up to [`MAX_ROWS`] words go on at once: a word asks for the memory of its next two
+//! before it says what to ask next. So up to [`MAX_ROWS`] words go on at once: a word asks for the memory of its next
 //! questions and the others have their turn until it is there. Each word goes by the definition, smallest rank first, the
-//! leftmost of equal ones. The first questions, about pairs of bytes, have a table of their own that stays near.
+//! leftmost of equal ones. The first questions, about pairs of bytes, have a table of their own that stays near; it also says
+//! which bytes merge whatever is beside them, as the bytes of a character do, so that they start as one symbol.
 //!
 //! O(n²) time for a word of n bytes, at most 15.
 
-use tokenloom_vocab::TokenId;
+use tokenloom_vocab::{TokenId, TokenTable};
 
 use super::merges::{MergesBelow, Question};
 use crate::cache::{Key, MAX_KEY_BYTES, unpack};
@@ -42,29 +43,77 @@ struct Row {
     /// By symbol: the rank of its merge with the next one, above its own place.
     merges: [u64; MAX_SYMBOLS],
     results: [TokenId; MAX_SYMBOLS],
-    /// What was asked of pairs, and the places of their left symbols.
-    asked: [Option<Question>; 2],
-    places: [usize; 2],
+    /// What was asked of pairs that may merge, and the places of their left symbols.
+    asked: [Question; MAX_SYMBOLS],
+    places: [usize; MAX_SYMBOLS],
+    n_asked: usize,
 }
 
-/// What pairs of bytes become, by their two bytes: the rank of the merge and its result; `u32::MAX` for none.
+/// What pairs of bytes become, and when something else may become of one of the two.
 #[derive(Clone, Debug)]
-pub(crate) struct BytePairs(Box<[(u32, TokenId)]>);
+pub(crate) struct BytePairs(Box<[BytePair]>);
+
+/// Ranks are `u32::MAX` where there is no merge.
+#[derive(Clone, Copy, Debug)]
+struct BytePair {
+    rank: u32,
+    result: TokenId,
+    /// The same rank where every merge of the result comes later, as it does in tables that were trained.
+    before_others: u32,
+    /// The smallest rank of the merges of the right byte alone with a token on its left that ends in the left byte,
+    takes_right: u32,
+    /// and of the left byte alone with a token on its right that starts with the right byte.
+    takes_left: u32,
+}
 
 impl BytePairs {
-    pub(crate) fn new(merges: MergesBelow<'_>, id_of_byte: impl Fn(u8) -> Option<TokenId>) -> Self {
-        let pairs = (0..=u16::MAX).map(|pair| {
-            let [left, right] = pair.to_be_bytes().map(&id_of_byte);
-            let found = left.zip(right).and_then(|(left, right)| merges.get(left, right));
-            found.map_or((u32::MAX, 0), |(rank, result)| (rank.0, result))
-        });
-        Self(pairs.collect())
+    pub(crate) fn new(
+        table: &TokenTable,
+        merges: MergesBelow<'_>,
+        id_of_byte: impl Fn(u8) -> Option<TokenId>,
+    ) -> Self {
+        const NEVER: u32 = u32::MAX;
+        let none =
+            BytePair { rank: NEVER, result: 0, before_others: NEVER, takes_right: NEVER, takes_left: NEVER };
+        let mut pairs = vec![none; 1 << 16].into_boxed_slice();
+        // Of the tokens of the two bytes: the smallest rank of a merge that has them as a part.
+        let mut first_uses = vec![NEVER; 1 << 16];
+        let is_alone = |id, bytes: &[u8]| matches!(bytes, &[byte] if id_of_byte(byte) == Some(id));
+        for ((left, right), (rank, result)) in merges.iter() {
+            let parts = [left, right].map(|id| table.bytes(id).unwrap_or_default());
+            for part in parts {
+                if let &[a, b] = part {
+                    let first_use = &mut first_uses[index(a, b)];
+                    *first_use = rank.0.min(*first_use);
+                }
+            }
+            let ([.., last], [first, ..]) = (parts[0], parts[1]) else { continue };
+            let pair = &mut pairs[index(*last, *first)];
+            let alone = (is_alone(left, parts[0]), is_alone(right, parts[1]));
+            if alone.0 {
+                pair.takes_left = pair.takes_left.min(rank.0);
+            }
+            if alone.1 {
+                pair.takes_right = pair.takes_right.min(rank.0);
+            }
+            if alone == (true, true) {
+                (pair.rank, pair.result) = (rank.0, result);
+            }
+        }
+        for (pair, first_use) in pairs.iter_mut().zip(first_uses) {
+            pair.before_others = if pair.rank < first_use { pair.rank } else { NEVER };
+        }
+        Self(pairs)
     }
 
     #[inline]
-    fn get(&self, left: u8, right: u8) -> (u32, TokenId) {
-        self.0[usize::from(u16::from_be_bytes([left, right]))]
+    fn get(&self, left: u8, right: u8) -> BytePair {
+        self.0[index(left, right)]
     }
+}
+
+fn index(left: u8, right: u8) -> usize {
+    usize::from(u16::from_be_bytes([left, right]))
 }
 
 impl Rows {
@@ -73,32 +122,82 @@ impl Rows {
         self.active.clear();
     }
 
+    fn next(&mut self, word: usize) -> Option<&mut Row> {
+        if self.n_rows == self.rows.len() {
+            self.rows.push(Row::default());
+        }
+        self.active.push(self.n_rows);
+        self.n_rows += 1;
+        let row = self.rows.get_mut(self.n_rows - 1)?;
+        (row.word, row.n_symbols, row.n_asked) = (word, 0, 0);
+        Some(row)
+    }
+
     /// Adds a word; each of its bytes is a token.
-    #[inline]
+    ///
+    /// Two bytes merge at once where that comes before all that may become of either of them, and of the two together: as long
+    /// as both are there their merge is possible, so nothing takes one of them away, and before it the others do not see it.
     pub(crate) fn push(
         &mut self,
         word: usize,
         key: Key,
         pairs: &BytePairs,
+        merges: MergesBelow<'_>,
         id_of_byte: impl Fn(u8) -> Option<TokenId>,
     ) {
-        if self.n_rows == self.rows.len() {
-            self.rows.push(Row::default());
+        let Some(row) = self.next(word) else { return };
+        let (bytes, n_bytes) = unpack(key);
+        let bytes = &bytes[..n_bytes];
+        // By symbol: whether it is two bytes.
+        let (mut joined, mut at, mut before) = (0_u32, 0, u32::MAX);
+        while at < n_bytes {
+            let pair = bytes.get(at + 1).map(|&next| pairs.get(bytes[at], next));
+            // The rank from which on a token on the left may take this byte.
+            let takes_first = std::mem::replace(&mut before, u32::MAX);
+            if let Some(BytePair { before_others: rank, result, takes_right, .. }) = pair {
+                let takes_last =
+                    bytes.get(at + 2).map_or(u32::MAX, |&next| pairs.get(bytes[at + 1], next).takes_left);
+                if rank < takes_first && rank < takes_last {
+                    joined |= 1 << row.n_symbols;
+                    before = bytes
+                        .get(at + 2)
+                        .map_or(u32::MAX, |&next| pairs.get(bytes[at + 1], next).takes_right);
+                    row.ids[row.n_symbols] = result;
+                    row.n_symbols += 1;
+                    at += 2;
+                    continue;
+                }
+                before = takes_right;
+            }
+            row.ids[row.n_symbols] = id_of_byte(bytes[at]).unwrap_or_default();
+            row.n_symbols += 1;
+            at += 1;
         }
-        let Some(row) = self.rows.get_mut(self.n_rows) else { return };
-        self.active.push(self.n_rows);
-        self.n_rows += 1;
-        let (bytes, n_symbols) = unpack(key);
-        let bytes = &bytes[..n_symbols];
-        (row.word, row.n_symbols, row.alive) = (word, n_symbols, (1 << n_symbols) - 1);
-        for (id, &byte) in row.ids.iter_mut().zip(bytes) {
-            *id = id_of_byte(byte).unwrap_or_default();
+        row.alive = (1 << row.n_symbols) - 1;
+        let mut start = 0;
+        for symbol in 0..row.n_symbols {
+            row.merges[symbol] = NONE;
+            let end = start + 1 + (joined >> symbol & 1) as usize;
+            if joined >> symbol & 3 != 0 {
+                row.ask(symbol, symbol + 1, merges);
+            } else if let Some(&next) = bytes.get(end) {
+                let BytePair { rank, result, .. } = pairs.get(bytes[start], next);
+                row.set(symbol, (rank != u32::MAX).then_some((rank, result)));
+            }
+            start = end;
         }
-        for (at, pair) in bytes.windows(2).enumerate() {
-            let (rank, result) = pairs.get(pair[0], pair[1]);
-            row.set(at, (rank != u32::MAX).then_some((rank, result)));
+    }
+
+    /// Adds a word of symbols, at most [`MAX_KEY_BYTES`].
+    pub(crate) fn push_symbols(&mut self, word: usize, symbols: &[TokenId], merges: MergesBelow<'_>) {
+        let Some(row) = self.next(word) else { return };
+        row.n_symbols = symbols.len();
+        row.alive = (1 << row.n_symbols) - 1;
+        row.ids[..symbols.len()].copy_from_slice(symbols);
+        for symbol in 0..row.n_symbols {
+            row.merges[symbol] = NONE;
+            row.ask(symbol, symbol + 1, merges);
         }
-        row.set(n_symbols - 1, None);
     }
 
     /// Merges all words and calls `done` with each of them and its ids.
@@ -130,13 +229,23 @@ impl Row {
         }
     }
 
+    /// Asks whether two symbols merge, if there are two; until the answer they do not.
+    #[inline(always)]
+    fn ask(&mut self, left: usize, right: usize, merges: MergesBelow<'_>) {
+        if right < self.n_symbols
+            && let Some(question) = merges.ask(self.ids[left], self.ids[right])
+        {
+            (self.asked[self.n_asked], self.places[self.n_asked]) = (question, left);
+            self.n_asked += 1;
+        }
+    }
+
     /// Hears the answers, merges once, and asks again. False where nothing is left to merge.
     #[inline]
     fn advance(&mut self, merges: MergesBelow<'_>) -> bool {
-        for (question, at) in std::mem::take(&mut self.asked).into_iter().zip(self.places) {
-            if let Some(question) = question {
-                self.set(at, merges.answer(question).map(|(rank, result)| (rank.0, result)));
-            }
+        for answer in 0..std::mem::take(&mut self.n_asked) {
+            let merge = merges.answer(self.asked[answer]);
+            self.set(self.places[answer], merge.map(|(rank, result)| (rank.0, result)));
         }
         let smallest =
             self.merges[..self.n_symbols].iter().fold(NONE, |smallest, &merge| smallest.min(merge));
@@ -151,15 +260,13 @@ impl Row {
         (self.merges[at], self.merges[next]) = (NONE, NONE);
         let after = self.alive & !((2 << at) - 1);
         let before = self.alive & ((1 << at) - 1);
-        // Those that do not merge need no answer: their places hold no merge by now.
         if after != 0 {
-            let next = after.trailing_zeros() as usize;
-            (self.asked[0], self.places[0]) = (merges.ask(self.ids[at], self.ids[next]), at);
+            self.ask(at, after.trailing_zeros() as usize, merges);
         }
         if before != 0 {
             let previous = before.ilog2() as usize;
             self.merges[previous] = NONE;
-            (self.asked[1], self.places[1]) = (merges.ask(self.ids[previous], self.ids[at]), previous);
+            self.ask(previous, at, merges);
         }
         after != 0 || before != 0
     }
@@ -199,12 +306,17 @@ mod tests {
             let table = MergeTable::new(&merges, &ranks, &tokens).unwrap();
             let merges = table.below(limit);
             let id_of_byte = |byte| Some(TokenId::from(byte));
-            let pairs = BytePairs::new(merges, id_of_byte);
+            let pairs = BytePairs::new(&tokens, merges, id_of_byte);
             let mut rows = Rows::default();
             for _ in 0..2 {
                 rows.clear();
                 for (word, bytes) in words.iter().enumerate() {
-                    rows.push(word, pack(bytes), &pairs, id_of_byte);
+                    if word % 4 == 3 {
+                        let symbols: Vec<TokenId> = bytes.iter().map(|&byte| byte.into()).collect();
+                        rows.push_symbols(word, &symbols, merges);
+                    } else {
+                        rows.push(word, pack(bytes), &pairs, merges, id_of_byte);
+                    }
                 }
                 let mut n_done = 0;
                 rows.merge_all(merges, |word, ids| {

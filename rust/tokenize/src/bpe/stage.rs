@@ -14,7 +14,7 @@ use super::prefixes::Prefixes;
 use super::rows::{BytePairs, MAX_ROWS, Rows};
 use super::scan::{self, Row};
 use super::{Bpe, Engine, HeapScratch, heap, linear};
-use crate::cache::{Key, Missed, unpack};
+use crate::cache::{Key, MAX_KEY_BYTES, Missed, unpack};
 
 /// The merges of ranks below a limit, and what follows from them.
 #[derive(Clone, Debug)]
@@ -120,12 +120,12 @@ impl Bpe {
         let merges = self.merges_of(stage);
         if parts.iter().map(|part| part.len()).sum::<usize>() <= scan::MAX_SYMBOLS {
             let mut row = Row::new();
-            parts.iter().for_each(|part| self.symbols.for_each(&self.table, part, |id| row.push(id)));
+            parts.iter().for_each(|part| self.symbols.for_each(part, |id| row.push(id)));
             let (ids, last) = row.merge_all(merges);
             return (ids.to_vec(), last);
         }
         let (mut ids, mut heap) = (Vec::new(), HeapScratch::default());
-        parts.iter().for_each(|part| self.symbols.for_each(&self.table, part, |id| heap.push(id)));
+        parts.iter().for_each(|part| self.symbols.for_each(part, |id| heap.push(id)));
         let last = heap::merge_all(merges, &mut heap, |id| ids.push(id));
         (ids, last)
     }
@@ -173,17 +173,22 @@ impl Bpe {
         let id_of_byte = |byte| ids[usize::from(byte)];
         let merges = self.merges_of(stage);
         for missed in missed.chunks_mut(MAX_ROWS) {
-            let pairs = stage.byte_pairs.get_or_init(|| BytePairs::new(merges, id_of_byte));
+            let pairs = stage.byte_pairs.get_or_init(|| BytePairs::new(&self.table, merges, id_of_byte));
             scratch.rows.clear();
             for (at, word) in missed.iter_mut().enumerate().filter(|(_, word)| word.is_short_and_unknown()) {
-                match self.whole.of_key(word.key) {
+                match self.whole.of_key(word.slot.key()) {
                     Some(id) if whole_first || self.is_known_to_be_produced(stage, id) => {
                         done(word, &[id]);
                     }
-                    _ if are_all_bytes || has_all(ids, word.key) => {
-                        scratch.rows.push(at, word.key, pairs, id_of_byte);
+                    _ if are_all_bytes || has_all(ids, word.slot.key()) => {
+                        scratch.rows.push(at, word.slot.key(), pairs, merges, id_of_byte);
                     }
-                    _ => {}
+                    _ => {
+                        let mut symbols = [0; MAX_KEY_BYTES];
+                        if let Some(symbols) = self.symbols.of_key(word.slot.key(), &mut symbols) {
+                            scratch.rows.push_symbols(at, symbols, merges);
+                        }
+                    }
                 }
             }
             scratch.rows.merge_all(merges, |at, ids| {
@@ -221,7 +226,7 @@ impl Bpe {
         };
         if scans {
             let mut row = Row::new();
-            self.symbols.for_each(&self.table, piece, |id| row.push(id));
+            self.symbols.for_each(piece, |id| row.push(id));
             out.extend_from_slice(row.merge_all(self.merges_of(stage)).0);
             return;
         }
@@ -241,7 +246,7 @@ impl Bpe {
                 |byte| self.symbols.fallback(byte),
             );
         } else {
-            self.symbols.for_each(&self.table, piece, |id| scratch.heap.push(id));
+            self.symbols.for_each(piece, |id| scratch.heap.push(id));
             heap::merge_all(self.merges_of(stage), &mut scratch.heap, |id| out.push(id));
         }
     }

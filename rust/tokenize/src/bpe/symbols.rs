@@ -4,9 +4,13 @@
 //! unknown token. A character that is no token becomes one byte token for each of its bytes; no merge names those, so
 //! it separates what stands on its two sides.
 
+use std::num::NonZero;
+use std::ops::RangeInclusive;
+
 use tokenloom_vocab::{TokenId, TokenTable};
 
 use crate::BuildErrorKind;
+use crate::cache::{Key, MAX_KEY_BYTES, unpack};
 use crate::spec::{Merge, Symbols};
 
 /// The first symbols of a model.
@@ -21,7 +25,44 @@ pub(crate) enum InitialSymbols {
         /// By byte: the token of the ASCII character.
         ascii: Box<[Option<TokenId>; 256]>,
         byte_tokens: Box<[TokenId; 256]>,
+        byte_token_ids: RangeInclusive<TokenId>,
+        others: CodePoints,
     },
+}
+
+/// The tokens of characters that are not ASCII: blocks of code points, and by code point over their length, which one.
+#[derive(Clone, Debug)]
+pub(crate) struct CodePoints {
+    stage: Vec<u16>,
+    /// The first one has none.
+    blocks: Vec<[Option<NonZero<TokenId>>; CodePoints::BLOCK]>,
+}
+
+impl CodePoints {
+    const BLOCK: usize = 128;
+
+    fn new(table: &TokenTable) -> Self {
+        let none = [None; Self::BLOCK];
+        let mut this = Self { stage: vec![0; 0x11_0000 / Self::BLOCK], blocks: vec![none] };
+        for (id, bytes) in table.iter_answering().filter(|(_, bytes)| (2..=4).contains(&bytes.len())) {
+            let mut chars = std::str::from_utf8(bytes).unwrap_or_default().chars();
+            let (Some(c), None) = (chars.next(), chars.next()) else { continue };
+            let block = &mut this.stage[c as usize / Self::BLOCK];
+            if *block == 0 {
+                *block = this.blocks.len() as u16;
+                this.blocks.push(none);
+            }
+            // The number after the id.
+            this.blocks[usize::from(*block)][c as usize % Self::BLOCK] = NonZero::new(id + 1);
+        }
+        this
+    }
+
+    #[inline]
+    fn get(&self, c: char) -> Option<TokenId> {
+        let block = &self.blocks[usize::from(self.stage[c as usize / Self::BLOCK])];
+        block[c as usize % Self::BLOCK].map(|after| after.get() - 1)
+    }
 }
 
 impl InitialSymbols {
@@ -45,26 +86,30 @@ impl InitialSymbols {
             return Err(BuildErrorKind::MergedByteToken { index, id });
         }
         let ascii = std::array::from_fn(|byte| if byte < 128 { table.id(&[byte as u8]) } else { None });
-        Ok(Self::Characters { ascii: Box::new(ascii), byte_tokens: Box::new(byte_tokens) })
+        let others = CodePoints::new(table);
+        let byte_token_ids = byte_tokens
+            .iter()
+            .fold(RangeInclusive::new(TokenId::MAX, 0), |ids, &id| id.min(*ids.start())..=id.max(*ids.end()));
+        Ok(Self::Characters {
+            ascii: Box::new(ascii),
+            byte_tokens: Box::new(byte_tokens),
+            byte_token_ids,
+            others,
+        })
     }
 
     /// Calls `visit` with the symbols of `bytes` and their lengths. Bytes that are left out count for the symbol
     /// before them.
     #[inline]
-    pub(crate) fn for_each(&self, table: &TokenTable, bytes: &[u8], mut visit: impl FnMut(TokenId)) {
+    pub(crate) fn for_each(&self, bytes: &[u8], mut visit: impl FnMut(TokenId)) {
         match self {
             Self::Bytes { ids, .. } => {
                 bytes.iter().filter_map(|&byte| ids[usize::from(byte)]).for_each(visit);
             }
-            Self::Characters { ascii, byte_tokens } => {
+            Self::Characters { ascii, byte_tokens, others, .. } => {
                 for chunk in bytes.utf8_chunks() {
                     for c in chunk.valid().chars() {
-                        let known = if c.is_ascii() {
-                            ascii[c as usize]
-                        } else {
-                            table.id(c.encode_utf8(&mut [0; 4]).as_bytes())
-                        };
-                        match known {
+                        match if c.is_ascii() { ascii[c as usize] } else { others.get(c) } {
                             Some(id) => visit(id),
                             None => c
                                 .encode_utf8(&mut [0; 4])
@@ -76,6 +121,22 @@ impl InitialSymbols {
                 }
             }
         }
+    }
+
+    /// The symbols of a packed pretoken, if it is text and each of its characters is one.
+    pub(crate) fn of_key<'a>(
+        &self,
+        key: Key,
+        symbols: &'a mut [TokenId; MAX_KEY_BYTES],
+    ) -> Option<&'a [TokenId]> {
+        let Self::Characters { ascii, others, .. } = self else { return None };
+        let (bytes, n_bytes) = unpack(key);
+        let mut n = 0;
+        for c in std::str::from_utf8(&bytes[..n_bytes]).ok()?.chars() {
+            symbols[n] = if c.is_ascii() { ascii[c as usize]? } else { others.get(c)? };
+            n += 1;
+        }
+        Some(&symbols[..n])
     }
 
     /// The tokens that are one symbol.
@@ -96,7 +157,7 @@ impl InitialSymbols {
     pub(crate) fn of_byte(&self, byte: u8) -> Option<TokenId> {
         match self {
             Self::Bytes { ids, .. } => ids[usize::from(byte)],
-            Self::Characters { ascii, byte_tokens } => {
+            Self::Characters { ascii, byte_tokens, .. } => {
                 Some(ascii[usize::from(byte)].unwrap_or(byte_tokens[usize::from(byte)]))
             }
         }
@@ -107,6 +168,14 @@ impl InitialSymbols {
         match self {
             Self::Bytes { .. } => None,
             Self::Characters { byte_tokens, .. } => Some(byte_tokens[usize::from(byte)]),
+        }
+    }
+
+    /// The range of the tokens that bytes of such characters become; empty where there are none.
+    pub(crate) fn fallback_ids(&self) -> RangeInclusive<TokenId> {
+        match self {
+            Self::Bytes { .. } => RangeInclusive::new(1, 0),
+            Self::Characters { byte_token_ids, .. } => byte_token_ids.clone(),
         }
     }
 

@@ -17,7 +17,7 @@ use super::scan::{self, Row};
 use super::seams::Seams;
 use super::stage::{Stage, StageScratch};
 use super::{Bpe, BpeScratch};
-use crate::cache::{Key, Missed, PretokenCache, Slot};
+use crate::cache::{self, Missed, PretokenCache, Slot};
 
 /// Where words end, and what becomes of them.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct WordsScratch {
     cache: PretokenCache,
     stage: StageScratch,
     words: Vec<Word>,
-    places: Vec<(Key, usize)>,
+    places: Vec<cache::Place>,
     found: Vec<Slot>,
     missed: Vec<Missed>,
     ready: Vec<TokenId>,
@@ -121,6 +121,32 @@ impl Bpe {
         self.merge_words(self.words(), text, pieces, out, scratch);
     }
 
+    /// Whether [`Bpe::encode_together`] makes of a long piece what [`Bpe::encode_piece`] makes of it.
+    pub(crate) fn can_encode_together(&self, piece: &[u8]) -> bool {
+        self.engine.is_none()
+            && !(self.ignore_merges && self.table.id(piece).is_some())
+            && self.words().across.is_none()
+            && self.words().can_cut(piece)
+    }
+
+    /// Appends the ids of long pieces for which that holds, and after how many ids each ends.
+    pub(crate) fn encode_together(
+        &self,
+        text: &[u8],
+        pieces: &[Range<usize>],
+        out: &mut Vec<TokenId>,
+        ends: &mut Vec<usize>,
+        scratch: &mut BpeScratch,
+    ) {
+        let mut place = Place { piece: 0, start: pieces.first().map_or(0, |piece| piece.start) };
+        while place.piece < pieces.len() {
+            let memory = &mut **scratch.words.get_or_insert_default();
+            self.find_words(self.words(), text, pieces, &mut place, memory);
+            self.recall_words(&self.all, text, memory, out);
+            ends.extend_from_slice(&memory.piece_ends);
+        }
+    }
+
     /// What merging makes of pieces, by their words.
     pub(crate) fn merge_words(
         &self,
@@ -171,15 +197,15 @@ impl Bpe {
             }
         }
         let WordsScratch { cache, words, places, found, missed, .. } = memory;
-        places.clear();
-        places.extend(words.iter().map(|word| cache.place(text, word.start, word.end - word.start)));
+        cache.find_places(text, words.iter().map(|word| (word.start, word.end)), places);
         found.clear();
         missed.clear();
-        for (at, &(key, place)) in places.iter().enumerate() {
-            let slot = *cache.at(place, key);
+        for (at, &place) in places.iter().enumerate() {
+            let slot = *cache.at(place);
             if slot.is_unknown() {
-                self.whole.prefetch(key);
-                missed.push(Missed { at, key, n_before: 0, slot });
+                self.whole.prefetch(place.key);
+                let Word { start, end, .. } = words[at];
+                missed.push(Missed { at, start, end, slot: Slot::unknown(place.key) });
             }
             found.push(slot);
         }
@@ -189,17 +215,17 @@ impl Bpe {
     fn recall_words(&self, stage: &Stage, text: &[u8], memory: &mut WordsScratch, out: &mut Vec<TokenId>) {
         let WordsScratch { cache, words, found, missed, ready, piece_ends, .. } = memory;
         self.merge_side_by_side(stage, missed, false, &mut memory.stage, |missed, ids| {
-            found[missed.at] = cache.keep(missed.key, ids);
+            found[missed.at] = cache.keep(missed.slot.key(), ids);
         });
         ready.resize(4 * MAX_WORDS, 0);
         piece_ends.clear();
         let mut n_ready = 0;
         for (word, slot) in words.iter().zip(&*found) {
-            if let Some((ids, n_ids)) = slot.ids()
-                && let Some(place) = ready.get_mut(n_ready..n_ready + 4)
+            if let Some(n_ids) = slot.n_ids()
+                && let Some(place) = ready.get_mut(n_ready..).and_then(<[_]>::first_chunk_mut)
             {
                 // All four, whatever counts: a copy of fixed size.
-                place.copy_from_slice(&ids);
+                *place = slot.ids;
                 n_ready += n_ids;
             } else {
                 out.extend_from_slice(&ready[..n_ready]);

@@ -8,6 +8,8 @@
 //!
 //! About one pass over the text, a window being read again from its last start on: O(n), at most 64 characters for a piece.
 
+use std::ops::Deref;
+
 use super::MAX_BATCH;
 use super::kinds::{KIND_TABLE, Kinds};
 #[cfg(target_arch = "x86_64")]
@@ -29,6 +31,64 @@ pub(crate) struct Starts {
     pub(crate) bits: u64,
     /// There are no others, if the text ends with the window.
     pub(crate) are_all: bool,
+}
+
+/// Ends of pieces, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ends {
+    /// Behind the first ones anything.
+    at: Vec<usize>,
+    n: usize,
+}
+
+impl Deref for Ends {
+    type Target = [usize];
+
+    fn deref(&self) -> &[usize] {
+        &self.at[..self.n]
+    }
+}
+
+impl Ends {
+    /// So many are written at once, whatever counts.
+    const BLOCK: usize = 8;
+
+    pub(crate) fn clear(&mut self) {
+        self.n = 0;
+    }
+
+    fn make_room(&mut self) {
+        if self.at.is_empty() {
+            self.at.resize(MAX_BATCH + Self::BLOCK, 0);
+        }
+    }
+
+    /// The room is there: at most [`MAX_BATCH`] ends are found.
+    #[inline(always)]
+    fn push(&mut self, end: usize) {
+        if let Some(place) = self.at.get_mut(self.n) {
+            *place = end;
+            self.n += 1;
+        }
+    }
+
+    /// Adds the positions of all bits that are set. Blocks of fixed size: a jump behind the last bit is guessed wrong in every
+    /// window.
+    #[inline(always)]
+    fn push_all(&mut self, mut bits: u64, position: impl Fn(usize) -> usize) {
+        let (mut n, n_bits) = (self.n, bits.count_ones() as usize);
+        self.n += n_bits;
+        while bits != 0 {
+            let Some(block) = self.at.get_mut(n..).and_then(<[_]>::first_chunk_mut::<{ Self::BLOCK }>) else {
+                return;
+            };
+            for place in block {
+                *place = position(bits.trailing_zeros() as usize);
+                bits &= bits.wrapping_sub(1);
+            }
+            n += Self::BLOCK;
+        }
+    }
 }
 
 /// Up to 64 characters.
@@ -81,13 +141,13 @@ impl VectorUnit {
     /// Appends the ends of pieces from `at` on, where one starts: at most `MAX_BATCH`, fewer only at the end of the text
     /// or where the next window might not fit.
     #[inline]
-    pub(crate) fn ends(self, rules: impl Rules, text: &[u8], at: usize, ends: &mut Vec<usize>) {
+    pub(crate) fn ends(self, rules: impl Rules, text: &[u8], at: usize, ends: &mut Ends) {
         match self {
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
             Self::Avx512(unit) => {
                 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,lzcnt,popcnt")]
-                fn ends_512(unit: Avx512, rules: impl Rules, text: &[u8], at: usize, ends: &mut Vec<usize>) {
+                fn ends_512(unit: Avx512, rules: impl Rules, text: &[u8], at: usize, ends: &mut Ends) {
                     fill(unit, rules, text, at, ends);
                 }
                 // SAFETY: a value of type `Avx512` exists only where these features were detected.
@@ -97,7 +157,7 @@ impl VectorUnit {
             #[allow(unsafe_code)]
             Self::Avx2(unit) => {
                 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-                fn ends_256(unit: Avx2, rules: impl Rules, text: &[u8], at: usize, ends: &mut Vec<usize>) {
+                fn ends_256(unit: Avx2, rules: impl Rules, text: &[u8], at: usize, ends: &mut Ends) {
                     fill(unit, rules, text, at, ends);
                 }
                 // SAFETY: a value of type `Avx2` exists only where these features were detected.
@@ -109,7 +169,8 @@ impl VectorUnit {
 }
 
 #[inline(always)]
-fn fill(vectors: impl Vectors, rules: impl Rules, text: &[u8], mut at: usize, ends: &mut Vec<usize>) {
+fn fill(vectors: impl Vectors, rules: impl Rules, text: &[u8], mut at: usize, ends: &mut Ends) {
+    ends.make_room();
     let table = &KIND_TABLE.ascii;
     while at < text.len() && ends.len() + 64 < MAX_BATCH {
         let mut padded = [0; 64];
@@ -130,13 +191,7 @@ fn fill(vectors: impl Vectors, rules: impl Rules, text: &[u8], mut at: usize, en
 
 /// Some windows of text that is not all ASCII. Where the next one begins.
 #[inline(always)]
-fn fill_mixed(
-    vectors: impl Vectors,
-    rules: impl Rules,
-    text: &[u8],
-    start: usize,
-    ends: &mut Vec<usize>,
-) -> usize {
+fn fill_mixed(vectors: impl Vectors, rules: impl Rules, text: &[u8], start: usize, ends: &mut Ends) -> usize {
     let mut read = Kinds::new();
     read.read(text, start);
     let ends_text = start + usize::from(read.offsets[read.n_chars]) == text.len();
@@ -154,7 +209,7 @@ fn fill_mixed(
         });
         let masks = vectors.of_kinds(chunk, n_left.min(64));
         let offsets = &read.offsets[index..];
-        let position = |index: usize| start + usize::from(offsets[index]);
+        let position = |index: usize| start + usize::from(offsets[index % 64]);
         let window = Window { masks, is_end: ends_text && n_left <= 64, text, position };
         let n_passed;
         (at, n_passed) = push_ends(rules, &window, at, ends);
@@ -174,21 +229,20 @@ fn push_ends(
     rules: impl Rules,
     window: &Window<'_, impl Fn(usize) -> usize>,
     mut at: usize,
-    ends: &mut Vec<usize>,
+    ends: &mut Ends,
 ) -> (usize, Option<usize>) {
     let Starts { bits, are_all } = rules.starts(window);
     let is_end = window.is_end && are_all;
-    let mut starts = bits & !1;
+    let starts = bits & !1;
+    let last = (u64::BITS - 1).saturating_sub(starts.leading_zeros()) as usize;
     if starts == 0 && !is_end {
         at = rules.end(window.text, at);
         ends.push(at);
         return (at, None);
     }
-    let last = (u64::BITS - 1).saturating_sub(starts.leading_zeros()) as usize;
-    while starts != 0 {
-        at = (window.position)(starts.trailing_zeros() as usize);
-        ends.push(at);
-        starts &= starts - 1;
+    if starts != 0 {
+        at = (window.position)(last);
+        ends.push_all(starts, |index| (window.position)(index));
     }
     if is_end {
         at = window.text.len();

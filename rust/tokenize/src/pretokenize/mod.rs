@@ -19,6 +19,7 @@ mod words;
 
 use std::ops::{ControlFlow, Range};
 
+pub(crate) use blocks::Ends;
 use blocks::VectorUnit;
 use generic::{GenericPattern, LongSearches};
 use scan::Scanner;
@@ -134,7 +135,7 @@ impl Pretokenizers {
 
     /// Appends the ends of the pieces from byte `at` on, where one starts: some, or all that are left.
     #[inline]
-    pub(crate) fn ends(&self, text: &str, at: usize, ends: &mut Vec<usize>) {
+    pub(crate) fn ends(&self, text: &str, at: usize, ends: &mut Ends) {
         if let Some(scanner) = self.covering() {
             scanner.ends(self.unit, text.as_bytes(), at, ends);
         }
@@ -172,11 +173,11 @@ impl Pretokenizers {
     ) -> Result<ControlFlow<()>, EncodeError> {
         // The common case of one scanner over the whole text, without the recursion.
         if self.has_ends() {
-            let (mut start, mut ends) = (0, Vec::with_capacity(MAX_BATCH));
+            let (mut start, mut ends) = (0, Ends::default());
             while start < text.len() {
                 ends.clear();
                 self.ends(text, start, &mut ends);
-                for &end in &ends {
+                for &end in ends.iter() {
                     if emit(Piece { start, end, prefix_space: false }).is_break() {
                         return Ok(ControlFlow::Break(()));
                     }

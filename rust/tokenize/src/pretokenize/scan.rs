@@ -4,7 +4,7 @@
 //! forward only and look at each character a bounded number of times, where a backtracking engine may not. A scanner is
 //! chosen by the pattern's text and must agree with it on every string; tests compare both on all code points in context.
 
-use super::blocks::{VectorUnit, Window};
+use super::blocks::{Ends, VectorUnit, Window};
 use super::class::{
     CLASS_TABLE, ClassTable, DECIMAL, HAN_OR_KANA, LETTER, MARK, NEWLINE, NUMBER, Properties, SPACE,
 };
@@ -150,7 +150,7 @@ impl Scanner {
 
     /// The ends of the matches from byte `at` on, for a scanner that covers: some, or all that are left.
     #[inline]
-    pub(crate) fn ends(self, unit: VectorUnit, text: &[u8], at: usize, ends: &mut Vec<usize>) {
+    pub(crate) fn ends(self, unit: VectorUnit, text: &[u8], at: usize, ends: &mut Ends) {
         match self {
             Self::Words(words) => unit.ends(words, text, at, ends),
             Self::O200k(o200k) => unit.ends(o200k, text, at, ends),
@@ -378,7 +378,7 @@ mod tests {
     fn check_windows(scanner: Scanner, text: &str) {
         let expected: Vec<usize> = by_scanner(scanner, text).into_iter().map(|(_, end)| end).collect();
         for unit in VectorUnit::all() {
-            let (mut found, mut ends, mut at) = (Vec::new(), Vec::new(), 0);
+            let (mut found, mut ends, mut at) = (Vec::new(), Ends::default(), 0);
             while at < text.len() {
                 ends.clear();
                 scanner.ends(unit, text.as_bytes(), at, &mut ends);

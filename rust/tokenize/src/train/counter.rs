@@ -14,7 +14,7 @@ use unicode_categories::UnicodeCategories;
 
 use super::{WordCounts, pool};
 use crate::encode::{Part, Run, Utf8Runs};
-use crate::pretokenize::{MAX_BATCH, Pretokenizers};
+use crate::pretokenize::{Ends, Pretokenizers};
 use crate::spec::{Pretokenizer, SplitBehavior, SplitPattern};
 use crate::{AllowedSpecial, BuildError, EncodeError, Text, Tokenizer};
 
@@ -101,7 +101,7 @@ impl WordCounter {
             jobs.push((counts, taken));
         }
         let work = |(counts, units): (&mut Vec<WordCounts>, &[&[u8]])| {
-            let mut ends = Vec::with_capacity(MAX_BATCH);
+            let mut ends = Ends::default();
             units.iter().try_for_each(|unit| cuts.count(unit, weight, &mut ends, counts))
         };
         match pool {
@@ -153,7 +153,7 @@ impl Cuts {
         &self,
         unit: &[u8],
         weight: u64,
-        ends: &mut Vec<usize>,
+        ends: &mut Ends,
         counts: &mut [WordCounts],
     ) -> Result<(), EncodeError> {
         let Some(tokenizer) = &self.tokenizer else {
@@ -185,7 +185,7 @@ impl Cuts {
         text: &str,
         at_start: bool,
         weight: u64,
-        ends: &mut Vec<usize>,
+        ends: &mut Ends,
         counts: &mut [WordCounts],
     ) -> Result<(), EncodeError> {
         let mut buffer = Vec::new();
@@ -195,7 +195,7 @@ impl Cuts {
                 while start < text.len() {
                     ends.clear();
                     cut.ends(text, start, ends);
-                    for &end in &*ends {
+                    for &end in ends.iter() {
                         counts.add_piece(text.as_bytes(), start, end, weight);
                         start = end;
                     }

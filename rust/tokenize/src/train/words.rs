@@ -55,7 +55,7 @@ impl WordCounts {
             return;
         }
         let key = match text[start..].first_chunk::<16>() {
-            Some(chunk) => key_of(chunk, n_bytes),
+            Some(chunk) => key_of(chunk, n_bytes).into(),
             None => pack(&text[start..end]),
         };
         let slot = (mix(key) >> (64 - RECENT_BITS)) as usize;
