@@ -162,9 +162,9 @@ impl Tokenizer {
     /// How many of the first ids are neither byte tokens nor left out.
     fn n_plain(&self, ids: &[TokenId], skip_special_tokens: bool) -> usize {
         let byte_tokens = self.bpe().fallback_ids();
-        let is_plain =
-            |&id: &TokenId| !byte_tokens.contains(&id) && !(skip_special_tokens && self.is_special(id));
-        ids.iter().position(|id| !is_plain(id)).unwrap_or(ids.len())
+        let is_other =
+            |&id: &TokenId| byte_tokens.contains(&id) || (skip_special_tokens && self.is_special(id));
+        ids.iter().position(is_other).unwrap_or(ids.len())
     }
 
     /// Whether `id`, which stands for `bytes`, is the token of a byte of an unknown character.
