@@ -1,6 +1,8 @@
 """Which other vocabularies can text be written in?
 
 :func:`dynamic` merges the tokens of one batch further, for that batch alone; :func:`union` puts two tokenizers in one.
+:func:`picky` trains without tokens that are only steps on the way to others, :func:`supertokens` on pieces of random
+lengths, :func:`characters` for short tokens. :class:`Choice` writes a text by the tokenizer that needs fewest tokens.
 See ``docs/concepts/lexica.md`` for what each is for, and ``tokenloom.reference.lexica`` for the rules as short code.
 
 Example:
@@ -13,21 +15,45 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenloom import patterns
+from tokenloom._choice import Choice, Chosen
 from tokenloom._core import lexica as _core
+from tokenloom._core import pipeline as _pipeline
+from tokenloom._core import train as _train
+from tokenloom._core.formats import write_tokenizer_json
 from tokenloom._core.tokenizer import Tokenizer as CoreTokenizer
+from tokenloom._corpus import Block, Corpus, Reader, Units
 from tokenloom._dynamic import Dynamic, DynamicFields
-from tokenloom._training import compiled_machine, size_of
+from tokenloom._picky import Picky
+from tokenloom._progress import bar
+from tokenloom._training import StageFields, Veto, compiled_machine, patterns_of, size_of, start_of
 from tokenloom.errors import ParamsError
 from tokenloom.tokenizer import Ragged, Text, Tokenizer
+from tokenloom.train import Counts, bpe, count
 
-__all__ = ["Boundary", "Dynamic", "Union", "dynamic", "union"]
+__all__ = [
+    "KL3M_SPECIAL_TOKENS",
+    "SUPERTOKEN_LENGTHS",
+    "Boundary",
+    "Choice",
+    "Chosen",
+    "Dynamic",
+    "Picky",
+    "Union",
+    "characters",
+    "dynamic",
+    "picky",
+    "supertokens",
+    "union",
+]
 
 Boundary: TypeAlias = Literal["pretokens", "words", "hyphen-words", "sentences"]
 _BOUNDARIES: tuple[Boundary, ...] = ("pretokens", "words", "hyphen-words", "sentences")
@@ -155,3 +181,263 @@ def union(first: Tokenizer, second: Tokenizer) -> Union:
     machines = compiled_machine(first, "first"), compiled_machine(second, "second")
     spec, ids, n_bridges = _core.union(*machines)
     return Union(Tokenizer._wrap(CoreTokenizer(spec)), ids, n_bridges)
+
+
+def picky(
+    corpus: Corpus | Counts,
+    vocab_size: int = 32_000,
+    threshold: float = 0.9,
+    pattern: str | Sequence[str] = patterns.O200K,
+    *,
+    special_tokens: Sequence[str] = (),
+    min_frequency: int = 0,
+    max_token_length: int | None = None,
+    veto: Veto | None = None,
+    units: Units = "auto",
+    column: str = "text",
+    weights: Sequence[int] | None = None,
+    progress: bool = True,
+    threads: int | None = None,
+) -> Picky:
+    """Train byte-level BPE that removes tokens which occur hardly anywhere but inside a longer one.
+
+    Args:
+        corpus: As in :func:`tokenloom.train.bpe`, or what :func:`tokenloom.train.count` gave for ``pattern``.
+        vocab_size: Tokens that are left in the end, special tokens and bytes included.
+        threshold: After n merges of a token that now stands f times elsewhere it is removed if n / (f + n) is larger,
+            the published threshold of intersection over self. 1 removes nothing.
+        pattern: As in :func:`tokenloom.train.bpe`.
+        special_tokens: As there.
+        min_frequency: As there.
+        max_token_length: As there.
+        veto: As there.
+        units: As there.
+        column: As there.
+        weights: As there.
+        progress: As there.
+        threads: As there.
+
+    Returns:
+        The tokens, and the merges and splits in the order in which they happened, by which it encodes.
+
+    Raises:
+        ParamsError: The threshold lies outside 0 and 1.
+        TrainError: As in :func:`tokenloom.train.bpe`.
+        PatternError: The pattern does not compile or gives up on a text.
+
+    Source:
+        Chizhov, Arnett, Korotkova, Yamshchikov, *BPE Gets Picky* (2024), with ties as in :func:`tokenloom.train.bpe`.
+
+    >>> import tokenloom as tl
+    >>> found = tl.lexica.picky(["Kentucky Kentucky Kansas"], 264, threshold=0.6, progress=False)
+    >>> [found.tokenizer.token_bytes(id) for id in found.encode("Kentucky")]
+    [b'Kentucky']
+    """
+    if not 0 <= threshold <= 1:
+        raise ParamsError(f"threshold must be between 0 and 1, found {threshold}")
+    start = start_of(special_tokens, None, None, (), None)
+    longest = None if max_token_length is None else size_of("max_token_length", max_token_length)
+    stage = StageFields(
+        size_of("vocab_size", vocab_size), size_of("min_frequency", min_frequency), longest, veto or Veto()
+    )
+    cut = patterns_of(pattern)
+    if not isinstance(corpus, Counts):
+        corpus = count(corpus, cut, units=units, column=column, weights=weights, progress=progress, threads=threads)
+    if corpus.cuts != [cut]:
+        raise ParamsError(f"expected counts by the pattern {cut}, found {corpus.cuts}")
+    with bar(progress) as shown:
+
+        def report(kind: str, stage: int, n_done: int, n_total: int, n_pairs: int) -> None:
+            shown.stage(f"merging, {n_pairs:,} pairs", n_done, n_total)
+
+        words = corpus._words[0]
+        spec, n_kept, events, splits = _core.train_picky(words, start.special_tokens, stage, threshold, cut, report)
+    return Picky(Tokenizer._wrap(CoreTokenizer(spec)), n_kept, Ragged(*events), Ragged(*splits))
+
+
+SUPERTOKEN_LENGTHS: Mapping[tuple[int, int], float] = {
+    (4, 5): 0.044,
+    (6, 7): 0.091,
+    (8, 9): 0.146,
+    (10, 11): 0.171,
+    (12, 13): 0.185,
+    (14, 15): 0.171,
+    (16, 17): 0.146,
+    (18, 19): 0.091,
+    (20, 21): 0.044,
+    (22, 23): 0.011,
+}
+"""The published shares of lengths in characters; the sum is 1.1, and only proportions count."""
+
+
+def supertokens(
+    corpus: Corpus,
+    vocab_size: int = 128_000,
+    lengths: Mapping[tuple[int, int], float] = SUPERTOKEN_LENGTHS,
+    *,
+    seed: int = 0,
+    special_tokens: Sequence[str] = (),
+    min_frequency: int = 2,
+    max_token_length: int | None = 30,
+    veto: Veto | None = None,
+    units: Units = "auto",
+    column: str = "text",
+    weights: Sequence[int] | None = None,
+    progress: bool = True,
+) -> Tokenizer:
+    """Train byte-level BPE on pieces of random lengths, so that tokens may begin and end anywhere and span words.
+
+    Args:
+        corpus: As in :func:`tokenloom.train.bpe`.
+        vocab_size: As there.
+        lengths: The fewest and the most characters of a piece, and how large a share of the pieces is of such a length.
+        seed: The pieces of a document depend on this and on its bytes alone.
+        special_tokens: As in :func:`tokenloom.train.bpe`.
+        min_frequency: As there.
+        max_token_length: As there.
+        veto: As there.
+        units: As there.
+        column: As there.
+        weights: As there.
+        progress: As there.
+
+    Returns:
+        The tokenizer, which does not cut text before it is merged. Saved, it is a stock ``tokenizer.json``.
+
+    Raises:
+        ParamsError: A length or a share is not positive.
+        TrainError: As in :func:`tokenloom.train.bpe`.
+
+    Source:
+        Sharthak, Pahalwan, Kamath, Shirawalmath, *Achieving Tokenizer Flexibility in Language Models through Heuristic
+        Adaptation and Supertoken Learning* (2025).
+    """
+    ranges = [(size_of("length", low), size_of("length", high), float(share)) for (low, high), share in lengths.items()]
+    if not ranges or any(low < 1 or high < low or not 0 < share < float("inf") for low, high, share in ranges):
+        raise ParamsError(f"lengths must be ranges of at least one character with positive shares, found {lengths!r}")
+    if not 0 <= seed < 1 << 64:
+        raise ParamsError(f"seed must be between 0 and 2**64 - 1, found {seed}")
+    start = start_of(special_tokens, None, None, (), None)
+    longest = None if max_token_length is None else size_of("max_token_length", max_token_length)
+    stage = StageFields(
+        size_of("vocab_size", vocab_size), size_of("min_frequency", min_frequency), longest, veto or Veto()
+    )
+    blocks = ((_units_of(block), block.weight) for block in Reader(units, column, weights).blocks(corpus))
+    words = _core.random_pieces(blocks, ranges, seed)
+    with bar(progress) as shown:
+
+        def report(kind: str, stage: int, n_done: int, n_total: int, n_pairs: int) -> None:
+            shown.stage(f"{kind}, {n_pairs:,} pairs", n_done, n_total or None)
+
+        trained = _train.run_stages(start, [(words, stage)], None, 1, report, None)
+    return Tokenizer._wrap(CoreTokenizer(trained.spec([])))
+
+
+def _units_of(block: Block) -> list[str | bytes]:
+    if block.lines is None:
+        return block.units or []
+    # A line ends with a line feed and nothing else.
+    parts = block.lines.split(b"\n")
+    return [*(part + b"\n" for part in parts[:-1]), *parts[-1:]]
+
+
+KL3M_SPECIAL_TOKENS = (
+    "<|start|>",
+    "<|end|>",
+    "<|pad|>",
+    "<|unk|>",
+    "<|sep|>",
+    "<|cls|>",
+    "<|mask|>",
+    "<|system|>",
+    "</|system|>",
+    "<|user|>",
+    "</|user|>",
+    "<|instruction|>",
+    "</|instruction|>",
+)
+"""The special tokens of the published KL3M character tokenizers."""
+
+
+def characters(
+    corpus: Corpus,
+    vocab_size: int = 4096,
+    max_chars: int = 3,
+    *,
+    min_frequency: int = 10,
+    normalizer: Literal["nfc", "nfd", "nfkc", "nfkd"] | None = "nfkc",
+    special_tokens: Sequence[str] = KL3M_SPECIAL_TOKENS,
+    pads: bool = True,
+    units: Units = "auto",
+    column: str = "text",
+    progress: bool = True,
+    threads: int | None = None,
+) -> Tokenizer:
+    """Train short tokens for noisy text, as the KL3M character tokenizers are trained.
+
+    A preset of :func:`tokenloom.train.bpe`: the GPT-2 pattern, ``max_token_length=max_chars + 1``, and ``vocab_size``
+    less the number of special tokens; runs of 2, 3, ... spaces and line feeds fill up to the next power of two.
+
+    Args:
+        corpus: As in :func:`tokenloom.train.bpe`.
+        vocab_size: Tokens in the end, if it is a power of two and the corpus has pairs enough.
+        max_chars: The most bytes in a token of more than two: ASCII characters.
+        min_frequency: As in :func:`tokenloom.train.bpe`.
+        normalizer: Which normal form text is brought to, in training and by the tokenizer.
+        special_tokens: As in :func:`tokenloom.train.bpe`.
+        pads: Whether to fill up. The runs are added tokens: they are cut out before merging.
+        units: As in :func:`tokenloom.train.bpe`.
+        column: As there.
+        progress: As there.
+        threads: As there.
+
+    Returns:
+        The tokenizer; with a normal form other than NFC the interpreted machine runs it. Saved, it is a stock
+        ``tokenizer.json``.
+
+    Raises:
+        TrainError: As in :func:`tokenloom.train.bpe`.
+
+    Source:
+        Bommarito, Katz, Bommarito, *KL3M Tokenizers* (2025), and its training script.
+
+    >>> import tokenloom as tl
+    >>> tok = tl.lexica.characters(["of the law of the land"] * 9, 512, min_frequency=1, progress=False)
+    >>> tok.vocab_size, tok.encode_list("the law") == tok.encode_list("ｔｈｅ law")
+    (512, True)
+    """
+    form = None if normalizer is None else {"type": normalizer.upper()}
+    forms = (None, "nfc", "nfd", "nfkc", "nfkd")
+    if normalizer not in forms:
+        raise ParamsError(f"normalizer must be one of {forms}, found {normalizer!r}")
+    n_trained = size_of("vocab_size", vocab_size) - len(special_tokens)
+    trained = bpe(
+        _normalized(Reader(units, column).blocks(corpus), form),
+        n_trained,
+        patterns.GPT2,
+        special_tokens=special_tokens,
+        min_frequency=min_frequency,
+        max_token_length=size_of("max_chars", max_chars) + 1,
+        progress=progress,
+        threads=threads,
+    )
+    file = json.loads(write_tokenizer_json(trained._core.spec))
+    if form is not None:
+        file["normalizer"] = {"type": "Sequence", "normalizers": [form]}
+    if pads:
+        n_tokens = trained.vocab_size
+        n_pads = (1 << n_tokens.bit_length()) - n_tokens
+        runs = [space * n for n in range(2, n_pads + 2) for space in (" ", "\n")][:n_pads]
+        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
+        file["added_tokens"] += [{"id": n_tokens + at, "content": run, **flags} for at, run in enumerate(runs)]
+    return Tokenizer.from_bytes(json.dumps(file).encode(), "tokenizer.json")
+
+
+def _normalized(blocks: Iterable[Block], form: dict[str, str] | None) -> Iterator[str | bytes]:
+    said = json.dumps(form).encode()
+    for block in blocks:
+        for unit in _units_of(block):
+            if form is None:
+                yield unit
+            else:
+                yield _pipeline.normalize(said, unit if isinstance(unit, str) else unit.decode(errors="replace"))

@@ -45,3 +45,12 @@ def test_a_union_with_tokens_that_need_many_bridges() -> None:
     assert both.n_bridges > 5_000
     for token in longest:
         assert both.tokenizer.encode_list(token) == [both.ids[ranks[token]]]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", TEXTS)
+def test_merges_that_are_taken_back(name: str) -> None:
+    text = TEXTS[name][:60_000]
+    found = tl.lexica.picky([text], 500, 0.3, pattern="-", progress=False)
+    assert len(found.events) <= 3 * 4 * 500
+    assert found.tokenizer.decode(found.encode(text)) == text

@@ -9,6 +9,7 @@ import tokenloom as tl
 from tokenloom._core.exactness import encode_piece
 from tokenloom._core.formats import write_tokenizer_json
 from tokenloom.reference import lexica as twin
+from tokenloom.reference import train as train_twin
 
 PATTERN = r" ?[a-z]+| ?[0-9]+| ?[^\sa-z0-9]+|\s+"
 MARKS = set(b".,!?;:()-\"'\\/`$%&*+<=>@[]^_{|}~")
@@ -130,3 +131,53 @@ def test_the_union_with_an_extension_is_the_extension() -> None:
         assert write_tokenizer_json(both.tokenizer._core.spec) == write_tokenizer_json(more._core.spec)
         same = tl.lexica.union(more, base)
         assert write_tokenizer_json(same.tokenizer._core.spec) == write_tokenizer_json(more._core.spec)
+
+
+def test_picky() -> None:
+    seed = 900
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    n_removed = n_back = n_other = 0
+    for _ in range(400):
+        alphabet = rng.choice(["ab ", "abc ", "abcd", "a"])
+        text = " ".join("".join(rng.choices(alphabet, k=rng.randrange(12))) for _ in range(rng.randrange(12)))
+        special = rng.choice([[], ["<s>"], ["<s>", "ab"]])
+        vocab_size, threshold = 256 + len(special) + rng.randrange(20), rng.choice([0.3, 0.5, 0.6, 0.9, 1])
+        rarest = rng.choice([0, 2])
+        options = {"special_tokens": special, "min_frequency": rarest, "progress": False}
+        found = tl.lexica.picky([text], vocab_size, threshold, PATTERN, **options)
+        words = train_twin.count_words([text], PATTERN)
+        first = [*(name.encode() for name in special), *(bytes([byte]) for byte in train_twin.byte_order())]
+        left, removed, events = twin.picky(words, vocab_size, threshold, first, rarest)
+        tok = found.tokenizer
+        assert found.n_kept == len(left)
+        assert [tok.token_bytes(id) for id in range(tok.vocab_size)] == left + removed, (text, threshold)
+        rows = [row.tolist() for row in found.events]
+        spelled = [
+            ([tok.token_bytes(row[1])], [tok.token_bytes(id) for id in row[2:]])
+            if row[0]
+            else ([tok.token_bytes(row[1]), tok.token_bytes(row[2])], [tok.token_bytes(row[3])])
+            for row in rows
+        ]
+        assert spelled == events
+        other = " ".join("".join(rng.choices(alphabet, k=rng.randrange(12))) for _ in range(9))
+        for given in (text, other):
+            if any(name in given for name in special):
+                continue
+            cut = tl.segment.segment([given], "pretokens", tokenizer=tok).words()
+            expected = [token for word in cut for token in twin.replay(word, left, events)]
+            ids = found.encode(given)
+            assert [tok.token_bytes(int(id)) for id in ids] == expected, (text, given)
+            assert (ids < found.n_kept).all()
+            split = found.split(tok.encode(given))
+            assert tok.decode(split) == given
+            assert (split < found.n_kept).all()
+            n_other += ids.tolist() != split.tolist()
+        if threshold == 1:
+            same = tl.train.bpe([text], vocab_size, PATTERN, **options)
+            assert write_tokenizer_json(same._core.spec) == write_tokenizer_json(tok._core.spec)
+        n_removed += bool(removed)
+        merged = [tuple(after) for before, after in events if len(before) == 2]
+        n_back += len(set(merged)) < len(merged)
+    assert n_removed > 50
+    assert n_back > 10

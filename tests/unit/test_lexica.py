@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +108,125 @@ def test_a_union_that_is_none(tok: tl.Tokenizer) -> None:
     assert both.tokenizer.encode_list("low") == [0]
     with pytest.raises(tl.errors.TrainError, match="second must be a tokenloom"):
         tl.lexica.union(tok, "gpt2")  # type: ignore[arg-type]
+
+
+TEXT = "Kentucky Kentucky Kentuckian Kansas lucky luck duck " * 3
+
+
+def test_what_is_only_a_step_is_removed() -> None:
+    found = tl.lexica.picky([TEXT], 266, 0.6, special_tokens=["<s>"], progress=False)
+    plain = tl.train.bpe([TEXT], 266, special_tokens=["<s>"], progress=False)
+    kept = {found.tokenizer.token_bytes(id) for id in range(found.n_kept)}
+    made = {plain.token_bytes(id) for id in range(plain.vocab_size)}
+    assert found.n_kept == 266
+    assert max(map(len, kept)) > max(map(len, made))
+    ids = found.encode("Kentucky<s>duck")
+    assert found.tokenizer.decode(ids) == "Kentucky<s>duck"
+    assert found.tokenizer.special_tokens == {"<s>": 0}
+    assert (ids < found.n_kept).all()
+
+
+def test_picky_survives_pickle_and_copies() -> None:
+    found = tl.lexica.picky([TEXT], 264, 0.6, progress=False)
+    for twin in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):
+        assert twin.encode(TEXT).tolist() == found.encode(TEXT).tolist()
+        assert twin.events == found.events
+
+
+def test_counts_may_be_given() -> None:
+    counts = tl.train.count([TEXT], progress=False)
+    one, two = (tl.lexica.picky(corpus, 264, 0.6, progress=False) for corpus in (counts, [TEXT]))
+    assert one.events == two.events
+    with pytest.raises(tl.errors.ParamsError, match="expected counts by the pattern"):
+        tl.lexica.picky(counts, 264, pattern="a", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "offsets"),
+    [([0, 1], [0, 2]), ([7, 1, 2, 3], [0, 4]), ([0, 1, 2, 3], [0, 4]), ([1, 1], [0, 2]), ([0], [0, 9]), ([0], [-1, 1])],
+)
+def test_events_that_are_none(tok: tl.Tokenizer, values: list[int], offsets: list[int]) -> None:
+    with pytest.raises(tl.errors.TrainError, match="event 0 must be a merge or a split"):
+        core.Events(tok._core, 9, np.array(values, dtype=np.uint32), np.array(offsets, dtype=np.int64))
+
+
+def test_supertokens_span_words_and_do_not_depend_on_order() -> None:
+    documents = [f"by the way of the {word} by the way" for word in ("cat", "dog", "hen", "owl")] * 3
+    one, two = (tl.lexica.supertokens(corpus, 300, progress=False) for corpus in (documents, documents[::-1]))
+    tokens = [one.token_bytes(id) for id in range(one.vocab_size)]
+    assert tokens == [two.token_bytes(id) for id in range(two.vocab_size)]
+    assert any(b" " in token.strip() for token in tokens)
+    other = tl.lexica.supertokens(documents, 300, seed=1, progress=False)
+    assert tokens != [other.token_bytes(id) for id in range(other.vocab_size)]
+    assert one.decode(one.encode(documents[0])) == documents[0]
+
+
+def test_pieces_have_the_lengths_that_were_asked_for() -> None:
+    text = "".join(chr(0xE0 + i % 7) for i in range(4000)).encode() + b"\xff\xfe"
+    words = dict(core.random_pieces([([text], 2), ([text], 1)], [(3, 4, 1.0), (7, 7, 3.0)], 5).items())
+    lengths = {}
+    for word, count in words.items():
+        n_chars = len(word.decode(errors="replace"))
+        lengths[n_chars] = lengths.get(n_chars, 0) + count
+    assert sum(len(word) * count for word, count in words.items()) == 3 * len(text)
+    whole = {n: count for n, count in lengths.items() if count > 3}
+    assert set(whole) == {3, 4, 7}
+    assert 0.7 < whole[7] / sum(whole.values()) < 0.8
+
+
+def test_characters() -> None:
+    lines = [TEXT.lower() + "\n"] * 4
+    made = tl.lexica.characters(lines, 512, min_frequency=1, progress=False)
+    assert made.vocab_size == 512
+    assert made.encode_list("ｋentucky") == made.encode_list("kentucky")
+    assert made.decode(made.encode("a   b\n\n\nc")) == "a   b\n\n\nc"
+    assert [made.token_id(run) for run in (b"   ", b"\n\n\n")] == made.encode_list("   \n\n\n")
+    assert made.special_tokens["<|pad|>"] == 2
+    plain = tl.lexica.characters(lines, 300, normalizer=None, pads=False, min_frequency=1, progress=False)
+    tokens = [plain.token_bytes(id) for id in range(plain.vocab_size)]
+    assert plain.is_compiled
+    assert max(len(token) for token in tokens[len(tl.lexica.KL3M_SPECIAL_TOKENS) :]) == 3
+
+
+def test_a_choice_among_tokenizers(tok: tl.Tokenizer) -> None:
+    medical = tl.train.bpe(["cardiac cardiac"], 262, special_tokens=["<s>", "<m>"], progress=False)
+    choice = tl.lexica.Choice([tok, medical])
+    texts = ["low lower", "cardiac", "", "<m>"]
+    chosen = choice.encode_batch(texts)
+    assert chosen.chosen.tolist() == [0, 1, 0, 1]
+    assert chosen.n_tokens.tolist() == [
+        [len(t.encode(s)) for t in (tok, medical)] for s in ["low lower", "cardiac", "", "<m>"]
+    ]
+    assert chosen.ids[0].tolist() == tok.encode_list("low lower")
+    assert [choice.decode_bytes(row) for row in chosen.ids] == [b"low lower", b"cardiac", b"", b"<m>"]
+    assert len(set(choice.tokens)) == len(choice.tokens)
+    assert choice.kinds[chosen.ids[1]].tolist() == [1] * len(chosen.ids[1])
+    assert choice.ids[1][medical.token_id(b"<s>")] == 0
+    assert copy.deepcopy(choice).tokens == pickle.loads(pickle.dumps(choice)).tokens == choice.tokens
+    assert len(choice.encode_batch([]).ids) == 0
+    with pytest.raises(tl.errors.UnknownTokenError):
+        choice.decode_bytes([len(choice.tokens)])
+    with pytest.raises(AttributeError, match="immutable"):
+        choice.tokens = ()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: tl.lexica.picky(["a"], 300, 1.5), tl.errors.ParamsError, "threshold must be between 0 and 1"),
+        (lambda: tl.lexica.picky(["a"], 3, progress=False), tl.errors.TrainError, "vocab_size must be at least 256"),
+        (lambda: tl.lexica.supertokens(["a"], lengths={}), tl.errors.ParamsError, "lengths must be ranges"),
+        (lambda: tl.lexica.supertokens(["a"], lengths={(0, 3): 1.0}), tl.errors.ParamsError, "lengths must be ranges"),
+        (lambda: tl.lexica.supertokens(["a"], lengths={(1, 3): -1.0}), tl.errors.ParamsError, "positive shares"),
+        (lambda: tl.lexica.supertokens(["a"], seed=-1), tl.errors.ParamsError, "seed must be between"),
+        (lambda: tl.lexica.characters(["a"], normalizer="x"), tl.errors.ParamsError, "normalizer must be one of"),
+        (lambda: tl.lexica.Choice([]), tl.errors.TrainError, "at least one tokenizer"),
+        (lambda: tl.lexica.Choice(["x"]), tl.errors.TrainError, "tokenizer 0 must be a tokenloom"),
+    ],
+)
+def test_bad_trainings(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
 
 
 @pytest.mark.parametrize("offsets", [[], [1, 2], [0, 3], [0, 2, 1, 2], [0, -1, 2]])

@@ -1,11 +1,13 @@
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenloom._core.formats import Spec
 from tokenloom._core.tokenizer import Tokenizer
+from tokenloom._core.train import WordCounts, _Stage
 
-__all__ = ["merge_batch", "union"]
+__all__ = ["Events", "merge_batch", "random_pieces", "train_picky", "union"]
 
 class _Dynamic(Protocol):
     @property
@@ -33,3 +35,21 @@ def merge_batch(
     NDArray[np.int64],
 ]: ...
 def union(first: Tokenizer, second: Tokenizer) -> tuple[Spec, NDArray[np.int64], int]: ...
+def random_pieces(
+    blocks: Iterable[tuple[list[str | bytes], int]], ranges: list[tuple[int, int, float]], seed: int
+) -> WordCounts: ...
+def train_picky(
+    words: WordCounts,
+    special_tokens: list[str],
+    stage: _Stage,
+    threshold: float,
+    patterns: list[str],
+    progress: Callable[[str, int, int, int, int], object] | None,
+) -> tuple[Spec, int, tuple[NDArray[np.uint32], NDArray[np.int64]], tuple[NDArray[np.uint32], NDArray[np.int64]]]: ...
+
+@final
+class Events:
+    def __new__(
+        cls, tokenizer: Tokenizer, n_kept: int, values: NDArray[np.uint32], offsets: NDArray[np.int64]
+    ) -> Self: ...
+    def encode(self, tokenizer: Tokenizer, text: str | bytes) -> NDArray[np.uint32]: ...

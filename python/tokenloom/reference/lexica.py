@@ -1,6 +1,7 @@
 """How does a batch, a pair of tokenizers or a reader come by its own vocabulary? The rules, without any data structure.
 
-Sources: Feher, Vulić, Minixhofer, *Retrofitting Large Language Models with Dynamic Tokenization* (2024).
+Sources: Feher, Vulić, Minixhofer, *Retrofitting Large Language Models with Dynamic Tokenization* (2024); Chizhov,
+Arnett, Korotkova, Yamshchikov, *BPE Gets Picky* (2024).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["dynamic", "merge", "union"]
+__all__ = ["dynamic", "merge", "picky", "replay", "union"]
 
 
 def dynamic(
@@ -26,24 +27,12 @@ def dynamic(
         if not counts:
             break
         best = max(counts, key=lambda pair: counts[pair])
-        sequences = [_joined(sequence, best) for sequence in sequences]
+        sequences = [_replaced(sequence, list(best), [best[0] + best[1]]) for sequence in sequences]
     return sequences
 
 
-def _joined(sequence: list[bytes], pair: tuple[bytes, bytes]) -> list[bytes]:
-    out: list[bytes] = []
-    i = 0
-    while i < len(sequence):
-        if tuple(sequence[i : i + 2]) == pair:
-            out.append(sequence[i] + sequence[i + 1])
-            i += 2
-        else:
-            out.append(sequence[i])
-            i += 1
-    return out
-
-
 Pair = tuple[bytes, bytes]
+Event = tuple[list[bytes], list[bytes]]
 
 
 def merge(parts: Iterable[bytes], ranks: Mapping[Pair, int]) -> list[bytes]:
@@ -75,3 +64,68 @@ def union(first: Mapping[Pair, int], second: Mapping[Pair, int]) -> tuple[dict[P
             if joined not in known and joined not in theirs and joined not in bridges:
                 bridges.append(joined)
     return ranks, new, bridges
+
+
+def picky(
+    words: Mapping[bytes, int], vocab_size: int, threshold: float, order: Sequence[bytes], min_frequency: int = 0
+) -> tuple[list[bytes], list[bytes], list[Event]]:
+    """The tokens that are left, those that were removed, and the events ``(before, after)``.
+
+    ``order`` are the first tokens, the bytes among them, which stay; ties go by the order in which tokens were made.
+    """
+    corpus = {word: [bytes([byte]) for byte in word] for word in words}
+    tokens, left, made_of = list(order), set(order), dict[bytes, Pair]()
+    events: list[Event] = []
+
+    def apply(before: list[bytes], after: list[bytes]) -> int:
+        events.append((before, after))
+        n_times = 0
+        for word, symbols in corpus.items():
+            corpus[word] = _replaced(symbols, before, after)
+            # All that an event makes of n tokens is made of them at once, so the difference in length tells how often.
+            n_times += words[word] * (len(symbols) - len(corpus[word])) // (len(before) - len(after))
+        return n_times
+
+    def walk(token: bytes) -> list[bytes]:
+        return [token] if token in left else [part for half in made_of[token] for part in walk(half)]
+
+    for _ in range(4 * vocab_size):
+        counts: Counter[Pair] = Counter()
+        for word, symbols in corpus.items():
+            for pair in itertools.pairwise(symbols):
+                counts[pair] += words[word]
+        best = min(counts, key=lambda pair: (-counts[pair], *map(tokens.index, pair)), default=None)
+        if len(left) >= vocab_size or best is None or counts[best] < max(1, min_frequency):
+            break
+        token = best[0] + best[1]
+        if token not in tokens:
+            tokens.append(token)
+        made_of.setdefault(token, best)
+        left.add(token)
+        n_merged = apply(list(best), [token])
+        for part in dict.fromkeys(best):
+            n_elsewhere = sum(words[word] * symbols.count(part) for word, symbols in corpus.items())
+            if part not in order and n_merged / (n_elsewhere + n_merged) > threshold:
+                left.remove(part)
+                apply([part], walk(part))
+    return [token for token in tokens if token in left], [token for token in tokens if token not in left], events
+
+
+def replay(word: bytes, left: Iterable[bytes], events: Iterable[Event]) -> list[bytes]:
+    """A word after all events, each applied to all its occurrences; a word that is a token is that token."""
+    if word in left:
+        return [word]
+    symbols = [bytes([byte]) for byte in word]
+    for before, after in events:
+        symbols = _replaced(symbols, before, after)
+    return symbols
+
+
+def _replaced(symbols: list[bytes], before: list[bytes], after: list[bytes]) -> list[bytes]:
+    out: list[bytes] = []
+    i = 0
+    while i < len(symbols):
+        is_here = symbols[i : i + len(before)] == before
+        out += after if is_here else symbols[i : i + 1]
+        i += len(before) if is_here else 1
+    return out

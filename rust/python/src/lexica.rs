@@ -1,19 +1,25 @@
 //! The Python face of the `lexica` domain: extract, detach, one core call, wrap.
 
+use std::sync::Arc;
+
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-use tokenloom_tokenize::train::{self as core, Boundary, Dynamic, DynamicOptions};
+use tokenloom_decode::rng::{Purpose, Rng};
+use tokenloom_tokenize::train::{
+    self as core, Boundary, Dynamic, DynamicOptions, LengthRange, StageOptions, WordCounts, pretokenizers_of,
+};
 
 use crate::array::elements;
 use crate::error::{ParamsError, raise};
 use crate::formats::PySpec;
-use crate::tokenizer::PyTokenizer;
+use crate::tokenizer::{PyTokenizer, Text};
+use crate::train::{PyWordCounts, StageFields, Words, with_progress};
 
 /// See `tokenloom.lexica`.
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod lexica {
     #[pymodule_export]
-    use super::{merge_batch, union};
+    use super::{PyEvents, merge_batch, random_pieces, train_picky, union};
 }
 
 /// ids, offsets, base_ids, bytes, byte_offsets, surface, surface_lengths, segments, n_tokens
@@ -86,4 +92,92 @@ fn union<'py>(
 ) -> PyResult<(PySpec, Bound<'py, PyArray1<i64>>, usize)> {
     let found = py.detach(|| core::union(&first.inner, &second.inner)).map_err(raise)?;
     Ok((found.spec.into(), found.ids.into_pyarray(py), found.n_bridges))
+}
+
+/// Counts the pieces of random lengths of all units; `blocks` gives units and their weight, `ranges` are the fewest and
+/// most characters and the share.
+#[pyfunction]
+fn random_pieces(
+    py: Python<'_>,
+    blocks: &Bound<'_, PyAny>,
+    ranges: Vec<(usize, usize, f64)>,
+    seed: u64,
+) -> PyResult<PyWordCounts> {
+    let ranges: Vec<LengthRange> =
+        ranges.into_iter().map(|(min, max, share)| LengthRange { min, max, share }).collect();
+    let mut words = WordCounts::new();
+    for block in blocks.try_iter()? {
+        let (units, weight): (Vec<Bound<'_, PyAny>>, u64) = block?.extract()?;
+        let texts: Vec<Text<'_>> = units.iter().map(Text::from_any).collect::<PyResult<_>>()?;
+        let units: Vec<&[u8]> = texts.iter().map(Text::as_bytes).collect::<PyResult<_>>()?;
+        let uniform = |unit, draw| Rng::new(seed, unit).uniform(draw, Purpose::SAMPLE);
+        py.detach(|| core::count_random_pieces(&units, weight, &ranges, uniform, &mut words));
+    }
+    Ok(PyWordCounts { words: Words::Memory(Arc::new(words)) })
+}
+
+/// What building the tokenizer needs, how many tokens are left, the rows of the events, and those of the splits.
+type PickyParts<'py> = (PySpec, usize, Rows<'py>, Rows<'py>);
+type Rows<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
+
+#[pyfunction]
+fn train_picky<'py>(
+    py: Python<'py>,
+    words: &Bound<'py, PyWordCounts>,
+    special_tokens: Vec<String>,
+    stage: StageFields,
+    threshold: f64,
+    patterns: Vec<String>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<PickyParts<'py>> {
+    let words = words.get().words.clone();
+    let options = StageOptions::from(stage);
+    let picky = with_progress(py, progress, None, |report| {
+        core::train_picky(&special_tokens, words.source(), &options, threshold, report)
+    })?;
+    let (values, offsets) = picky.rows();
+    let mut split_offsets = vec![0];
+    split_offsets.extend(picky.splits.iter().scan(0, |end, parts| {
+        *end += parts.len() as i64;
+        Some(*end)
+    }));
+    let splits = picky.splits.concat();
+    let spec = picky.spec(pretokenizers_of(&patterns));
+    let events = (values.into_pyarray(py), offsets.into_pyarray(py));
+    Ok((spec.into(), picky.n_kept, events, (splits.into_pyarray(py), split_offsets.into_pyarray(py))))
+}
+
+/// Merges and splits in the order in which they happened.
+#[pyclass(frozen, name = "Events", module = "tokenloom._core.lexica")]
+struct PyEvents {
+    events: core::Events,
+}
+
+#[pymethods]
+impl PyEvents {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        tokenizer: &PyTokenizer,
+        n_kept: usize,
+        values: PyReadonlyArray1<'_, u32>,
+        offsets: PyReadonlyArray1<'_, i64>,
+    ) -> PyResult<Self> {
+        let (values, offsets) = (elements(&values, "values")?, elements(&offsets, "offsets")?);
+        let make = || core::Events::new(&tokenizer.inner, n_kept, values, offsets);
+        Ok(Self { events: py.detach(make).map_err(raise)? })
+    }
+
+    /// The ids of a text.
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        tokenizer: &PyTokenizer,
+        text: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let text = Text::from_any(text)?;
+        let (text, mut ids) = (text.as_text()?, Vec::new());
+        py.detach(|| self.events.encode(&tokenizer.inner, text, &mut ids)).map_err(raise)?;
+        Ok(ids.into_pyarray(py))
+    }
 }

@@ -77,7 +77,7 @@ impl PyWordCounter {
 }
 
 #[derive(Clone)]
-enum Words {
+pub(crate) enum Words {
     Memory(Arc<WordCounts>),
     Files(SpilledWords),
 }
@@ -85,7 +85,7 @@ enum Words {
 /// Distinct words with their counts, in memory or in files.
 #[pyclass(frozen, name = "WordCounts", module = "tokenloom._core.train")]
 pub(crate) struct PyWordCounts {
-    words: Words,
+    pub(crate) words: Words,
 }
 
 #[pymethods]
@@ -177,7 +177,7 @@ impl PyWordCounts {
 }
 
 impl Words {
-    fn source(&self) -> &dyn WordSource {
+    pub(crate) fn source(&self) -> &dyn WordSource {
         match self {
             Self::Memory(words) => &**words,
             Self::Files(files) => files,
@@ -229,7 +229,7 @@ impl From<VetoFields> for Veto {
 
 /// The fields of a stage as `tokenloom._training` has them.
 #[derive(FromPyObject)]
-struct StageFields {
+pub(crate) struct StageFields {
     vocab_size: usize,
     min_frequency: u64,
     max_token_length: Option<usize>,
@@ -310,6 +310,7 @@ fn run_stages(
         let stages: Vec<_> = stages.iter().map(|(words, options)| (words.source(), options)).collect();
         core::train(&start, &stages, done, resources, report)
     })
+    .map(|trained| PyTrained { trained })
 }
 
 /// Trains superwords of whole words on words and their runs; without a transition they are interleaved with the merges
@@ -341,17 +342,18 @@ fn run_boundless(
         let both = (words.source(), runs.source());
         core::train_boundless(&start, both, &options, transition, done, resources, report)
     })
+    .map(|trained| PyTrained { trained })
 }
 
-type Report<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
+pub(crate) type Report<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
 
 /// Runs a training that is stopped by a signal or by an exception of a function, which is then raised.
-fn with_progress(
+pub(crate) fn with_progress<T: Send>(
     py: Python<'_>,
     progress: Option<Py<PyAny>>,
     save: Option<Py<PyAny>>,
-    train: impl FnOnce(Report<'_>) -> Result<core::Trained, TrainError> + Send,
-) -> PyResult<PyTrained> {
+    train: impl FnOnce(Report<'_>) -> Result<T, TrainError> + Send,
+) -> PyResult<T> {
     let mut stopped_by = None;
     let result = py.detach(|| {
         train(&mut |now| match tell(progress.as_ref(), save.as_ref(), now) {
@@ -365,7 +367,7 @@ fn with_progress(
     match (stopped_by, result) {
         (Some(error), _) => Err(error),
         (None, Err(error)) => Err(raise(error)),
-        (None, Ok(trained)) => Ok(PyTrained { trained }),
+        (None, Ok(trained)) => Ok(trained),
     }
 }
 

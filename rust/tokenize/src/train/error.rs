@@ -211,6 +211,12 @@ pub enum TrainErrorKind {
         /// Its text.
         content: String,
     },
+    /// An event that neither joins nor splits tokens.
+    #[error("event {index} must be a merge or a split of tokens of the tokenizer")]
+    BadEvent {
+        /// Its place.
+        index: usize,
+    },
     /// The progress function asked to stop.
     #[error("the training was interrupted")]
     Interrupted,
