@@ -2,7 +2,8 @@
 
 :func:`dynamic` merges the tokens of one batch further, for that batch alone; :func:`union` puts two tokenizers in one.
 :func:`picky` trains without tokens that are only steps on the way to others, :func:`supertokens` on pieces of random
-lengths, :func:`characters` for short tokens. :class:`Choice` writes a text by the tokenizer that needs fewest tokens.
+lengths, :func:`characters` for short tokens; :func:`less_is_better` reads. :class:`Choice` writes a text by the
+tokenizer that needs the fewest tokens.
 See ``docs/concepts/lexica.md`` for what each is for, and ``tokenloom.reference.lexica`` for the rules as short code.
 
 Example:
@@ -32,6 +33,7 @@ from tokenloom._core.formats import write_tokenizer_json
 from tokenloom._core.tokenizer import Tokenizer as CoreTokenizer
 from tokenloom._corpus import Block, Corpus, Reader, Units
 from tokenloom._dynamic import Dynamic, DynamicFields
+from tokenloom._lexicon import Lexicon, ReaderFields, documents_of
 from tokenloom._picky import Picky
 from tokenloom._progress import bar
 from tokenloom._training import StageFields, Veto, compiled_machine, patterns_of, size_of, start_of
@@ -46,10 +48,12 @@ __all__ = [
     "Choice",
     "Chosen",
     "Dynamic",
+    "Lexicon",
     "Picky",
     "Union",
     "characters",
     "dynamic",
+    "less_is_better",
     "picky",
     "supertokens",
     "union",
@@ -329,7 +333,7 @@ def supertokens(
         def report(kind: str, stage: int, n_done: int, n_total: int, n_pairs: int) -> None:
             shown.stage(f"{kind}, {n_pairs:,} pairs", n_done, n_total or None)
 
-        trained = _train.run_stages(start, [(words, stage)], None, 1, report, None)
+        trained = _train.run_stages(start, [(words, stage)], [], (1, None), report, None)
     return Tokenizer._wrap(CoreTokenizer(trained.spec([])))
 
 
@@ -441,3 +445,68 @@ def _normalized(blocks: Iterable[Block], form: dict[str, str] | None) -> Iterato
                 yield unit
             else:
                 yield _pipeline.normalize(said, unit if isinstance(unit, str) else unit.decode(errors="replace"))
+
+
+def less_is_better(
+    corpus: Corpus,
+    n_epochs: int = 10_000,
+    *,
+    seed: int = 0,
+    life: int = 10,
+    max_chars: int = 12,
+    memory_in: float = 0.25,
+    memory_out: float = 0.0001,
+    update_rate: float = 0.2,
+    max_gap: int = 2,
+    units: Units = "documents",
+    column: str = "text",
+    progress: bool = True,
+) -> Lexicon:
+    """Learn chunks by reading: what comes together is remembered, what a shorter chunk reads as well is forgotten.
+
+    Args:
+        corpus: As in :func:`tokenloom.train.bpe`; every document is read line by line, and no chunk crosses a line.
+        n_epochs: Documents that are read, each drawn by chance.
+        seed: Of all chance.
+        life: Documents that a chunk on probation lives without being used.
+        max_chars: The most characters in a chunk.
+        memory_in: How often two neighbours are proposed; what is proposed twice in a document is remembered.
+        memory_out: Which part of the lexicon, from its end, is put on probation after each document.
+        update_rate: By which part of its place a chunk moves when it is judged.
+        max_gap: The most characters of an unknown run that is remembered.
+        units: As in :func:`tokenloom.train.bpe`; ``"documents"`` takes a file as one.
+        column: As there.
+        progress: As there.
+
+    Returns:
+        The chunks in order of their worth.
+
+    Raises:
+        ParamsError: A parameter is out of its range.
+        TrainError: The corpus is no corpus or damaged.
+
+    Source:
+        Yang, Frank, van den Bosch, *Less is Better* (2020), and the public code, without its skip-grams.
+
+    >>> import tokenloom as tl
+    >>> lexicon = tl.lexica.less_is_better(["thecatsatonthemat"] * 3, 300, progress=False)
+    >>> "".join(lexicon.segment("thecat"))
+    'thecat'
+    """
+    for name, value in (("memory_in", memory_in), ("memory_out", memory_out), ("update_rate", update_rate)):
+        if not 0 <= value <= 1:
+            raise ParamsError(f"{name} must be between 0 and 1, found {value}")
+    for name, count_of in (("life", life), ("max_chars", max_chars)):
+        if not 1 <= size_of(name, count_of) < 1 << 31:
+            raise ParamsError(f"{name} must be between 1 and 2**31 - 1, found {count_of}")
+    if not 0 <= seed < 1 << 64:
+        raise ParamsError(f"seed must be between 0 and 2**64 - 1, found {seed}")
+    sizes = size_of("n_epochs", n_epochs), life, max_chars
+    fields = ReaderFields(*sizes, memory_in, memory_out, update_rate, size_of("max_gap", max_gap))
+    documents = documents_of(Reader(units, column).blocks(corpus))
+    with bar(progress) as shown:
+
+        def report(kind: str, stage: int, n_done: int, n_total: int, n_pairs: int) -> None:
+            shown.stage(f"reading, {n_pairs:,} chunks", n_done, n_total)
+
+        return Lexicon(tuple(_core.train_less_is_better(documents, fields, seed, report)), max_chars)

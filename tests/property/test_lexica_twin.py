@@ -10,6 +10,7 @@ from tokenloom._core.exactness import encode_piece
 from tokenloom._core.formats import write_tokenizer_json
 from tokenloom.reference import lexica as twin
 from tokenloom.reference import train as train_twin
+from tokenloom.reference.less_is_better import LessIsBetter, ends
 
 PATTERN = r" ?[a-z]+| ?[0-9]+| ?[^\sa-z0-9]+|\s+"
 MARKS = set(b".,!?;:()-\"'\\/`$%&*+<=>@[]^_{|}~")
@@ -181,3 +182,33 @@ def test_picky() -> None:
         n_back += len(set(merged)) < len(merged)
     assert n_removed > 50
     assert n_back > 10
+
+
+def test_less_is_better() -> None:
+    seed = 1000
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    n_long = 0
+    for case in range(150):
+        words = ["".join(rng.choices("abcé", k=rng.randrange(1, 5))) for _ in range(5)]
+        documents = [
+            ["".join(rng.choices(words, k=rng.randrange(9))) for _ in range(rng.randrange(4))] for _ in range(4)
+        ]
+        options = {
+            "life": rng.choice([1, 2, 10]),
+            "max_chars": rng.choice([3, 6, 12]),
+            "memory_in": rng.choice([0.25, 1.0]),
+            "memory_out": rng.choice([0.0001, 0.1, 1.0]),
+            "update_rate": rng.choice([0.2, 0.9]),
+            "max_gap": rng.choice([0, 2]),
+        }
+        texts = ["\n".join(document) for document in documents]
+        found = tl.lexica.less_is_better(texts, 40, seed=case, progress=False, **options)
+        reader = LessIsBetter(lambda epoch, draw: tl.Rng(case, epoch).uniform(draw), **options)  # noqa: B023
+        lines = [[line for line in text.split("\n") if line] for text in texts]
+        reader.train([document for document in lines if document], 40)
+        assert list(found.chunks) == reader.lexicon, (texts, options)
+        for text in [*texts, "xé" + "".join(words)]:
+            assert found.segment(text) == ends(reader.lexicon, text, options["max_chars"])
+        n_long += any(len(chunk) > 2 for chunk in found.chunks)
+    assert n_long > 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -220,6 +221,9 @@ def test_a_choice_among_tokenizers(tok: tl.Tokenizer) -> None:
         (lambda: tl.lexica.supertokens(["a"], lengths={(1, 3): -1.0}), tl.errors.ParamsError, "positive shares"),
         (lambda: tl.lexica.supertokens(["a"], seed=-1), tl.errors.ParamsError, "seed must be between"),
         (lambda: tl.lexica.characters(["a"], normalizer="x"), tl.errors.ParamsError, "normalizer must be one of"),
+        (lambda: tl.lexica.less_is_better(["a"], life=0), tl.errors.ParamsError, "life must be between 1"),
+        (lambda: tl.lexica.less_is_better(["a"], memory_in=2), tl.errors.ParamsError, "memory_in must be between"),
+        (lambda: tl.lexica.less_is_better(["a"], seed=-1), tl.errors.ParamsError, "seed must be between"),
         (lambda: tl.lexica.Choice([]), tl.errors.TrainError, "at least one tokenizer"),
         (lambda: tl.lexica.Choice(["x"]), tl.errors.TrainError, "tokenizer 0 must be a tokenloom"),
     ],
@@ -227,6 +231,20 @@ def test_a_choice_among_tokenizers(tok: tl.Tokenizer) -> None:
 def test_bad_trainings(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_reader_finds_words() -> None:
+    rng = random.Random(4)
+    words = ["kitten", "garden", "purple", "sun", "ocean", "lamp"]
+    documents = ["\n".join("".join(rng.choices(words, k=6)) for _ in range(20)) for _ in range(20)]
+    one = tl.lexica.less_is_better(documents, 400, seed=3, progress=False)
+    assert one.chunks == tl.lexica.less_is_better(documents, 400, seed=3, progress=False).chunks
+    assert one.chunks != tl.lexica.less_is_better(documents, 400, seed=4, progress=False).chunks
+    assert set(one.segment("kittengarden")) <= set(one.chunks)
+    assert len(one.segment("kittengardensun")) < 8
+    assert one.segment("") == []
+    assert one.segment("?x") == ["?", "x"]
+    assert pickle.loads(pickle.dumps(one)).segment("sunlamp") == copy.deepcopy(one).segment("sunlamp")
 
 
 @pytest.mark.parametrize("offsets", [[], [1, 2], [0, 3], [0, 2, 1, 2], [0, -1, 2]])

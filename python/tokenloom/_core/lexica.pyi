@@ -7,7 +7,15 @@ from tokenloom._core.formats import Spec
 from tokenloom._core.tokenizer import Tokenizer
 from tokenloom._core.train import WordCounts, _Stage
 
-__all__ = ["Events", "merge_batch", "random_pieces", "train_picky", "union"]
+__all__ = [
+    "Events",
+    "Lexicon",
+    "merge_batch",
+    "random_pieces",
+    "train_less_is_better",
+    "train_picky",
+    "union",
+]
 
 class _Dynamic(Protocol):
     @property
@@ -53,3 +61,31 @@ class Events:
         cls, tokenizer: Tokenizer, n_kept: int, values: NDArray[np.uint32], offsets: NDArray[np.int64]
     ) -> Self: ...
     def encode(self, tokenizer: Tokenizer, text: str | bytes) -> NDArray[np.uint32]: ...
+
+class _Reader(Protocol):
+    @property
+    def n_epochs(self) -> int: ...
+    @property
+    def life(self) -> int: ...
+    @property
+    def max_chars(self) -> int: ...
+    @property
+    def memory_in(self) -> float: ...
+    @property
+    def memory_out(self) -> float: ...
+    @property
+    def update_rate(self) -> float: ...
+    @property
+    def max_gap(self) -> int: ...
+
+def train_less_is_better(
+    documents: list[list[str]],
+    fields: _Reader,
+    seed: int,
+    progress: Callable[[str, int, int, int, int], object] | None,
+) -> list[str]: ...
+
+@final
+class Lexicon:
+    def __new__(cls, chunks: list[str], max_chars: int) -> Self: ...
+    def ends(self, text: str) -> NDArray[np.int64]: ...

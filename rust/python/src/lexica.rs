@@ -6,7 +6,8 @@ use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use tokenloom_decode::rng::{Purpose, Rng};
 use tokenloom_tokenize::train::{
-    self as core, Boundary, Dynamic, DynamicOptions, LengthRange, StageOptions, WordCounts, pretokenizers_of,
+    self as core, Boundary, Dynamic, DynamicOptions, LengthRange, LessIsBetter, StageOptions, WordCounts,
+    pretokenizers_of,
 };
 
 use crate::array::elements;
@@ -19,7 +20,7 @@ use crate::train::{PyWordCounts, StageFields, Words, with_progress};
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod lexica {
     #[pymodule_export]
-    use super::{PyEvents, merge_batch, random_pieces, train_picky, union};
+    use super::{PyEvents, PyLexicon, merge_batch, random_pieces, train_less_is_better, train_picky, union};
 }
 
 /// ids, offsets, base_ids, bytes, byte_offsets, surface, surface_lengths, segments, n_tokens
@@ -179,5 +180,56 @@ impl PyEvents {
         let (text, mut ids) = (text.as_text()?, Vec::new());
         py.detach(|| self.events.encode(&tokenizer.inner, text, &mut ids)).map_err(raise)?;
         Ok(ids.into_pyarray(py))
+    }
+}
+
+/// The parameters of a reader as `tokenloom.lexica` has them.
+#[derive(FromPyObject)]
+struct ReaderFields {
+    n_epochs: u64,
+    life: u32,
+    max_chars: usize,
+    memory_in: f64,
+    memory_out: f64,
+    update_rate: f64,
+    max_gap: usize,
+}
+
+/// The chunks that a reader remembers of documents, each given as its sentences.
+#[pyfunction]
+fn train_less_is_better(
+    py: Python<'_>,
+    documents: Vec<Vec<String>>,
+    fields: ReaderFields,
+    seed: u64,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Vec<String>> {
+    let ReaderFields { n_epochs, life, max_chars, memory_in, memory_out, update_rate, max_gap } = fields;
+    let options = LessIsBetter { n_epochs, life, max_chars, memory_in, memory_out, update_rate, max_gap };
+    let documents: Vec<Vec<&str>> =
+        documents.iter().map(|sentences| sentences.iter().map(String::as_str).collect()).collect();
+    let uniform = |epoch, draw| Rng::new(seed, epoch).uniform(draw, Purpose::SAMPLE);
+    with_progress(py, progress, None, |report| {
+        core::train_less_is_better(&documents, &options, uniform, report)
+    })
+    .map(|lexicon| lexicon.chunks())
+}
+
+/// Chunks in order.
+#[pyclass(frozen, name = "Lexicon", module = "tokenloom._core.lexica")]
+struct PyLexicon {
+    lexicon: core::Lexicon,
+}
+
+#[pymethods]
+impl PyLexicon {
+    #[new]
+    fn new(py: Python<'_>, chunks: Vec<String>, max_chars: usize) -> Self {
+        Self { lexicon: py.detach(|| core::Lexicon::new(&chunks, max_chars)) }
+    }
+
+    /// Where the longest chunks end in the UTF-8 bytes of a text.
+    fn ends<'py>(&self, py: Python<'py>, text: &str) -> Bound<'py, PyArray1<i64>> {
+        py.detach(|| self.lexicon.ends(text)).into_pyarray(py)
     }
 }

@@ -117,7 +117,8 @@ pub fn train_picky(
         if n_merges % 64 == 0 {
             let (n_done, n_total) = (n_left as u64, options.vocab_size as u64);
             let n_pairs = training.pairs.len() as u64;
-            let now = Progress { kind: Stage::Merge, stage: 0, n_done, n_total, n_pairs, merges: &[] };
+            let now =
+                Progress { kind: Stage::Merge, stage: 0, n_done, n_total, n_pairs, merges: &[], counts: &[] };
             if progress(now).is_break() {
                 return Err(TrainErrorKind::Interrupted.into());
             }
