@@ -47,6 +47,9 @@ pub struct Lexicon {
 
 const GONE: u32 = u32::MAX;
 
+/// A chunk and its characters.
+type Match = (u32, usize);
+
 /// A sentence and where its characters begin.
 struct Sentence<'a> {
     text: &'a str,
@@ -98,7 +101,7 @@ impl Lexicon {
         let sentence = Sentence::new(text);
         let (mut at, mut ends) = (0, Vec::new());
         while at < sentence.n_chars() {
-            at += self.matches(&sentence, at).0.map_or(1, |(_, n_chars)| n_chars);
+            at += self.matches(&sentence, at)[0].map_or(1, |(_, n_chars)| n_chars);
             ends.push(sentence.starts[at] as i64);
         }
         ends
@@ -126,13 +129,13 @@ impl Lexicon {
     }
 
     /// The longest chunk from character `at` on and the next shorter one, with their lengths.
-    fn matches(&self, sentence: &Sentence<'_>, at: usize) -> (Option<(u32, usize)>, Option<(u32, usize)>) {
+    fn matches(&self, sentence: &Sentence<'_>, at: usize) -> [Option<Match>; 2] {
         let longest = self.max_chars.min(sentence.n_chars() - at);
         let mut found = (1..=longest).rev().filter_map(|n_chars| {
             let id = *self.ids.get(sentence.slice(at, at + n_chars))?;
             (self.places[id as usize] != GONE).then_some((id, n_chars))
         });
-        (found.next(), found.next())
+        [found.next(), found.next()]
     }
 
     fn place(&self, id: u32) -> u64 {
@@ -261,7 +264,7 @@ fn read(
     let (mut last, mut is_known) = (0..0, false);
     while at < sentence.n_chars() {
         tests.retain_mut(|test| !judge(lexicon, sentence, test, at, probation, reading));
-        let (longest, shorter) = lexicon.matches(sentence, at);
+        let [longest, shorter] = lexicon.matches(sentence, at);
         tests.iter_mut().for_each(|test| test.read.push(longest.map_or(GONE, |(id, _)| id)));
         let Some((id, n_chars)) = longest else {
             if is_known {
@@ -325,7 +328,7 @@ fn judge(
     reading: &mut Reading,
 ) -> bool {
     while test.end < at {
-        let found = lexicon.matches(sentence, test.end).0;
+        let found = lexicon.matches(sentence, test.end)[0];
         test.other.push(found.map_or(GONE, |(id, _)| id));
         test.end += found.map_or(1, |(_, n_chars)| n_chars);
         test.n_unknown += usize::from(found.is_none());
@@ -344,7 +347,7 @@ fn judge(
         reading.judged.push((test.chunk, true));
         let text = &lexicon.texts[test.chunk as usize];
         let shorter = text.char_indices().next_back().map_or("", |(end, _)| &text[..end]);
-        if let (Some((id, _)), _) = lexicon.matches(&Sentence::new(shorter), 0) {
+        if let [Some((id, _)), _] = lexicon.matches(&Sentence::new(shorter), 0) {
             reading.judged.push((id, false));
         }
     } else {
