@@ -31,7 +31,7 @@ _BYTES_PER_PART = 256 << 20
 class Task:
     """How texts are counted; goes to the workers."""
 
-    cuts: list[list[str] | None]
+    cuts: list[list[str]]
     runs: bool
     units: Units
 
@@ -51,11 +51,11 @@ class Task:
 
     def counter(self) -> _core.WordCounter:
         """Counts on the thread of the caller: an engine runs a task for each processor."""
-        return _core.WordCounter(self.cuts, None, self.runs, 1)
+        return _core.WordCounter([*self.cuts], None, self.runs, 1)
 
     def counts(self, words: list[_core.WordCounts]) -> Counts:
         """What was counted, with the patterns."""
-        return Counts([cut or [] for cut in self.cuts] + [RUNS] * self.runs, words)
+        return Counts(self.cuts + [RUNS] * self.runs, words)
 
     def count(self, columns: Iterable[Any]) -> Iterator[bytes]:
         """The counts of Arrow columns of texts, as bytes, one part or more."""
