@@ -41,7 +41,11 @@ class Seeded:
         return rng.uniform(self.seed, self.position, node, rng.ACCEPT) < probability
 
     def draw(self, weights: Row, depth: int, purpose: int) -> int:
-        """The first to arrive in the exponential race."""
+        """The first to arrive in the exponential race; of what is left, where the masses pass a uniform share of it."""
+        if purpose == rng.RESIDUAL:
+            share = rng.uniform(self.seed, self.position + depth, 0, purpose) * sum(weights)
+            sums = itertools.accumulate(weights)
+            return next(token for token, total in enumerate(sums) if total > share)
 
         def arrival(token: int) -> float:
             return rng.exponential(self.seed, self.position + depth, token, purpose) / weights[token]

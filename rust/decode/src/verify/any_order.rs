@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use tokenloom_vocab::TokenId;
 
 use super::chain::first_rejection;
-use super::chance::Chance;
+use super::chance::{Chance, draw_at};
 use super::error::{VerifyError, VerifyErrorKind};
 use super::residual::Residual;
 use super::row::{Number, Row, TreeRows};
@@ -53,7 +53,7 @@ impl Chance for SeededAt<'_> {
     }
 
     fn draw<T: Number>(&mut self, from: &Residual<'_, T>, depth: usize, purpose: Purpose) -> Option<TokenId> {
-        from.draw(self.at(depth), purpose)
+        draw_at(from, self.at(depth), purpose)
     }
 }
 
@@ -116,7 +116,7 @@ pub fn context_draft(
             q.fill(1.0 / n_vocab as f64);
         }
         let at = rng.at(rng.position.wrapping_add(place as u64));
-        let token = Residual::whole(Row::new(q, 0)?).draw(at, Purpose::DRAFT);
+        let token = Residual::whole(Row::new(q, 0)?).race(at, Purpose::DRAFT);
         let token = token.ok_or(VerifyError::no_mass(0, n_vocab))?;
         text[place] = Some(token);
         draft.tokens.push(token);

@@ -48,7 +48,7 @@ pub(super) fn first_rejection<T: Number>(
         let mut residual = Residual::new(p.row(node)?, q.row(node)?);
         let ratio = ratio(&residual, p, q, tree, node)?;
         if !chance.accepts(node, ratio) {
-            residual.take(1.0);
+            residual.leave(1.0);
             let token = chance.draw(&residual, node, Purpose::RESIDUAL);
             return Ok(Some((node, token.ok_or(VerifyError::no_mass(p.index(node), p.n_vocab()))?)));
         }

@@ -5,8 +5,8 @@
 //! returns. What is enumerated is the code that runs.
 //!
 //! Addresses: a token is drawn at its own absolute position, with purpose `SAMPLE` where it is drawn from the target
-//! itself (so a verification that drafts nothing is plain sampling) and `RESIDUAL` otherwise; both happen at most once a
-//! position, because a position is committed once. Node `j` is accepted by the uniform number of "token" `j`, purpose
+//! itself (so a verification that drafts nothing is plain sampling) and number 0 of `RESIDUAL` otherwise; both happen at
+//! most once a position, because a position is committed once. Node `j` is accepted by the uniform number of "token" `j`, purpose
 //! `ACCEPT`, at the position of the root, which no other verification of the request has.
 
 use tokenloom_vocab::TokenId;
@@ -38,7 +38,17 @@ impl Chance for Seeded {
     }
 
     fn draw<T: Number>(&mut self, from: &Residual<'_, T>, depth: usize, purpose: Purpose) -> Option<TokenId> {
-        from.draw(self.rng.at(self.rng.position.wrapping_add(depth as u64)), purpose)
+        draw_at(from, self.rng.at(self.rng.position.wrapping_add(depth as u64)), purpose)
+    }
+}
+
+/// A whole target is raced for, as in plain sampling; of what is left a token is found by one uniform number, which needs
+/// no noise of its own for each token.
+pub(super) fn draw_at<T: Number>(from: &Residual<'_, T>, rng: Rng, purpose: Purpose) -> Option<TokenId> {
+    if purpose == Purpose::RESIDUAL {
+        from.at_share(rng.uniform(0, purpose))
+    } else {
+        from.race(rng, purpose)
     }
 }
 

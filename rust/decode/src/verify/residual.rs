@@ -81,6 +81,11 @@ impl<'a, T: Number> Residual<'a, T> {
         self.mass
     }
 
+    /// Leaves `(p - c q)+` to draw from, without adding it up.
+    pub(super) fn leave(&mut self, c: f64) {
+        self.c = c;
+    }
+
     /// Takes `c` times `q` more away; where rounding leaves nothing, the target is whole again.
     pub(super) fn take_more(&mut self, c: f64) {
         if self.take(self.c + c) <= 0.0 {
@@ -115,30 +120,67 @@ impl<'a, T: Number> Residual<'a, T> {
         self.mass = self.p.prob_without(&removed);
     }
 
-    /// The token that the race draws; where rounding left no mass at all, the target's.
-    pub fn draw(&self, rng: Rng, purpose: Purpose) -> Option<TokenId> {
+    /// The token that the race draws, so that the noise of a token is that of plain sampling; where rounding left no mass at
+    /// all, the target's.
+    pub fn race(&self, rng: Rng, purpose: Purpose) -> Option<TokenId> {
         let mut race = WeightedRace::new(rng, purpose);
-        self.run(&mut race);
-        if race.winner().is_none() {
-            Self::whole(self.p).run(&mut race);
+        self.for_each_block(|first, weights| race.run(first, weights));
+        match race.winner() {
+            None if self.c > 0.0 => Self::whole(self.p).race(rng, purpose),
+            winner => winner,
         }
-        race.winner()
     }
 
-    fn run(&self, race: &mut WeightedRace) {
-        let mut block = [0f64; BLOCK];
-        let pairs = self.p.weights.chunks(BLOCK).zip(self.q.weights.chunks(BLOCK));
-        for (n_block, (p, q)) in pairs.enumerate() {
-            let weights = &mut block[..p.len()];
-            let first = n_block * BLOCK;
-            T::fill_excess(p, self.p.scale, q, self.c * self.q.scale, weights);
-            for &(token, mass) in &self.fixed {
-                if let Some(weight) = (token as usize).checked_sub(first).and_then(|i| weights.get_mut(i)) {
-                    *weight = mass;
-                }
+    /// The token at which the masses, added up in order, pass the share `uniform` of their sum; where rounding left no mass
+    /// at all, the target's. One pass over the sums of blocks, and one block.
+    pub fn at_share(&self, uniform: f64) -> Option<TokenId> {
+        let mut sums = Vec::with_capacity(self.p.weights.len().div_ceil(BLOCK));
+        self.for_each_block(|_, weights| sums.push(f64::sum_and_min(weights).0));
+        let mut left = uniform * sums.iter().sum::<f64>();
+        let mut last = None;
+        for (n_block, &sum) in sums.iter().enumerate().filter(|(_, sum)| **sum > 0.0) {
+            last = Some(n_block);
+            if left < sum {
+                break;
             }
-            race.run(first as u32, weights);
+            left -= sum;
         }
+        let Some(n_block) = last else {
+            return if self.c > 0.0 { Self::whole(self.p).at_share(uniform) } else { None };
+        };
+        let mut block = [0f64; BLOCK];
+        let weights = self.fill_block(n_block, &mut block);
+        let mut token = None;
+        for (i, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+            token = Some((n_block * BLOCK + i) as TokenId);
+            if left < weight {
+                break;
+            }
+            left -= weight;
+        }
+        token
+    }
+
+    fn for_each_block(&self, mut of: impl FnMut(u32, &[f64])) {
+        let mut block = [0f64; BLOCK];
+        for n_block in 0..self.p.weights.len().div_ceil(BLOCK) {
+            of((n_block * BLOCK) as u32, self.fill_block(n_block, &mut block));
+        }
+    }
+
+    /// The masses of a block of tokens.
+    fn fill_block<'b>(&self, n_block: usize, block: &'b mut [f64; BLOCK]) -> &'b [f64] {
+        let first = n_block * BLOCK;
+        let end = (first + BLOCK).min(self.p.weights.len());
+        let weights = &mut block[..end - first];
+        let (p, q) = (&self.p.weights[first..end], &self.q.weights[first..end]);
+        T::fill_excess(p, self.p.scale, q, self.c * self.q.scale, weights);
+        for &(token, mass) in &self.fixed {
+            if let Some(weight) = (token as usize).checked_sub(first).and_then(|i| weights.get_mut(i)) {
+                *weight = mass;
+            }
+        }
+        weights
     }
 
     /// The smallest token with the largest probability.
@@ -155,14 +197,19 @@ impl<'a, T: Number> Residual<'a, T> {
         tokens.map(|token| of(self.prob(token), self.q.prob(token))).sum()
     }
 
-    /// The tokens that [`Residual::draw`] can draw, and their probabilities.
+    /// The tokens that can be drawn, and their probabilities.
     pub fn probs(&self) -> Vec<(TokenId, f64)> {
-        let tokens = 0..self.p.weights.len() as TokenId;
-        let with = |residual: &Self| -> Vec<(TokenId, f64)> {
-            let probs = tokens.clone().map(|token| (token, residual.prob(token)));
-            probs.filter(|&(_, prob)| prob > 0.0).collect()
-        };
-        let probs = with(self);
-        if probs.is_empty() { with(&Self::whole(self.p)) } else { probs }
+        let mut probs = Vec::new();
+        self.for_each_block(|first, weights| {
+            probs.extend(
+                (first..).zip(weights).filter(|(_, mass)| **mass > 0.0).map(|(token, &mass)| (token, mass)),
+            );
+        });
+        if probs.is_empty() && self.c > 0.0 {
+            return Self::whole(self.p).probs();
+        }
+        let total: f64 = probs.iter().map(|(_, mass)| mass).sum();
+        probs.iter_mut().for_each(|(_, mass)| *mass /= total);
+        probs
     }
 }

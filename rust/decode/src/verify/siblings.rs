@@ -76,7 +76,7 @@ pub fn kseq<T: Number>(
                 return Ok(Some(node));
             }
         }
-        residual.take(rho);
+        residual.leave(rho);
         Ok(None)
     })
 }
@@ -153,7 +153,7 @@ pub fn greedy_multi<T: Number>(
         } else {
             let mut residual = Residual::new(target, draft);
             tokens.iter().for_each(|&token| residual.fix(token, target.prob(token)));
-            residual.take(1.0 / rest);
+            residual.leave(1.0 / rest);
             let next = chance.draw(&residual, depth, Purpose::RESIDUAL);
             match certain.iter().find(|(token, _)| Some(*token) == next) {
                 Some(&(_, node)) => last = Some(node),
