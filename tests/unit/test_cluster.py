@@ -65,8 +65,8 @@ rows = [{"text": text} for text in texts] + [{"text": None}]
 dataset = ray.data.from_items(rows, override_num_blocks=4).map_batches(dying, batch_format="pyarrow")
 check(tl.cluster.ray.count(dataset, *stages, folder=folder / "counts"), "killed")
 try:
-    tl.cluster.ray.count(ray.data.from_items([{"body": "a"}]))
-except tl.errors.TrainError as error:
+    tl.cluster.ray.count(ray.data.from_items(rows, override_num_blocks=1), column="body")
+except ray.exceptions.RayTaskError as error:
     print("refused", error)
 """
 

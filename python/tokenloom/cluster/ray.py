@@ -55,7 +55,8 @@ def count(
         and add them up by :meth:`tokenloom.train.Counts.merge`.
 
     Raises:
-        TrainError: ``dataset`` is no dataset or has no such column.
+        TrainError: ``dataset`` is no dataset. That a block has no such column is an error of a worker, which Ray raises
+            as one of its own that says so.
         PatternError: A pattern does not compile.
         MissingDependencyError: ``pyarrow`` is not installed.
         OSError: The folder cannot be written.
