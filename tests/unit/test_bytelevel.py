@@ -135,8 +135,10 @@ def test_tokenizers_outside_the_exact_class_are_refused(tok: tl.Tokenizer) -> No
     behind = tl.Tokenizer.from_tiktoken("x", pat_str=r"(?<=a)b|.", mergeable_ranks=RANKS, special_tokens={})
     with pytest.raises(UnsupportedFeatureError, match="look-behind"):
         tl.bytelevel.ByteModel(lm, behind)
-    with pytest.raises(ParamsError, match="marginal"):
-        tl.bytelevel.ByteModel(lm, tok, target="marginal")  # type: ignore[arg-type]
+    with pytest.raises(ParamsError, match="something"):
+        tl.bytelevel.ByteModel(lm, tok, target="something")  # type: ignore[arg-type]
+    with pytest.raises(ParamsError, match="max_tv"):
+        tl.bytelevel.ByteModel(lm, tok, target="marginal", max_tv=1.0)
 
 
 def test_models_pickle(tok: tl.Tokenizer) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tokenloom.errors import DistributionError
 
-__all__ = ["covers", "is_viable", "log_mass", "next_byte"]
+__all__ = ["covers", "is_viable", "log_mass", "log_mass_marginal", "next_byte", "next_byte_marginal"]
 
 Encode = Callable[[bytes], Sequence[int]]
 Model = Callable[[list[list[int]]], NDArray[np.float64]]
@@ -84,4 +84,35 @@ def next_byte(
     if total == -np.inf:
         raise DistributionError("no text starts with these bytes")
     log_probs: NDArray[np.float64] = np.array(masses) - total
+    return log_probs
+
+
+def log_mass_marginal(text: bytes, tokens: Mapping[int, bytes], lm: Model, ids: tuple[int, ...] = ()) -> float:
+    """The natural log mass of all token sequences behind ``ids`` whose bytes start with ``text``, the shortest ones."""
+    if not text:
+        return 0.0
+    row = lm([list(ids)])[0]
+    found = [row[id] for id, token in tokens.items() if token.startswith(text)]
+    for id, token in tokens.items():
+        if len(token) < len(text) and text.startswith(token):
+            found.append(row[id] + log_mass_marginal(text[len(token) :], tokens, lm, (*ids, id)))
+    return float(np.logaddexp.reduce(found)) if found else -np.inf
+
+
+def next_byte_marginal(
+    text: bytes, tokens: Mapping[int, bytes], lm: Model, symbols: Sequence[int]
+) -> NDArray[np.float64]:
+    """The natural log-probabilities of the next byte over all token sequences, float64 ``[257]``."""
+
+    def log_end(text: bytes, ids: tuple[int, ...]) -> float:
+        row = lm([list(ids)])[0]
+        if not text:
+            return float(np.logaddexp.reduce(row[list(symbols)]))
+        nexts = [(id, token) for id, token in tokens.items() if text.startswith(token)]
+        found = [row[id] + log_end(text[len(token) :], (*ids, id)) for id, token in nexts]
+        return float(np.logaddexp.reduce(found)) if found else -np.inf
+
+    bytes_behind = [log_mass_marginal(text + bytes([byte]), tokens, lm) for byte in range(256)]
+    masses = np.array([*bytes_behind, log_end(text, ())])
+    log_probs: NDArray[np.float64] = masses - np.logaddexp.reduce(masses)
     return log_probs

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokenloom_decode::bytelevel::{ByteState, CanonicalLaw, Purpose};
+use tokenloom_decode::bytelevel::{ByteState, CanonicalLaw, Context, Purpose};
 use tokenloom_tokenize::spec::{Merge, Pretokenizer, SplitBehavior, SplitPattern, TokenizerSpec};
 use tokenloom_tokenize::{EncodeOptions, Tokenizer};
 use tokenloom_vocab::AddedToken;
@@ -93,7 +93,9 @@ fn fill(mut state: ByteState, purpose: Purpose, model: &Model<'_>) -> ByteState 
         if contexts.is_empty() {
             return state;
         }
-        let rows: Vec<Vec<f64>> = contexts.iter().map(|context| model(context)).collect();
+        let trunk = state.trunk(0);
+        let ids = |context: &Context| [&trunk[..context.n_trunk], &context.ids].concat();
+        let rows: Vec<Vec<f64>> = contexts.iter().map(|context| model(&ids(context))).collect();
         let rows: Vec<&[f64]> = rows.iter().map(Vec::as_slice).collect();
         state = state.filled(purpose, 3, &rows).unwrap();
     }

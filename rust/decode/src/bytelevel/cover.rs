@@ -9,10 +9,13 @@
 //! node, if it is viable; where no viable token is left, the node is dropped. Usually one node is born a byte, so the
 //! model is asked for one new context a byte. Tokens that all covers share leave the tree for the trunk.
 //!
+//! States are values: they share the trunk and the rows, so a state made from another, and a fork, cost what changes.
+//!
 //! Slot 256 is the mass of added tokens: they can follow exactly the encoding of the bytes. The 257 masses miss what
 //! the model gives to sequences that are not viable; that share is reported as leaked.
 //!
-//! Cost of a query: one pass over the tokens below each cursor; of a byte: a binary search a live node.
+//! Cost: one pass over a row when it comes, then the tokens below the byte that is pushed; nothing depends on how many
+//! bytes came before.
 
 use std::sync::Arc;
 
@@ -20,6 +23,8 @@ use tokenloom_vocab::{TokenId, TrieNode};
 
 use super::error::{ByteLevelError, ByteLevelErrorKind};
 use super::law::{CanonicalLaw, Hypothesis, Known};
+use super::row::{Row, log_sum_exp};
+use super::trunk::Trunk;
 
 /// What the model's rows are needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +41,19 @@ pub enum Purpose {
 #[derive(Clone, Debug)]
 pub struct ByteState {
     law: Arc<CanonicalLaw>,
-    /// Tokens that all covers start with, and their log-probabilities where they were asked for.
-    trunk: Arc<Vec<(TokenId, Option<f64>)>>,
+    /// Tokens that all covers start with.
+    trunk: Trunk,
     /// How much of the trunk was given as context.
     n_context: usize,
+    /// How much of the trunk has been asked for, and its log-probability behind the context.
+    scored: (usize, f64),
     /// Parents before children.
     nodes: Vec<Node>,
-    /// The end of the bytes, kept where pretokens that are whole tokens matter.
+    /// The end of the bytes, kept where pretokens are watched.
     tail: Vec<u8>,
     n_bytes: usize,
+    /// Bytes that the tokenizer puts before the text were appended, and none of the text.
+    is_before_text: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -57,15 +66,6 @@ struct Node {
     /// The tokens that agree with the bytes behind this node and go on; `None` if there is none.
     cursor: Option<TrieNode>,
     row: Option<Arc<Row>>,
-}
-
-/// A row of the model in the order of the trie, from position `lo`; tokens that may not follow are impossible.
-#[derive(Debug)]
-struct Row {
-    lo: usize,
-    log_probs: Vec<f64>,
-    /// All added tokens together.
-    symbols: f64,
 }
 
 /// The distribution of the next byte.
@@ -90,6 +90,15 @@ pub struct Covers {
     pub log_probs: Vec<f64>,
 }
 
+/// A token sequence that the model is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// How many tokens of the trunk it starts with.
+    pub n_trunk: usize,
+    /// The tokens behind those.
+    pub ids: Vec<TokenId>,
+}
+
 enum Wanted {
     Trunk(usize),
     Node(usize),
@@ -110,14 +119,20 @@ impl ByteState {
             cursor: Some(law.trie().root()),
             row: None,
         };
+        let inserted = law.inserted(context);
         let mut this = Self {
             law: Arc::clone(law),
-            trunk: Arc::new(context.iter().map(|&id| (id, None)).collect()),
+            trunk: context.iter().fold(Trunk::default(), |trunk, &id| trunk.with(id)),
             n_context: context.len(),
+            scored: (context.len(), 0.0),
             nodes: vec![root],
             tail: Vec::new(),
             n_bytes: 0,
+            is_before_text: false,
         };
+        inserted.iter().try_for_each(|&byte| this.push(byte))?;
+        this.n_bytes = 0;
+        this.is_before_text = !inserted.is_empty();
         bytes.iter().try_for_each(|&byte| this.push(byte))?;
         Ok(this)
     }
@@ -127,14 +142,36 @@ impl ByteState {
         self.n_bytes
     }
 
+    /// How many tokens all covers start with.
+    pub fn n_trunk(&self) -> usize {
+        self.trunk.len()
+    }
+
+    /// The tokens that all covers start with, from number `first` on.
+    pub fn trunk(&self, first: usize) -> Vec<TokenId> {
+        self.trunk.from(first)
+    }
+
     /// The covers of the bytes with one more.
     ///
     /// # Errors
-    /// [`ByteLevelErrorKind::NoEncoding`], [`ByteLevelErrorKind::TooManyStates`].
+    /// [`ByteLevelErrorKind::NoEncoding`], [`ByteLevelErrorKind::ZeroMass`] where the model rules out all there are,
+    /// [`ByteLevelErrorKind::TooManyStates`].
     pub fn pushed(&self, byte: u8) -> Result<Self, ByteLevelError> {
         let mut next = self.clone();
-        next.push(byte)?;
+        next.push(byte).map_err(|error| {
+            let mut unasked = self.clone();
+            unasked.nodes.iter_mut().for_each(|node| node.row = None);
+            if unasked.push(byte).is_ok() { ByteLevelErrorKind::ZeroMass.into() } else { error }
+        })?;
         Ok(next)
+    }
+
+    /// The state without the rows that take much memory; the model is asked for them again where they are needed.
+    pub fn slimmed(&self) -> Self {
+        let mut next = self.clone();
+        next.nodes.iter_mut().for_each(|node| node.row = node.row.take().filter(|row| !row.is_whole()));
+        next
     }
 
     fn push(&mut self, byte: u8) -> Result<(), ByteLevelError> {
@@ -149,13 +186,17 @@ impl ByteState {
                 };
                 let exact = law.trie().exact(below);
                 for position in exact.clone() {
+                    let log_prob =
+                        self.nodes[index].row.as_ref().map(|row| row.log_prob(law.trie(), position));
+                    if log_prob == Some(f64::NEG_INFINITY) {
+                        continue;
+                    }
                     let hypotheses = judge.append(self.known(index), position)?;
                     if !hypotheses.is_empty() {
-                        let row = self.nodes[index].row.as_ref();
                         self.nodes.push(Node {
                             parent: index,
                             token: law.trie().ids()[position],
-                            log_prob: row.map(|row| row.log_probs[position - row.lo]),
+                            log_prob,
                             hypotheses: hypotheses.into(),
                             cursor: Some(law.trie().root()),
                             row: None,
@@ -164,16 +205,18 @@ impl ByteState {
                 }
                 let longer = TrieNode { lo: exact.end as u32, ..below };
                 let alive = match &self.nodes[index].row {
-                    Some(row) => {
-                        longer.range().any(|position| row.log_probs[position - row.lo] > f64::NEG_INFINITY)
-                    }
+                    Some(row) => row.has_mass(law.trie(), longer),
                     None => judge.any_leaf(self.known(index), longer)?,
                 };
                 self.nodes[index].cursor = alive.then_some(longer);
+                if let Some(row) = self.nodes[index].row.take_if(|row| !alive || row.is_wide_for(longer)) {
+                    self.nodes[index].row = alive.then(|| Arc::new(row.narrowed(law.trie(), longer)));
+                }
             }
             Ok::<_, ByteLevelError>(())
         })?;
         self.n_bytes += 1;
+        self.is_before_text = false;
         self.remember(byte);
         self.prune();
         if self.nodes.is_empty() {
@@ -183,10 +226,9 @@ impl ByteState {
     }
 
     fn remember(&mut self, byte: u8) {
-        let bpe = self.law.tokenizer().bpe();
-        if bpe.ignore_merges() {
+        if self.law.watches() {
             // A node lies at most one token back, and its open pretoken matters for one token more.
-            let n_kept = 2 * bpe.table().max_token_bytes() + 2;
+            let n_kept = 2 * self.law.tokenizer().bpe().table().max_token_bytes() + 2;
             if self.tail.len() >= 2 * n_kept {
                 self.tail.drain(..self.tail.len() - n_kept);
             }
@@ -210,7 +252,12 @@ impl ByteState {
             // The only needed child is the next needed node: nothing else hangs below the base.
             base = needed.iter().position(|&needed| needed).unwrap_or(base);
             let node = &self.nodes[base];
-            Arc::make_mut(&mut self.trunk).push((node.token, node.log_prob));
+            if let Some(log_prob) = node.log_prob
+                && self.scored.0 == self.trunk.len()
+            {
+                self.scored = (self.scored.0 + 1, self.scored.1 + log_prob);
+            }
+            self.trunk = self.trunk.with(node.token);
         }
         if !needed[base] {
             self.nodes.clear();
@@ -233,13 +280,10 @@ impl ByteState {
     fn known(&self, index: usize) -> Known<'_> {
         let node = &self.nodes[index];
         let depth = node.cursor.map_or(0, |cursor| cursor.depth as usize);
-        let first = index == 0 && self.trunk.len() == self.n_context;
-        let last = if first {
-            None
-        } else if index == 0 {
-            self.trunk.last().map(|&(id, _)| id)
-        } else {
-            Some(node.token)
+        let last = match index {
+            0 if self.trunk.len() == self.n_context => None,
+            0 => self.trunk.last(),
+            _ => Some(node.token),
         };
         Known {
             hypotheses: &node.hypotheses,
@@ -253,6 +297,9 @@ impl ByteState {
     }
 
     fn wanted(&self, purpose: Purpose) -> Vec<Wanted> {
+        if self.is_before_text && purpose != Purpose::NextByte {
+            return Vec::new();
+        }
         let mut asked = vec![false; self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate() {
             let at_end = self.depth(index) == Some(0);
@@ -260,17 +307,16 @@ impl ByteState {
                 node.cursor.is_some() && node.row.is_none() && (!at_end || purpose == Purpose::NextByte);
             asked[node.parent] |= node.log_prob.is_none();
         }
-        let unknown = |&at: &usize| purpose == Purpose::Mass && self.trunk[at].1.is_none();
-        let trunk = (self.n_context..self.trunk.len()).filter(unknown).map(Wanted::Trunk);
-        trunk.chain((0..self.nodes.len()).filter(|&index| asked[index]).map(Wanted::Node)).collect()
+        let unscored = if purpose == Purpose::Mass { self.scored.0..self.trunk.len() } else { 0..0 };
+        let nodes = (0..self.nodes.len()).filter(|&index| asked[index]).map(Wanted::Node);
+        unscored.map(Wanted::Trunk).chain(nodes).collect()
     }
 
     /// The contexts whose rows are missing, `limit` at most.
-    pub fn contexts(&self, purpose: Purpose, limit: usize) -> Vec<Vec<TokenId>> {
-        let trunk: Vec<TokenId> = self.trunk.iter().map(|&(id, _)| id).collect();
+    pub fn contexts(&self, purpose: Purpose, limit: usize) -> Vec<Context> {
         let context = |wanted: Wanted| match wanted {
-            Wanted::Trunk(at) => trunk[..at].to_vec(),
-            Wanted::Node(index) => [trunk.as_slice(), &self.path(index)].concat(),
+            Wanted::Trunk(at) => Context { n_trunk: at, ids: Vec::new() },
+            Wanted::Node(index) => Context { n_trunk: self.trunk.len(), ids: self.path(index) },
         };
         self.wanted(purpose).into_iter().take(limit).map(context).collect()
     }
@@ -297,57 +343,49 @@ impl ByteState {
         if wanted.len() != rows.len() {
             return Err(ByteLevelErrorKind::RowCount { found: rows.len(), expected: wanted.len() }.into());
         }
+        let expected = self.law.tokenizer().id_bound();
+        if let Some(row) = rows.iter().position(|row| row.len() < expected) {
+            return Err(ByteLevelErrorKind::ShortRow { row, found: rows[row].len(), expected }.into());
+        }
         let mut next = self.clone();
+        let unscored = self.trunk(self.scored.0);
         for (number, (wanted, &row)) in wanted.into_iter().zip(rows).enumerate() {
-            self.check_row(number, row)?;
             match wanted {
                 Wanted::Trunk(at) => {
-                    let entry = &mut Arc::make_mut(&mut next.trunk)[at];
-                    entry.1 = Some(row[entry.0 as usize]);
+                    let id = unscored[at - self.scored.0];
+                    check(row, number)?;
+                    next.scored = (at + 1, next.scored.1 + row[id as usize]);
                 }
-                Wanted::Node(index) => {
-                    for child in &mut next.nodes {
-                        if child.parent == index && child.log_prob.is_none() {
-                            child.log_prob = Some(row[child.token as usize]);
-                        }
-                    }
-                    let at_end = self.depth(index) == Some(0);
-                    if let Some(cursor) = self.nodes[index].cursor
-                        && (!at_end || purpose == Purpose::NextByte)
-                    {
-                        next.nodes[index].row = Some(Arc::new(self.row(index, cursor, row)?));
-                    }
-                }
+                Wanted::Node(index) => next.answer(index, number, row, purpose)?,
             }
         }
         Ok(next)
     }
 
-    fn check_row(&self, number: usize, row: &[f64]) -> Result<(), ByteLevelErrorKind> {
-        let expected = self.law.tokenizer().id_bound();
-        if row.len() < expected {
-            return Err(ByteLevelErrorKind::ShortRow { row: number, found: row.len(), expected });
-        }
-        let bad = |value: &f64| value.is_nan() || *value == f64::INFINITY;
-        match row.iter().position(bad) {
-            None => Ok(()),
-            Some(id) => {
-                let value = if row[id].is_nan() { "NaN" } else { "inf" };
-                Err(ByteLevelErrorKind::BadRow { row: number, id: id as TokenId, value })
+    fn answer(
+        &mut self,
+        index: usize,
+        number: usize,
+        row: &[f64],
+        purpose: Purpose,
+    ) -> Result<(), ByteLevelError> {
+        for child in &mut self.nodes {
+            if child.parent == index && child.log_prob.is_none() {
+                child.log_prob = Some(row[child.token as usize]);
             }
         }
-    }
-
-    fn row(&self, index: usize, cursor: TrieNode, row: &[f64]) -> Result<Row, ByteLevelError> {
-        let ids = &self.law.trie().ids()[cursor.range()];
-        let may_follow = self.law.with(|judge| judge.leaves(self.known(index), cursor))?;
-        let log_probs = ids
-            .iter()
-            .zip(may_follow)
-            .map(|(&id, may)| if may { row[id as usize] } else { f64::NEG_INFINITY })
-            .collect();
-        let symbols = log_sum_exp(self.law.symbols().iter().map(|&id| row[id as usize]));
-        Ok(Row { lo: cursor.lo as usize, log_probs, symbols })
+        let at_end = self.depth(index) == Some(0);
+        let Some(cursor) = self.nodes[index].cursor.filter(|_| !at_end || purpose == Purpose::NextByte)
+        else {
+            return Ok(check(row, number)?);
+        };
+        let law = &self.law;
+        let allowed = law.with(|judge| judge.allowed(self.known(index)))?;
+        let made = Row::new(law.first_bytes(), law.symbols(), row, &allowed)
+            .map_err(|(id, value)| ByteLevelErrorKind::BadRow { row: number, id, value })?;
+        let made = if at_end { made } else { made.narrowed(law.trie(), cursor) };
+        self.nodes[index].row = Some(Arc::new(made));
+        Ok(())
     }
 
     /// The log-probability of every node behind the trunk; `None` while rows are missing.
@@ -366,51 +404,51 @@ impl ByteState {
     /// [`ByteLevelErrorKind::ZeroMass`].
     pub fn next_byte(&self) -> Option<Result<NextByte, ByteLevelError>> {
         let weights = self.weights()?;
-        let mut bins = Bins::new(257);
-        let mut covered = Bins::new(1);
-        for pass in [Pass::Maximum, Pass::Sum] {
-            for (index, node) in self.nodes.iter().enumerate() {
-                let Some(cursor) = node.cursor else { continue };
-                let row = node.row.as_ref()?;
-                let depth = cursor.depth as usize;
-                let weight = weights[index];
-                for position in cursor.range() {
-                    let value = weight + row.log_probs[position - row.lo];
-                    if value > f64::NEG_INFINITY {
-                        bins.add(pass, self.law.trie().bytes(position)[depth].into(), value);
-                        if depth > 0 {
-                            covered.add(pass, 0, value);
-                        }
-                    }
+        // Slot and log mass; the mass of the bytes so far.
+        let (mut slots, mut covered) = (Vec::with_capacity(512), Vec::new());
+        let trie = self.law.trie();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let Some(cursor) = node.cursor else { continue };
+            let row = node.row.as_ref()?;
+            let weight = weights[index];
+            let (children, ends) = self.law.with(|judge| {
+                let at_end = cursor.depth == 0 && !self.is_before_text;
+                (judge.children(cursor), at_end && judge.ends(self.known(index)))
+            });
+            row.each_byte(trie, &children, cursor, |byte, mass| {
+                slots.push((usize::from(byte), weight + mass));
+                if cursor.depth > 0 {
+                    covered.push(weight + mass);
                 }
-                if depth == 0 {
-                    covered.add(pass, 0, weight);
-                    if self.law.with(|judge| judge.ends(self.known(index))) {
-                        bins.add(pass, 256, weight + row.symbols);
-                    }
-                }
+            });
+            if cursor.depth == 0 {
+                covered.push(weight);
+            }
+            if ends || self.is_before_text && index == 0 {
+                slots.push((256, weight + row.symbols));
             }
         }
-        let mut log_probs = bins.finish();
+        let covered = if self.is_before_text { 0.0 } else { log_sum_exp(covered.iter().copied()) };
+        let mut log_probs = add_up(&slots);
         let total = log_sum_exp(log_probs.iter().copied());
         if total == f64::NEG_INFINITY {
             return Some(Err(ByteLevelErrorKind::ZeroMass.into()));
         }
         log_probs.iter_mut().for_each(|value| *value -= total);
-        let leaked = (-(total - covered.finish()[0]).exp_m1()).max(0.0);
+        let leaked = (-(total - covered).exp_m1()).max(0.0);
         Some(Ok(NextByte { log_probs, leaked }))
     }
 
     /// The log-probability that a text which starts with the context goes on with the bytes; `None` while rows are
     /// missing.
     pub fn log_mass(&self) -> Option<f64> {
-        let mut log_mass = 0.0;
-        for &(_, log_prob) in &self.trunk[self.n_context..] {
-            log_mass += log_prob?;
+        if self.is_before_text {
+            return Some(0.0);
         }
         let mut covers = Vec::new();
         self.each_cover(|_, _, log_prob| covers.push(log_prob))?;
-        Some(log_mass + log_sum_exp(covers.into_iter()))
+        let (n_scored, log_mass) = self.scored;
+        (n_scored == self.trunk.len()).then(|| log_mass + log_sum_exp(covers.into_iter()))
     }
 
     /// The covers that the model can write, and their distribution; `None` while rows are missing.
@@ -418,8 +456,13 @@ impl ByteState {
     /// # Errors
     /// [`ByteLevelErrorKind::ZeroMass`].
     pub fn covers(&self) -> Option<Result<Covers, ByteLevelError>> {
-        let ids = self.trunk.iter().map(|&(id, _)| id).collect();
+        let ids = self.trunk(0);
         let mut covers = Covers { ids, values: Vec::new(), offsets: vec![0], log_probs: Vec::new() };
+        if self.is_before_text {
+            covers.offsets.push(0);
+            covers.log_probs.push(0.0);
+            return Some(Ok(covers));
+        }
         let paths: Vec<Vec<TokenId>> = (0..self.nodes.len()).map(|index| self.path(index)).collect();
         self.each_cover(|index, last, log_prob| {
             if log_prob > f64::NEG_INFINITY {
@@ -447,7 +490,7 @@ impl ByteState {
                 (Some(cursor), Some(row)) => {
                     for position in cursor.range() {
                         let id = self.law.trie().ids()[position];
-                        found(index, Some(id), weights[index] + row.log_probs[position - row.lo]);
+                        found(index, Some(id), weights[index] + row.log_prob(self.law.trie(), position));
                     }
                 }
                 (Some(_), None) => return None,
@@ -457,45 +500,29 @@ impl ByteState {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    Maximum,
-    Sum,
-}
-
-/// Sums of exponentials in many bins, each relative to its own maximum so that nothing underflows.
-struct Bins {
-    maximum: Vec<f64>,
-    sum: Vec<f64>,
-}
-
-impl Bins {
-    fn new(n: usize) -> Self {
-        Self { maximum: vec![f64::NEG_INFINITY; n], sum: vec![0.0; n] }
-    }
-
-    #[inline]
-    fn add(&mut self, pass: Pass, bin: usize, value: f64) {
-        if pass == Pass::Maximum {
-            self.maximum[bin] = self.maximum[bin].max(value);
-        } else if value > f64::NEG_INFINITY {
-            self.sum[bin] += (value - self.maximum[bin]).exp();
+fn check(row: &[f64], number: usize) -> Result<(), ByteLevelErrorKind> {
+    let bad = |value: &f64| value.is_nan() || *value == f64::INFINITY;
+    match row.iter().position(bad) {
+        None => Ok(()),
+        Some(id) => {
+            let value = if row[id].is_nan() { "NaN" } else { "inf" };
+            Err(ByteLevelErrorKind::BadRow { row: number, id: id as TokenId, value })
         }
     }
-
-    fn finish(self) -> Vec<f64> {
-        self.maximum
-            .into_iter()
-            .zip(self.sum)
-            .map(|(maximum, sum)| if maximum == f64::NEG_INFINITY { maximum } else { maximum + sum.ln() })
-            .collect()
-    }
 }
 
-fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
-    let maximum = values.clone().fold(f64::NEG_INFINITY, f64::max);
-    if maximum == f64::NEG_INFINITY {
-        return maximum;
+/// The 257 log masses of `(slot, log mass)`, each slot relative to its own maximum so that nothing underflows.
+pub(super) fn add_up(slots: &[(usize, f64)]) -> Vec<f64> {
+    let mut maximum = vec![f64::NEG_INFINITY; 257];
+    for &(slot, mass) in slots {
+        maximum[slot] = maximum[slot].max(mass);
     }
-    maximum + values.map(|value| (value - maximum).exp()).sum::<f64>().ln()
+    let mut sum = vec![0.0; 257];
+    for &(slot, mass) in slots.iter().filter(|(_, mass)| *mass > f64::NEG_INFINITY) {
+        sum[slot] += (mass - maximum[slot]).exp();
+    }
+    let log = |(maximum, sum): (f64, f64)| {
+        if maximum == f64::NEG_INFINITY { maximum } else { maximum + sum.ln() }
+    };
+    maximum.into_iter().zip(sum).map(log).collect()
 }

@@ -6,23 +6,29 @@
 //! hypotheses, one for each way its pretokens may lie, and a sequence is viable while one hypothesis is.
 //!
 //! Texts are UTF-8. A token may end inside a character; the pretoken boundary before that character is then guessed
-//! and proven when the character is complete.
+//! and proven when the character is complete. Where merging starts from characters, only byte tokens do that, and they
+//! never spell a character that is a token.
 //!
 //! Almost always a hypothesis is proven by a text that ends right there. Where it is not (inside a character, in white
-//! space that must go on), a continuation is searched over the tokens. With `ignore_merges` a pretoken
-//! that is a token as a whole has no other encoding, so such pretokens may not be closed by more tokens than one.
+//! space that must go on), a continuation is searched over the tokens. With `ignore_merges` a pretoken that is a token
+//! as a whole has no other encoding. That matters for tokens that merges do not make, which are few: a pretoken is
+//! watched while such a token starts with its bytes.
 //!
-//! Cost of the verdict on all tokens at once: one pair test a token and last token, and one walk through the pattern's
-//! table a token and hypothesis; both are kept as bit masks, at most [`CanonicalLaw::MAX_MEMO_BYTES`] of them.
+//! Verdicts on all tokens are masks: pairs that may stand in one pretoken by last token ([`Conflicts`]), and what the
+//! patterns allow by hypothesis, for which tokens that the patterns cannot tell apart are judged once. Cost of a mask
+//! that was not needed before: the pairs ruled out, or the kinds of tokens; later a look-up. At most
+//! [`CanonicalLaw::MAX_MEMO_BYTES`] of them are kept.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokenloom_tokenize::Tokenizer;
-use tokenloom_tokenize::spec::Symbols;
-use tokenloom_vocab::{ByteTrie, TokenId, TrieNode};
+use tokenloom_tokenize::bpe::Conflicts;
+use tokenloom_tokenize::spec::{Normalizer, PrependScheme, Pretokenizer, Symbols};
+use tokenloom_vocab::{ByteTrie, TokenId, TokenMask, TrieNode};
 
 use super::error::{ByteLevelError, ByteLevelErrorKind};
+use super::partial::{Partial, Pushed};
 use super::stream::{START, StateId, Stream};
 
 /// The canonical law of a tokenizer: what counts, and with which bytes.
@@ -31,7 +37,52 @@ pub struct CanonicalLaw {
     trie: ByteTrie,
     /// Added tokens, ascending: symbols that no bytes spell.
     symbols: Vec<TokenId>,
+    caveats: Vec<&'static str>,
+    /// Where a space is put before the text.
+    space: Space,
+    /// By byte token: its byte. Empty where merging starts from bytes.
+    byte_tokens: FxHashMap<TokenId, u8>,
+    /// With `ignore_merges`: the tokens that no merge makes.
+    unmade: ByteTrie,
+    conflicts: Conflicts,
+    /// The tokens that merging makes, and byte tokens: one bit an id.
+    pairable: Box<[u64]>,
+    /// Tokens that start with a whole character, by what the patterns see of them.
+    kinds: Vec<(Kind, Vec<u32>)>,
+    /// Positions of the tokens that start inside a character, and of byte tokens.
+    fragments: Vec<u32>,
+    /// By id.
+    first_bytes: Vec<u8>,
     memo: Mutex<Memo>,
+}
+
+/// Where the tokenizer puts a space that the text does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Space {
+    Nowhere,
+    /// Before the text.
+    First,
+    /// Before the text and behind every added token.
+    EverySegment,
+}
+
+impl Space {
+    /// What stands before a segment.
+    pub(super) fn before(self, is_first: bool) -> &'static [u8] {
+        match self {
+            Self::EverySegment => b" ",
+            Self::First if is_first => b" ",
+            Self::First | Self::Nowhere => b"",
+        }
+    }
+}
+
+/// What the patterns see of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    classes: Box<[u16]>,
+    /// The character it ends in.
+    tail: Partial,
 }
 
 impl std::fmt::Debug for CanonicalLaw {
@@ -47,38 +98,20 @@ pub(super) struct Hypothesis {
     partial: Partial,
     /// Whether a pretoken starts before the incomplete character.
     boundary: bool,
-    /// With `ignore_merges`: bytes of the pretoken in progress; 0 where that does not matter.
+    /// Bytes of the pretoken in progress while a token that no merge makes starts with them; otherwise 0.
     n_open: u32,
-    /// With `ignore_merges`: the pretoken in progress is one token so far.
+    /// The pretoken in progress is one token so far; told only of watched ones.
     single: bool,
-}
-
-/// The bytes of an incomplete character.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Partial {
-    bytes: [u8; 4],
-    n: u8,
-}
-
-enum Pushed {
-    Invalid,
-    More(Partial),
-    Char(char),
 }
 
 struct Memo {
     stream: Stream,
     pairs: FxHashMap<TokenId, Arc<[u64]>>,
-    leaves: FxHashMap<(Hypothesis, bool), Arc<Leaves>>,
+    leaves: FxHashMap<(Hypothesis, bool), Arc<[u64]>>,
     proven: FxHashMap<(Hypothesis, TokenId), bool>,
     hopeful: FxHashMap<(StateId, Partial, bool), bool>,
+    children: FxHashMap<TrieNode, Arc<[(u8, u32)]>>,
     n_bytes: usize,
-}
-
-/// By position: tokens after which a text may end, and tokens for which that takes a search.
-struct Leaves {
-    sure: Box<[u64]>,
-    open: Box<[u64]>,
 }
 
 impl CanonicalLaw {
@@ -92,39 +125,56 @@ impl CanonicalLaw {
     /// [`ByteLevelErrorKind::Unsupported`], [`ByteLevelErrorKind::Pattern`], [`ByteLevelErrorKind::PlainAddedToken`].
     pub fn new(tokenizer: Arc<Tokenizer>) -> Result<Self, ByteLevelError> {
         let spec = tokenizer.spec();
-        if !spec.normalizers.is_empty() {
-            return Err(ByteLevelErrorKind::Unsupported { component: "a normalizer" }.into());
-        }
-        if spec.symbols != Symbols::Bytes {
-            return Err(ByteLevelErrorKind::Unsupported { component: "merging of characters" }.into());
-        }
-        let mut symbols = Vec::with_capacity(spec.added_tokens.len());
-        for token in &spec.added_tokens {
-            let plain = token.content.chars().all(|c| c.is_alphanumeric() || c.is_whitespace());
-            if plain && !token.special {
-                let content = token.content.as_str().into();
-                return Err(ByteLevelErrorKind::PlainAddedToken { id: token.id, content }.into());
-            }
-            symbols.push(token.id);
-        }
-        symbols.sort_unstable();
-        symbols.dedup();
-        let stream = Stream::new(&spec.pretokenizers)?;
         let bpe = tokenizer.bpe();
+        let symbols = added_tokens(&tokenizer)?;
+        let (space, caveats) = changes(&tokenizer)?;
+        let stream = Stream::new(&spec.pretokenizers)?;
+        let byte_tokens: FxHashMap<TokenId, u8> = match &spec.symbols {
+            Symbols::Characters { byte_tokens } => byte_tokens.iter().copied().zip(0..=255).collect(),
+            Symbols::Bytes => FxHashMap::default(),
+        };
+        let is_symbol = |id: TokenId| symbols.binary_search(&id).is_ok();
+        let is_whole = |id, bytes: &[u8]| {
+            bpe.ignore_merges()
+                && bpe.table().id(bytes) == Some(id)
+                && !bpe.is_reachable(id)
+                && !is_symbol(id)
+        };
         let produced = |&(id, bytes): &(TokenId, &[u8])| {
-            let whole = bpe.ignore_merges() && bpe.table().id(bytes) == Some(id);
-            (bpe.is_reachable(id) || whole) && symbols.binary_search(&id).is_err()
+            bpe.is_reachable(id) && !is_symbol(id) || byte_tokens.contains_key(&id) || is_whole(id, bytes)
         };
         let trie = ByteTrie::new(bpe.table().iter().filter(produced));
+        let unmade = ByteTrie::new(bpe.table().iter().filter(|&(id, bytes)| is_whole(id, bytes)));
+        let mut pairable = vec![0; tokenizer.id_bound().div_ceil(64)];
+        let pairs = trie.ids().iter().filter(|&&id| bpe.is_reachable(id) || byte_tokens.contains_key(&id));
+        pairs.for_each(|&id| set(&mut pairable, id));
+        let (kinds, fragments) = kinds_of(&trie, &stream, &byte_tokens);
+        let mut first_bytes = vec![0; tokenizer.id_bound()];
+        (0..trie.len()).for_each(|at| first_bytes[trie.ids()[at] as usize] = trie.bytes(at)[0]);
         let memo = Memo {
             stream,
             pairs: FxHashMap::default(),
             leaves: FxHashMap::default(),
             proven: FxHashMap::default(),
             hopeful: FxHashMap::default(),
+            children: FxHashMap::default(),
             n_bytes: 0,
         };
-        Ok(Self { trie, symbols, memo: Mutex::new(memo), tokenizer })
+        Ok(Self {
+            conflicts: bpe.conflicts(),
+            pairable: pairable.into(),
+            memo: Mutex::new(memo),
+            trie,
+            symbols,
+            caveats,
+            space,
+            byte_tokens,
+            unmade,
+            kinds,
+            fragments,
+            first_bytes,
+            tokenizer,
+        })
     }
 
     /// The tokenizer.
@@ -142,8 +192,47 @@ impl CanonicalLaw {
         &self.symbols
     }
 
+    /// The first byte of each token of the trie, by id.
+    pub(super) fn first_bytes(&self) -> &[u8] {
+        &self.first_bytes
+    }
+
+    /// What the tokenizer does to texts before they are tokens, so that probabilities are those of the changed text.
+    pub fn caveats(&self) -> &[&'static str] {
+        &self.caveats
+    }
+
+    /// What the tokenizer puts before a text behind `context`.
+    pub fn inserted(&self, context: &[TokenId]) -> &'static [u8] {
+        self.space.before(context.is_empty())
+    }
+
+    /// Whether `ids`, none of them added and with nothing put before them, are the encoding of their bytes.
+    ///
+    /// # Errors
+    /// [`ByteLevelErrorKind::TooManyStates`].
+    pub fn is_encoding(&self, ids: &[TokenId]) -> Result<bool, ByteLevelError> {
+        let mut here = Sequence::raw();
+        for &id in ids {
+            if self.is_symbol(id) || !here.push(self, id)? {
+                return Ok(false);
+            }
+        }
+        Ok(here.ends(self))
+    }
+
+    /// Whether `id` is an added token.
+    pub fn is_symbol(&self, id: TokenId) -> bool {
+        self.symbols.binary_search(&id).is_ok()
+    }
+
     pub(super) fn start() -> Hypothesis {
         Hypothesis { state: START, partial: Partial::default(), boundary: false, n_open: 0, single: false }
+    }
+
+    /// Whether pretokens are watched, so that hypotheses need the end of the text.
+    pub(super) fn watches(&self) -> bool {
+        !self.unmade.is_empty()
     }
 
     /// Runs `work` with the memo; nothing is called out of it.
@@ -151,6 +240,201 @@ impl CanonicalLaw {
         // Every entry is whole before it is inserted, so a poisoned memo is as good as any.
         let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
         work(&mut Judge { law: self, memo: &mut memo })
+    }
+
+    /// Where a token stands in the trie.
+    fn position(&self, id: TokenId) -> Option<usize> {
+        let bytes = self.tokenizer.bpe().table().bytes(id)?;
+        let node = self.trie.find(bytes)?;
+        self.trie.exact(node).find(|&position| self.trie.ids()[position] == id)
+    }
+}
+
+/// The added tokens, ascending, if text does not spell them by accident.
+fn added_tokens(tokenizer: &Tokenizer) -> Result<Vec<TokenId>, ByteLevelErrorKind> {
+    let mut symbols = Vec::new();
+    for token in &tokenizer.spec().added_tokens {
+        let plain = token.content.chars().all(|c| c.is_alphanumeric() || c.is_whitespace());
+        if plain && !token.special {
+            let content = token.content.as_str().into();
+            return Err(ByteLevelErrorKind::PlainAddedToken { id: token.id, content });
+        }
+        symbols.push(token.id);
+    }
+    symbols.sort_unstable();
+    symbols.dedup();
+    Ok(symbols)
+}
+
+/// What becomes of a text before it is cut.
+pub(super) fn changes(tokenizer: &Tokenizer) -> Result<(Space, Vec<&'static str>), ByteLevelErrorKind> {
+    let spec = tokenizer.spec();
+    let unsupported = |component| Err(ByteLevelErrorKind::Unsupported { component });
+    let (mut space, mut caveats) = (Space::Nowhere, Vec::new());
+    for normalizer in &spec.normalizers {
+        match normalizer {
+            Normalizer::Nfc => caveats.push("NFC: texts that it changes count as if it did not"),
+            Normalizer::SpaceMark => caveats.push("the space mark U+2581 is read as a space"),
+            Normalizer::PrependFirst => space = Space::First,
+            Normalizer::PrependSpace => space = Space::EverySegment,
+            _ => return unsupported("a normalizer that changes texts"),
+        }
+    }
+    for pretokenizer in &spec.pretokenizers {
+        if let Pretokenizer::Metaspace { prepend, .. } = pretokenizer {
+            space = match prepend {
+                PrependScheme::Never => space,
+                PrependScheme::First => Space::First,
+                PrependScheme::Always => Space::EverySegment,
+            };
+        }
+    }
+    if space != Space::Nowhere {
+        caveats.push("the space put before a text is not part of it");
+    }
+    if tokenizer.bpe().leaves_out_bytes() && spec.symbols == Symbols::Bytes {
+        caveats.push("bytes without a token are left out of texts");
+    }
+    Ok((space, caveats))
+}
+
+fn kinds_of(
+    trie: &ByteTrie,
+    stream: &Stream,
+    byte_tokens: &FxHashMap<TokenId, u8>,
+) -> (Vec<(Kind, Vec<u32>)>, Vec<u32>) {
+    let mut numbers: FxHashMap<Kind, usize> = FxHashMap::default();
+    let (mut kinds, mut fragments) = (Vec::new(), Vec::new());
+    for position in 0..trie.len() {
+        let bytes = trie.bytes(position);
+        if byte_tokens.contains_key(&trie.ids()[position]) || (0x80..0xc0).contains(&bytes[0]) {
+            fragments.push(position as u32);
+            continue;
+        }
+        let (mut classes, mut tail) = (Vec::new(), Partial::default());
+        let is_text = bytes.iter().all(|&byte| match tail.push(byte) {
+            Pushed::Invalid => false,
+            Pushed::More(longer) => {
+                tail = longer;
+                true
+            }
+            Pushed::Char(c) => {
+                tail = Partial::default();
+                classes.push(stream.class(c));
+                true
+            }
+        });
+        if is_text {
+            let kind = Kind { classes: classes.into(), tail };
+            let number = *numbers.entry(kind).or_insert_with_key(|kind| {
+                kinds.push((kind.clone(), Vec::new()));
+                kinds.len() - 1
+            });
+            kinds[number].1.push(position as u32);
+        }
+    }
+    (kinds, fragments)
+}
+
+#[inline]
+fn set(words: &mut [u64], id: TokenId) {
+    words[id as usize / 64] |= 1 << (id % 64);
+}
+
+#[inline]
+fn clear(words: &mut [u64], id: TokenId) {
+    words[id as usize / 64] &= !(1 << (id % 64));
+}
+
+/// Whether the bit of `id` is set.
+#[inline]
+pub(super) fn contains(words: &[u64], id: TokenId) -> bool {
+    words[id as usize / 64] >> (id % 64) & 1 == 1
+}
+
+/// A token sequence from the start of a text or behind an added token, and what may follow it.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    hypotheses: Vec<Hypothesis>,
+    last: Option<TokenId>,
+    text: Vec<u8>,
+    /// What the first token starts with.
+    inserted: &'static [u8],
+}
+
+impl Sequence {
+    /// No token yet behind `context`, which is nothing or ends with an added token.
+    pub fn new(law: &CanonicalLaw, context: &[TokenId]) -> Self {
+        let inserted = law.inserted(context);
+        Self { hypotheses: vec![CanonicalLaw::start()], last: None, text: Vec::new(), inserted }
+    }
+
+    /// No token yet, and nothing is put before the text.
+    pub fn raw() -> Self {
+        Self { hypotheses: vec![CanonicalLaw::start()], last: None, text: Vec::new(), inserted: b"" }
+    }
+
+    /// Whether the sequence is the encoding of its bytes.
+    pub fn ends(&self, law: &CanonicalLaw) -> bool {
+        law.with(|judge| judge.ends(self.known()))
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known { hypotheses: &self.hypotheses, last: self.last, text: &self.text }
+    }
+
+    /// Appends a token; whether an encoding still starts with the sequence. If not, the sequence is as before. Behind an added
+    /// token everything starts anew.
+    ///
+    /// # Errors
+    /// [`ByteLevelErrorKind::TooManyStates`].
+    pub fn push(&mut self, law: &CanonicalLaw, id: TokenId) -> Result<bool, ByteLevelError> {
+        if law.is_symbol(id) {
+            let may_end = self.ends(law);
+            if may_end {
+                *self = Self::new(law, &[id]);
+            }
+            return Ok(may_end);
+        }
+        let Some(position) = law.position(id) else { return Ok(false) };
+        if self.last.is_none() && !law.trie.bytes(position).starts_with(self.inserted) {
+            return Ok(false);
+        }
+        let hypotheses = law.with(|judge| judge.append(self.known(), position))?;
+        if hypotheses.is_empty() {
+            return Ok(false);
+        }
+        self.hypotheses = hypotheses;
+        self.last = Some(id);
+        if law.watches() {
+            let n_kept = self.hypotheses.iter().map(|hypothesis| hypothesis.n_open).max().unwrap_or(0);
+            self.text.extend_from_slice(law.trie.bytes(position));
+            self.text.drain(..self.text.len() - (n_kept as usize).min(self.text.len()));
+        }
+        Ok(true)
+    }
+
+    /// The tokens that may follow, added tokens included where a text may end: one bit an id.
+    ///
+    /// # Errors
+    /// [`ByteLevelErrorKind::TooManyStates`].
+    pub fn mask(&self, law: &CanonicalLaw) -> Result<TokenMask, ByteLevelError> {
+        let (mut words, may_end) = law.with(|judge| {
+            let words = judge.allowed(self.known())?;
+            Ok::<_, ByteLevelError>((words, judge.ends(self.known())))
+        })?;
+        if self.last.is_none() && !self.inserted.is_empty() {
+            let all = words.clone();
+            words.fill(0);
+            let positions = law.trie.find(self.inserted).map_or(0..0, TrieNode::range);
+            let ids = positions.map(|position| law.trie.ids()[position]).filter(|&id| contains(&all, id));
+            ids.for_each(|id| set(&mut words, id));
+        }
+        if may_end {
+            law.symbols.iter().for_each(|&id| set(&mut words, id));
+        }
+        let halves = words.iter().flat_map(|&word| [word as u32, (word >> 32) as u32]).collect();
+        Ok(TokenMask::from_words(halves, law.tokenizer.id_bound()))
     }
 }
 
@@ -166,7 +450,7 @@ pub(super) struct Known<'a> {
     pub(super) hypotheses: &'a [Hypothesis],
     /// The last token; `None` before the first.
     pub(super) last: Option<TokenId>,
-    /// The end of the text so far, at least as long as the longest token where it matters.
+    /// The end of the text so far, as far back as a watched pretoken reaches.
     pub(super) text: &'a [u8],
 }
 
@@ -180,6 +464,9 @@ impl Judge<'_> {
         let mut found = Vec::new();
         for &hypothesis in known.hypotheses {
             self.successors(hypothesis, known.last, known.text, position, &mut found)?;
+        }
+        if found.is_empty() {
+            return Ok(found);
         }
         let text = [known.text, self.law.trie.bytes(position)].concat();
         let id = self.law.trie.ids()[position];
@@ -197,130 +484,163 @@ impl Judge<'_> {
         known.hypotheses.iter().any(|&hypothesis| self.is_proven(hypothesis, known.text))
     }
 
+    /// The bytes that tokens of a node go on with, and where those begin.
+    pub(super) fn children(&mut self, node: TrieNode) -> Arc<[(u8, u32)]> {
+        const N_REMEMBERED: usize = 64;
+        if let Some(known) = self.memo.children.get(&node) {
+            return Arc::clone(known);
+        }
+        let children = self.law.trie.children(node).map(|(byte, child)| (byte, child.lo));
+        let children: Arc<[(u8, u32)]> = children.collect();
+        if node.range().len() >= N_REMEMBERED {
+            self.make_room(16 + 8 * children.len());
+            self.memo.children.insert(node, Arc::clone(&children));
+        }
+        children
+    }
+
     /// Whether some token of `node` may follow.
     pub(super) fn any_leaf(&mut self, known: Known<'_>, node: TrieNode) -> Result<bool, ByteLevelError> {
-        for position in node.range() {
+        const N_TRIED: usize = 8;
+        for position in node.range().take(N_TRIED) {
             if !self.append(known, position)?.is_empty() {
                 return Ok(true);
             }
         }
-        Ok(false)
+        if node.range().len() <= N_TRIED {
+            return Ok(false);
+        }
+        let allowed = self.allowed(known)?;
+        Ok(node.range().any(|position| contains(&allowed, self.law.trie.ids()[position])))
     }
 
-    /// For each position of `node`, whether its token may follow.
-    pub(super) fn leaves(&mut self, known: Known<'_>, node: TrieNode) -> Result<Vec<bool>, ByteLevelError> {
-        let n_tokens = self.law.trie.len();
-        if node.range().len() * 16 < n_tokens {
-            return node.range().map(|position| Ok(!self.append(known, position)?.is_empty())).collect();
-        }
-        let mut allowed = vec![0_u64; n_tokens.div_ceil(64)];
-        let mut unsure = vec![0_u64; allowed.len()];
+    /// The tokens that may follow: one bit an id.
+    pub(super) fn allowed(&mut self, known: Known<'_>) -> Result<Vec<u64>, ByteLevelError> {
+        let mut allowed = vec![0_u64; self.law.pairable.len()];
         for &hypothesis in known.hypotheses {
             if let Some(last) = known.last {
                 let pairs = self.pairs(last);
-                let leaves = self.leaf_masks(hypothesis, false)?;
-                for (word, pair) in pairs.iter().enumerate() {
-                    allowed[word] |= pair & leaves.sure[word];
-                    unsure[word] |= pair & leaves.open[word];
-                }
-                if hypothesis.n_open > 0 {
-                    self.reopen(hypothesis, known.text, &pairs, &leaves, &mut allowed, &mut unsure);
-                }
+                let leaves = self.leaves(Hypothesis { n_open: 0, single: false, ..hypothesis }, false)?;
+                let both = pairs.iter().zip(leaves.iter()).map(|(pair, leaf)| pair & leaf);
+                allowed.iter_mut().zip(both).for_each(|(word, both)| *word |= both);
             }
-            if hypothesis.partial.n == 0 && self.may_close(hypothesis, known.text) {
-                let leaves = self.leaf_masks(hypothesis, true)?;
-                for word in 0..allowed.len() {
-                    allowed[word] |= leaves.sure[word];
-                    unsure[word] |= leaves.open[word];
-                }
+            if hypothesis.partial.n() == 0 && self.may_close(hypothesis, known.text) {
+                let leaves = self.leaves(Hypothesis { n_open: 0, single: false, ..hypothesis }, true)?;
+                allowed.iter_mut().zip(leaves.iter()).for_each(|(word, leaf)| *word |= leaf);
             }
         }
-        let bit = |words: &[u64], position: usize| words[position / 64] >> (position % 64) & 1 == 1;
-        node.range()
-            .map(|position| {
-                let open = !bit(&allowed, position) && bit(&unsure, position);
-                Ok(if open { !self.append(known, position)?.is_empty() } else { bit(&allowed, position) })
-            })
-            .collect()
+        self.judge_watched(known, &mut allowed)?;
+        Ok(allowed)
     }
 
-    /// With `ignore_merges`, a text may not end after several tokens that are one token together.
-    fn reopen(
-        &self,
-        hypothesis: Hypothesis,
-        text: &[u8],
-        pairs: &[u64],
-        leaves: &Leaves,
-        allowed: &mut [u64],
-        unsure: &mut [u64],
-    ) {
-        let table = self.law.tokenizer.table();
-        let open = &text[text.len().saturating_sub(hypothesis.n_open as usize)..];
-        if open.len() >= table.max_token_bytes() {
-            return;
-        }
-        for word in 0..allowed.len() {
-            let mut bits = pairs[word] & leaves.sure[word];
-            while bits != 0 {
-                let position = word * 64 + bits.trailing_zeros() as usize;
-                if table.id(&[open, self.law.trie.bytes(position)].concat()).is_some() {
-                    // Another hypothesis may still allow it; `append` decides.
-                    allowed[word] &= !(1 << (position % 64));
-                    unsure[word] |= 1 << (position % 64);
-                }
-                bits &= bits - 1;
+    /// Tokens that keep a pretoken watched, or fill it, are judged one by one.
+    fn judge_watched(&mut self, known: Known<'_>, allowed: &mut [u64]) -> Result<(), ByteLevelError> {
+        let law = self.law;
+        let mut positions = Vec::new();
+        for hypothesis in known.hypotheses.iter().filter(|hypothesis| hypothesis.n_open > 0) {
+            let open = open_text(*hypothesis, known.text);
+            let Some(node) = law.unmade.find(open) else { continue };
+            for whole in node.range() {
+                let rest = &law.unmade.bytes(whole)[open.len()..];
+                let prefixes = (1..=rest.len()).filter_map(|n| law.trie.find(&rest[..n]));
+                positions.extend(prefixes.flat_map(|node| law.trie.exact(node)));
             }
         }
+        positions.sort_unstable();
+        positions.dedup();
+        for position in positions {
+            let id = law.trie.ids()[position];
+            if contains(allowed, id) && self.append(known, position)?.is_empty() {
+                clear(allowed, id);
+            }
+        }
+        Ok(())
     }
 
-    /// The positions whose token may follow `last` in one pretoken.
+    /// The tokens that may follow `last` in one pretoken.
     fn pairs(&mut self, last: TokenId) -> Arc<[u64]> {
         if let Some(known) = self.memo.pairs.get(&last) {
             return Arc::clone(known);
         }
         let bpe = self.law.tokenizer.bpe();
-        let ids = self.law.trie.ids();
-        let words: Arc<[u64]> = ids
-            .chunks(64)
-            .map(|ids| {
-                let bit = |(at, &id): (usize, &TokenId)| u64::from(bpe.is_valid_pair(last, id)) << at;
-                ids.iter().enumerate().map(bit).sum()
-            })
-            .collect();
+        let mut words = self.law.pairable.to_vec();
+        if !contains(&words, last) {
+            words.fill(0);
+        } else if !self.law.byte_tokens.contains_key(&last) {
+            self.law.conflicts.each(bpe, last, |id| clear(&mut words, id));
+        }
+        let words: Arc<[u64]> = words.into();
         self.make_room(words.len() * 8);
         self.memo.pairs.insert(last, Arc::clone(&words));
         words
     }
 
-    /// The verdict on every token after `hypothesis`, pairs left aside.
-    fn leaf_masks(&mut self, hypothesis: Hypothesis, boundary: bool) -> Result<Arc<Leaves>, ByteLevelError> {
-        let key = (Hypothesis { n_open: 0, single: false, ..hypothesis }, boundary);
-        if let Some(known) = self.memo.leaves.get(&key) {
+    fn may_stand(&self, left: TokenId, right: TokenId) -> bool {
+        let law = self.law;
+        let is_byte = |id| law.byte_tokens.contains_key(&id);
+        match (is_byte(left), is_byte(right)) {
+            (false, false) => law.tokenizer.bpe().is_valid_pair(left, right),
+            _ => contains(&law.pairable, left) && contains(&law.pairable, right),
+        }
+    }
+
+    /// The verdict on every token after an unwatched `hypothesis`, pairs left aside.
+    fn leaves(&mut self, hypothesis: Hypothesis, boundary: bool) -> Result<Arc<[u64]>, ByteLevelError> {
+        if let Some(known) = self.memo.leaves.get(&(hypothesis, boundary)) {
             return Ok(Arc::clone(known));
         }
-        let bpe = self.law.tokenizer.bpe();
-        let n_words = self.law.trie.len().div_ceil(64);
-        let (mut sure, mut open) = (vec![0_u64; n_words], vec![0_u64; n_words]);
+        let law = self.law;
+        let mut words = vec![0_u64; law.pairable.len()];
         let mut ends = Vec::new();
-        for position in 0..self.law.trie.len() {
-            ends.clear();
-            self.read(key.0, self.law.trie.bytes(position), boundary, &mut ends)?;
-            let id = self.law.trie.ids()[position];
-            let bit = 1 << (position % 64);
-            for &end in &ends {
-                if end.partial.n == 0 && self.memo.stream.ends(end.state) {
-                    sure[position / 64] |= bit;
-                } else if bpe.ignore_merges() {
-                    open[position / 64] |= bit;
-                } else if self.is_viable(end, id, &[])? {
-                    sure[position / 64] |= bit;
+        if hypothesis.partial.n() == 0 {
+            for (kind, positions) in &law.kinds {
+                ends.clear();
+                self.read_kind(hypothesis, kind, boundary, &mut ends)?;
+                let ids = positions.iter().map(|&position| law.trie.ids()[position as usize]);
+                if ends.iter().any(|end| end.partial.n() == 0 && self.memo.stream.ends(end.state)) {
+                    ids.for_each(|id| set(&mut words, id));
+                    continue;
+                }
+                for &position in positions {
+                    self.judge_leaf(&ends, position, boundary, &mut words)?;
                 }
             }
         }
-        let leaves = Arc::new(Leaves { sure: sure.into(), open: open.into() });
-        self.make_room(n_words * 16);
-        self.memo.leaves.insert(key, Arc::clone(&leaves));
-        Ok(leaves)
+        for &position in &law.fragments {
+            ends.clear();
+            self.read(hypothesis, position as usize, boundary, &mut ends)?;
+            self.judge_leaf(&ends, position, boundary, &mut words)?;
+        }
+        let words: Arc<[u64]> = words.into();
+        self.make_room(words.len() * 8);
+        self.memo.leaves.insert((hypothesis, boundary), Arc::clone(&words));
+        Ok(words)
+    }
+
+    fn judge_leaf(
+        &mut self,
+        ends: &[Hypothesis],
+        position: u32,
+        boundary: bool,
+        words: &mut [u64],
+    ) -> Result<(), ByteLevelError> {
+        let (id, bytes) = (self.law.trie.ids()[position as usize], self.law.trie.bytes(position as usize));
+        for &end in ends {
+            let end = if boundary { self.watched(end, bytes, true) } else { end };
+            if self.is_viable(end, id, bytes)? {
+                set(words, id);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hypothesis, watched if a token that no merge makes starts with the `open` bytes of its pretoken.
+    fn watched(&self, hypothesis: Hypothesis, open: &[u8], single: bool) -> Hypothesis {
+        if self.law.unmade.is_empty() || self.law.unmade.find(open).is_none() {
+            return Hypothesis { n_open: 0, single: false, ..hypothesis };
+        }
+        Hypothesis { n_open: open.len() as u32, single, ..hypothesis }
     }
 
     fn make_room(&mut self, n_bytes: usize) {
@@ -330,6 +650,7 @@ impl Judge<'_> {
             self.memo.leaves.clear();
             self.memo.proven.clear();
             self.memo.hopeful.clear();
+            self.memo.children.clear();
             self.memo.n_bytes = n_bytes;
         }
     }
@@ -343,73 +664,63 @@ impl Judge<'_> {
         position: usize,
         found: &mut Vec<Hypothesis>,
     ) -> Result<(), ByteLevelError> {
-        let bpe = self.law.tokenizer.bpe();
         let id = self.law.trie.ids()[position];
         let bytes = self.law.trie.bytes(position);
         let first = found.len();
-        if last.is_some_and(|last| bpe.is_valid_pair(last, id)) {
-            self.read(hypothesis, bytes, false, found)?;
-            if bpe.ignore_merges() {
-                let longest = bpe.table().max_token_bytes() as u32 + 1;
-                let n_open = (hypothesis.n_open + bytes.len() as u32).min(longest);
-                found[first..].iter_mut().for_each(|next| (next.n_open, next.single) = (n_open, false));
+        if last.is_some_and(|last| self.may_stand(last, id)) {
+            self.read(hypothesis, position, false, found)?;
+            if hypothesis.n_open > 0 {
+                let open = [open_text(hypothesis, text), bytes].concat();
+                found[first..].iter_mut().for_each(|next| *next = self.watched(*next, &open, false));
             }
         }
-        if hypothesis.partial.n == 0 && self.may_close(hypothesis, text) {
+        if hypothesis.partial.n() == 0 && self.may_close(hypothesis, text) {
             let first = found.len();
-            self.read(hypothesis, bytes, true, found)?;
-            if bpe.ignore_merges() {
-                let n_open = bytes.len() as u32;
-                found[first..].iter_mut().for_each(|next| (next.n_open, next.single) = (n_open, true));
-            }
+            self.read(hypothesis, position, true, found)?;
+            found[first..].iter_mut().for_each(|next| *next = self.watched(*next, bytes, true));
         }
         Ok(())
     }
 
-    /// Reads the bytes of one token, with or without a pretoken boundary before it.
+    /// Reads one token, with or without a pretoken boundary before it.
     fn read(
         &mut self,
         from: Hypothesis,
-        bytes: &[u8],
+        position: usize,
         boundary: bool,
         found: &mut Vec<Hypothesis>,
     ) -> Result<(), ByteLevelError> {
+        let law = self.law;
+        let is_byte = law.byte_tokens.contains_key(&law.trie.ids()[position]);
+        if from.partial.n() > 0 && !is_byte && !law.byte_tokens.is_empty() {
+            return Ok(());
+        }
         let mut states = vec![from.state];
         let mut partial = from.partial;
         let mut guess = from.boundary;
-        for (at, &byte) in bytes.iter().enumerate() {
-            if partial.n == 0 {
+        for (at, &byte) in law.trie.bytes(position).iter().enumerate() {
+            if partial.n() == 0 {
                 guess = at == 0 && boundary;
             }
             match partial.push(byte) {
                 Pushed::Invalid => return Ok(()),
                 Pushed::More(longer) => partial = longer,
                 Pushed::Char(c) => {
+                    let is_token =
+                        || law.tokenizer.bpe().table().id(c.encode_utf8(&mut [0; 4]).as_bytes()).is_some();
+                    if is_byte && is_token() {
+                        return Ok(());
+                    }
                     partial = Partial::default();
                     let class = self.memo.stream.class(c);
-                    if guess {
-                        let mut next = Vec::new();
-                        for state in states {
-                            next.extend_from_slice(self.memo.stream.begin(state, class)?);
-                        }
-                        states = next;
-                    } else {
-                        let mut n_kept = 0;
-                        for at in 0..states.len() {
-                            if let Some(next) = self.memo.stream.within(states[at], class)? {
-                                states[n_kept] = next;
-                                n_kept += 1;
-                            }
-                        }
-                        states.truncate(n_kept);
-                    }
+                    self.step(&mut states, class, guess)?;
                     if states.is_empty() {
                         return Ok(());
                     }
                 }
             }
         }
-        let boundary = partial.n > 0 && guess;
+        let boundary = partial.n() > 0 && guess;
         found.extend(states.into_iter().map(|state| Hypothesis {
             state,
             partial,
@@ -420,18 +731,62 @@ impl Judge<'_> {
         Ok(())
     }
 
+    /// Reads what the patterns see of a token.
+    fn read_kind(
+        &mut self,
+        from: Hypothesis,
+        kind: &Kind,
+        boundary: bool,
+        found: &mut Vec<Hypothesis>,
+    ) -> Result<(), ByteLevelError> {
+        let mut states = vec![from.state];
+        for (at, &class) in kind.classes.iter().enumerate() {
+            self.step(&mut states, class, at == 0 && boundary)?;
+            if states.is_empty() {
+                return Ok(());
+            }
+        }
+        let boundary = kind.classes.is_empty() && boundary;
+        found.extend(states.into_iter().map(|state| Hypothesis {
+            state,
+            partial: kind.tail,
+            boundary,
+            n_open: 0,
+            single: false,
+        }));
+        Ok(())
+    }
+
+    /// The states behind one more character.
+    fn step(&mut self, states: &mut Vec<StateId>, class: u16, boundary: bool) -> Result<(), ByteLevelError> {
+        if boundary {
+            let mut next = Vec::new();
+            for &state in states.iter() {
+                next.extend_from_slice(self.memo.stream.begin(state, class)?);
+            }
+            *states = next;
+            return Ok(());
+        }
+        let mut n_kept = 0;
+        for at in 0..states.len() {
+            if let Some(next) = self.memo.stream.within(states[at], class)? {
+                states[n_kept] = next;
+                n_kept += 1;
+            }
+        }
+        states.truncate(n_kept);
+        Ok(())
+    }
+
     /// Whether the pretoken in progress may end with the tokens it has.
     fn may_close(&self, hypothesis: Hypothesis, text: &[u8]) -> bool {
-        let table = self.law.tokenizer.table();
-        let n_open = hypothesis.n_open as usize;
         hypothesis.single
-            || n_open == 0
-            || n_open > table.max_token_bytes()
-            || table.id(&text[text.len().saturating_sub(n_open)..]).is_none()
+            || hypothesis.n_open == 0
+            || self.law.tokenizer.table().id(open_text(hypothesis, text)).is_none()
     }
 
     fn is_proven(&self, hypothesis: Hypothesis, text: &[u8]) -> bool {
-        hypothesis.partial.n == 0
+        hypothesis.partial.n() == 0
             && self.memo.stream.ends(hypothesis.state)
             && self.may_close(hypothesis, text)
     }
@@ -465,7 +820,7 @@ impl Judge<'_> {
     /// Whether the split patterns leave a way to prove the hypothesis, tokens left aside.
     fn is_hopeful(&mut self, hypothesis: Hypothesis) -> Result<bool, ByteLevelError> {
         let stream = &mut self.memo.stream;
-        if hypothesis.partial.n == 0 {
+        if hypothesis.partial.n() == 0 {
             return stream.is_hopeful(hypothesis.state);
         }
         let Hypothesis { state, partial, boundary, .. } = hypothesis;
@@ -491,26 +846,28 @@ impl Judge<'_> {
 
     fn search(&mut self, hypothesis: Hypothesis, last: TokenId, text: &[u8]) -> Result<bool, ByteLevelError> {
         // Depth first: characters are completed before others are begun.
+        let law = self.law;
         let mut stack = vec![(hypothesis, last, text.to_vec())];
         let mut seen = FxHashSet::default();
         let mut next = Vec::new();
         while let Some((hypothesis, last, text)) = stack.pop() {
             // Inside a character only tokens that start with a continuation byte can follow.
-            let positions =
-                if hypothesis.partial.n > 0 { self.continuations() } else { 0..self.law.trie.len() };
-            for position in positions {
+            let is_inside = hypothesis.partial.n() > 0;
+            let n_positions = if is_inside { law.fragments.len() } else { law.trie.len() };
+            for at in 0..n_positions {
+                let position = if is_inside { law.fragments[at] as usize } else { at };
                 next.clear();
                 self.successors(hypothesis, Some(last), &text, position, &mut next)?;
                 if next.is_empty() {
                     continue;
                 }
-                let id = self.law.trie.ids()[position];
-                let text = [text.as_slice(), self.law.trie.bytes(position)].concat();
+                let id = law.trie.ids()[position];
+                let text = [text.as_slice(), law.trie.bytes(position)].concat();
                 for &next in &next {
                     if self.is_proven(next, &text) {
                         return Ok(true);
                     }
-                    let open = &text[text.len().saturating_sub(next.n_open as usize)..];
+                    let open = open_text(next, &text);
                     if seen.insert((next, id, open.to_vec())) && self.is_hopeful(next)? {
                         stack.push((next, id, text.clone()));
                     }
@@ -522,48 +879,9 @@ impl Judge<'_> {
         }
         Ok(false)
     }
-
-    fn continuations(&self) -> std::ops::Range<usize> {
-        let trie = &self.law.trie;
-        let first = |byte: u8| {
-            let (mut lo, mut hi) = (0, trie.len());
-            while lo < hi {
-                let middle = (lo + hi) / 2;
-                if trie.bytes(middle)[0] < byte { lo = middle + 1 } else { hi = middle }
-            }
-            lo
-        };
-        first(0x80)..first(0xc0)
-    }
 }
 
-impl Partial {
-    /// The code point whose missing bytes are all `filler`, whether it is a character or not.
-    fn completed_with(self, filler: u8) -> u32 {
-        let lead = self.bytes[0];
-        let n_bytes = if lead < 0xe0 {
-            2
-        } else if lead < 0xf0 {
-            3
-        } else {
-            4
-        };
-        let rest = (1..n_bytes).map(|at| if at < usize::from(self.n) { self.bytes[at] } else { filler });
-        let head = u32::from(lead) & (0x7f >> n_bytes);
-        rest.fold(head, |point, byte| point << 6 | u32::from(byte & 0x3f))
-    }
-
-    fn push(self, byte: u8) -> Pushed {
-        if self.n == 0 && byte.is_ascii() {
-            return Pushed::Char(byte.into());
-        }
-        let mut longer = self;
-        longer.bytes[usize::from(self.n)] = byte;
-        longer.n += 1;
-        match std::str::from_utf8(&longer.bytes[..usize::from(longer.n)]) {
-            Ok(text) => text.chars().next().map_or(Pushed::Invalid, Pushed::Char),
-            Err(error) if error.error_len().is_none() => Pushed::More(longer),
-            Err(_) => Pushed::Invalid,
-        }
-    }
+/// The bytes of the watched pretoken.
+fn open_text(hypothesis: Hypothesis, text: &[u8]) -> &[u8] {
+    &text[text.len().saturating_sub(hypothesis.n_open as usize)..]
 }

@@ -369,6 +369,8 @@ fn program_of(pretokenizer: &Pretokenizer) -> Result<Option<(Program, bool)>, By
         }
         Pretokenizer::ByteLevel { use_regex: true, .. } => GPT2.into(),
         Pretokenizer::ByteLevel { .. } => return Ok(None),
+        Pretokenizer::Metaspace { split: true, .. } => " [^ ]*|[^ ]+".into(),
+        Pretokenizer::Metaspace { .. } => return Ok(None),
         _ => return unsupported("a pretokenizer that is not followed byte by byte"),
     };
     Ok(Some((Program::new(&pattern).map_err(ByteLevelError::from)?, keeps_gaps)))

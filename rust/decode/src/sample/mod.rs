@@ -16,7 +16,7 @@ mod race;
 mod row;
 mod rows;
 mod weighted;
-mod wide;
+pub(crate) mod wide;
 
 pub use arrivals::{Arrival, Arrivals, LogProb};
 pub use params::{Params, ParamsError};

@@ -5,6 +5,7 @@
 //! one another, the heap otherwise. All give the same ids for every table. What only long pretokens need is made when the
 //! first of them comes.
 
+mod conflicts;
 mod cuts;
 mod double_array;
 mod heap;
@@ -21,6 +22,7 @@ mod symbols;
 mod whole;
 mod words;
 
+pub use conflicts::Conflicts;
 pub use merges::MergeTable;
 
 use std::ops::RangeInclusive;

@@ -137,6 +137,12 @@ impl Derivations {
         self.nodes.get(id as usize).is_some_and(|node| node.time != NEVER)
     }
 
+    /// One more than the largest rank of its derivation, 0 for a first symbol. Of a reachable token.
+    #[inline]
+    pub(crate) fn time(&self, id: TokenId) -> u32 {
+        self.nodes[id as usize].time
+    }
+
     pub(crate) fn split_of(&self, id: TokenId) -> Option<(TokenId, TokenId)> {
         let node = self.nodes.get(id as usize)?;
         (node.time != 0 && node.time != NEVER).then_some((node.left, node.right))

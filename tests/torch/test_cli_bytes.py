@@ -1,0 +1,35 @@
+"""`tokenloom bytes` shows the law that `ByteModel` computes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenloom as tl
+from click.testing import CliRunner
+from tokenloom.cli.program import program
+from transformers import LlamaForCausalLM
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("tiny")
+    tiny_model.save_pretrained(path)
+    tiny_tokenizer.save(str(path / "tokenizer.json"))
+    return str(path)
+
+
+def test_the_bars_are_the_law(folder: str) -> None:
+    arguments = ["bytes", folder, "--prompt", "th"]
+    shown = CliRunner().invoke(program, [*arguments, "--top", "5"], catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    lines = shown.stdout.splitlines()
+    assert len(lines) == 6
+    assert lines[-1].split()[0] == "others"
+    assert lines[0].count("█") == 40
+    found = json.loads(CliRunner().invoke(program, [*arguments, "--json"], catch_exceptions=False).stdout)
+    model, tokenizer = tl.torch.load(Path(folder))
+    expected = np.exp(tl.bytelevel.ByteModel(model, tokenizer).start(b"th").next_byte())
+    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-9)
