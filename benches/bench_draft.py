@@ -1,7 +1,8 @@
 """How fast is text indexed and drafted from, and how good are the drafts, beside the peers?
 
 The speed rows go through the harness. How many tokens a step yields is no time: ``python -m benches.bench_draft``
-prints that table, each engine in a process of its own, on the same requests.
+prints that table, each engine in a process of its own, on the same requests; ``python -m benches.bench_draft growth`` what
+a token costs from 10,000 to 10,000,000 of them, and what a batch saves.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from benches.harness import ROOT, Case
 TITLE = "Draft: one suffix index, and whole drafting steps through the public interface"
 NOTE = (
     "Random: uniform over 49,152 ids, so that a context of 64 tokens has one continuation, on which all engines must "
-    "agree. A tokenloom context is matched from nothing inside the timed call. Replay: recorded Spec-Bench answers in "
+    "agree. A tokenloom stream carries what it matches along, arctic matches anew in each call. Replay: recorded Spec-Bench answers in "
     "the vocabulary of SmolLM2, requests in file order, nothing known at the start; a step is propose and commit, and "
     "engines draft differently, so they must agree on what was committed. Where the Spec-Bench file is not beside the "
     "checkout (../shared/data/spec_bench) the text and replay rows are left out."
@@ -96,6 +98,9 @@ def _quality() -> None:
     entries: list[tuple[str, dict[str, Any]]] = [
         ("tokenloom", {}),
         ("tokenloom", {"min_prob": 0.15}),
+        ("tokenloom", {"kind": "Merged"}),
+        ("tokenloom", {"kind": "Recycling"}),
+        ("tokenloom", {"kind": "Ngram"}),
         ("arctic_inference", {}),
         ("prompt_lookup", {}),
     ]
@@ -112,8 +117,43 @@ def _quality() -> None:
         print(f"{name}, {n_tokens / n_steps:.3f}, {n_drafted / n_steps:.2f}, {rate:.3f}, {parts}")
 
 
+def _growth() -> None:
+    """Print what a token costs as a stream grows, and what a batch saves."""
+    import numpy as np
+    import tokenloom as tl
+
+    rng = np.random.default_rng(1)
+    print("tokens, us/token to append, B/token open, B/token ended")
+    for n_tokens in (10**4, 10**5, 10**6, 10**7):
+        ids = rng.zipf(1.3, n_tokens).clip(max=49_151).astype(np.int32)
+        drafter = tl.draft.Suffix(max_bytes=2**30)
+        stream = drafter.begin([])
+        start = time.perf_counter()
+        for at in range(0, n_tokens, 10_000):
+            stream.commit(ids[at : at + 10_000])
+        seconds = time.perf_counter() - start
+        n_bytes = stream.n_bytes
+        stream.end()
+        frozen = drafter.n_bytes / max(drafter.n_tokens, 1)
+        print(f"{n_tokens:,}, {seconds / n_tokens * 1e6:.3f}, {n_bytes / n_tokens:.1f}, {frozen:.2f}")
+    drafter = tl.draft.Suffix(min_prob=0.01)
+    streams = [drafter.begin(rng.integers(0, 50, 2000)) for _ in range(256)]
+    out = tl.draft.TreeBatch.empty(256, 32)
+    ratios = []
+    for _ in range(15):
+        start = time.perf_counter()
+        for stream in streams:
+            stream.propose(32)
+        middle = time.perf_counter()
+        drafter.propose_batch(streams, 32, out=out, threads=2)
+        ratios.append((middle - start) / (time.perf_counter() - middle))
+    print(f"256 single calls against one batch on two threads: {sorted(ratios)[7]:.2f} times its time")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if sys.argv[1:] == ["growth"]:
+        _growth()
+    elif len(sys.argv) > 1:
         job = importlib.import_module(f"benches.engines.{sys.argv[1]}").draft_replay(json.loads(sys.argv[2]))
         print(json.dumps(job.rounds[0]()))
     else:

@@ -23,9 +23,9 @@ class _Request:
         self._text = prompt
         cache.start_request(name, prompt)
 
-    def propose(self, n_left: int) -> list[int]:
+    def propose(self, n_left: int) -> tuple[list[int], None]:
         context = self._text[-DEPTH:]
-        return self._cache.speculate(self._name, context, max_spec_tokens=min(16, n_left)).token_ids
+        return self._cache.speculate(self._name, context, max_spec_tokens=min(16, n_left)).token_ids, None
 
     def commit(self, ids: Ids) -> None:
         self._text = np.concatenate([self._text, ids])

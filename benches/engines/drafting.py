@@ -18,8 +18,8 @@ Ids = NDArray[np.int32]
 class Replayed(Protocol):
     """One request on its way; made by a function of its prompt."""
 
-    def propose(self, n_left: int) -> Sequence[int]:
-        """Draft a chain of at most ``n_left`` tokens."""
+    def propose(self, n_left: int) -> tuple[Sequence[int], Sequence[int] | None]:
+        """Draft nodes at most ``n_left`` deep: their tokens and their parents, None for a chain."""
 
     def commit(self, ids: Ids) -> None:
         """These follow."""
@@ -35,7 +35,7 @@ def load_requests(path: str) -> list[tuple[str, Ids, Ids]]:
 
 
 def replay(requests: list[tuple[str, Ids, Ids]], begin: Callable[[Ids], Replayed]) -> dict[str, list[int]]:
-    """Tokens, steps and drafted tokens of each category; a step commits the accepted chain and one token."""
+    """Tokens, steps and drafted tokens of each category; a step commits the accepted path and one token."""
     counts: dict[str, list[int]] = {}
     for kind, prompt, answer in requests:
         stream = begin(prompt)
@@ -43,18 +43,21 @@ def replay(requests: list[tuple[str, Ids, Ids]], begin: Callable[[Ids], Replayed
         done = 0
         count = counts.setdefault(kind, [0, 0, 0])
         while done < len(truth):
-            draft = stream.propose(len(truth) - done)
-            n_accepted = 0
-            while n_accepted < len(draft) and done + n_accepted < len(truth):
-                if draft[n_accepted] != truth[done + n_accepted]:
+            tokens, parents = stream.propose(len(truth) - done)
+            parents = range(-1, len(tokens) - 1) if parents is None else parents
+            children = {pair: node for node, pair in enumerate(zip(parents, tokens, strict=True))}
+            n_accepted, node = 0, -1
+            while done + n_accepted < len(truth):
+                child = children.get((node, truth[done + n_accepted]))
+                if child is None:
                     break
-                n_accepted += 1
+                n_accepted, node = n_accepted + 1, child
             n_new = min(n_accepted + 1, len(truth) - done)
             stream.commit(answer[done : done + n_new])
             done += n_new
             count[0] += n_new
             count[1] += 1
-            count[2] += len(draft)
+            count[2] += len(tokens)
         stream.end()
     return counts
 

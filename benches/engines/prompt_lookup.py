@@ -21,12 +21,12 @@ class _Request:
             num_output_tokens=10, max_matching_ngram_size=2, max_length=2**31 - 1
         )
 
-    def propose(self, n_left: int) -> list[int]:
+    def propose(self, n_left: int) -> tuple[list[int], None]:
         if self._ids.shape[1] == 0:
-            return []
+            return [], None
         candidates, _ = self._generator.get_candidates(self._ids)
         drafted: list[int] = candidates[0, self._ids.shape[1] :][:n_left].tolist()
-        return drafted
+        return drafted, None
 
     def commit(self, ids: Ids) -> None:
         self._ids = torch.cat([self._ids, torch.from_numpy(ids.astype(np.int64))[None]], dim=1)

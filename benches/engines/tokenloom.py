@@ -92,21 +92,29 @@ def draw(arguments: dict[str, Any]) -> Job:
 
 
 class _Request:
-    def __init__(self, drafter: tl.draft.Suffix, prompt: Ids) -> None:
+    def __init__(self, drafter: Any, prompt: Ids) -> None:
         self._stream = drafter.begin(prompt)
         self.commit, self.end = self._stream.commit, self._stream.end
 
-    def propose(self, n_left: int) -> list[int]:
-        tokens: list[int] = self._stream.propose(min(64, n_left)).tokens.tolist()
-        return tokens
+    def propose(self, n_left: int) -> tuple[list[int], list[int]]:
+        tree = self._stream.propose(64)
+        if len(tree) and int(tree.depths.max()) > n_left:
+            tree = tree.cut(tree.depths <= n_left)[0]
+        return tree.tokens.tolist(), tree.parents.tolist()
 
 
 def draft_replay(arguments: dict[str, Any]) -> Job:
-    """Defaults, or the ``min_prob`` of the case."""
+    """Defaults of ``Suffix`` or of the case's ``kind``, or its ``min_prob``."""
     options = {"min_prob": arguments["min_prob"]} if "min_prob" in arguments else {}
+    kinds: dict[str, Callable[..., Any]] = {
+        "Suffix": tl.draft.Suffix,
+        "Ngram": tl.draft.Ngram,
+        "Recycling": tl.draft.Recycling,
+        "Merged": lambda **options: tl.draft.Merged([tl.draft.Suffix(), tl.draft.Recycling()], **options),
+    }
 
     def start() -> Callable[[Ids], _Request]:
-        drafter = tl.draft.Suffix(**options)
+        drafter = kinds[arguments.get("kind", "Suffix")](**options)
         return lambda prompt: _Request(drafter, prompt)
 
     return replay_job(arguments, start)
@@ -123,14 +131,14 @@ def draft_update(arguments: dict[str, Any]) -> Job:
 
 
 def draft_propose(arguments: dict[str, Any]) -> Job:
-    """The indexed text is history; each context is a stream that has not looked at it yet."""
+    """The indexed text is history; each context is a stream that was begun before."""
     ids = load_ids(arguments)
     drafter = tl.draft.Suffix(max_bytes=2**30, min_prob=0.0)
     drafter.begin(ids).end()
     rows = contexts(arguments, ids)
     rounds = [[drafter.begin(row) for row in rows] for _ in range(arguments["n_rounds"])]
     return Job(
-        rounds=[lambda streams=streams: [stream.propose(16) for stream in streams] for streams in rounds],
+        rounds=[lambda streams=streams: [stream.propose(16, chain=True) for stream in streams] for streams in rounds],
         answer=lambda trees: repr([tree.tokens.tolist() for tree in trees]).encode(),
     )
 

@@ -90,7 +90,7 @@ class Stream:
         Raises:
             DraftError: the stream has ended, or the budget is negative.
         """
-        return self._stream.propose(budget, chain, [])
+        return self._stream.propose(budget, chain)
 
     def commit(
         self,

@@ -21,21 +21,31 @@ from tokenloom._callback import Callback, Merged
 from tokenloom._core import draft as _core
 from tokenloom._core.draft import DraftTree
 from tokenloom._cost import CostCurve, as_pair
+from tokenloom._replay import Record, Replayed, replay
 from tokenloom._streams import Drafter, NativeDrafter, Stream, TreeBatch
+from tokenloom._templates import Fallback, SlotTemplate, next_branch, sparse_tree, with_slots
 
 __all__ = [
     "Callback",
     "CostCurve",
     "DraftTree",
     "Drafter",
+    "Fallback",
     "Merged",
     "Ngram",
+    "Record",
     "Recycling",
+    "Replayed",
+    "SlotTemplate",
     "Spine",
     "Stream",
     "Suffix",
     "TreeBatch",
     "Trie",
+    "next_branch",
+    "replay",
+    "sparse_tree",
+    "with_slots",
 ]
 
 _DEFAULT_MAX_BYTES = 256 * 2**20

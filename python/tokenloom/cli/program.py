@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "program"]
 
 # name of the command: "module:function"
 COMMANDS: dict[str, str] = {
+    "bench": "tokenloom.cli.bench:bench",
     "bytes": "tokenloom.cli.bytes:bytes_command",
     "decode": "tokenloom.cli.decode:decode",
     "demo": "tokenloom.cli.demo:demo",

@@ -23,7 +23,10 @@ use crate::error::{array_error, raise};
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod draft {
     #[pymodule_export]
-    use super::{PyDraftTree, PyDrafter, PyStream, commit_batch, paying, propose_batch, propose_into};
+    use super::{
+        PyDraftTree, PyDrafter, PyStream, commit_batch, next_branch, next_threshold, paying, propose_batch,
+        propose_into, sparse_tree, with_slots,
+    };
 }
 
 /// Appending more tokens than this takes longer than the interpreter lock should be held.
@@ -289,9 +292,10 @@ impl PyStream {
 
 #[pymethods]
 impl PyStream {
-    fn propose(&self, budget: i64, chain: bool, told: Vec<Py<PyDraftTree>>) -> PyResult<PyDraftTree> {
+    #[pyo3(signature = (budget, chain, told = None))]
+    fn propose(&self, budget: i64, chain: bool, told: Option<Vec<Py<PyDraftTree>>>) -> PyResult<PyDraftTree> {
         let mut stream = self.lock();
-        if !told.is_empty() {
+        if let Some(told) = told {
             let told: Vec<_> = told.iter().map(|tree| tree.get().tree.clone()).collect();
             stream.guide(&told).map_err(raise)?;
         }
@@ -334,6 +338,32 @@ impl PyStream {
     fn n_bytes(&self) -> usize {
         self.lock().n_bytes()
     }
+}
+
+#[pyfunction]
+fn sparse_tree(accuracy: Vec<Vec<f32>>, n_nodes: usize) -> PyDraftTree {
+    PyDraftTree { tree: core::sparse_tree(&accuracy, n_nodes) }
+}
+
+/// Owners, offsets and the mask.
+type Slots<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<bool>>);
+
+#[pyfunction]
+fn with_slots<'py>(py: Python<'py>, tree: Py<PyDraftTree>, slots: Vec<usize>) -> PyResult<Slots<'py>> {
+    let template = py.detach(|| core::with_slots(&tree.get().tree, &slots));
+    let n_rows = template.offsets.len();
+    let owners = PyArray1::from_iter(py, template.owners.iter().map(|&row| row as i64));
+    Ok((owners, template.offsets.into_pyarray(py), template.mask.into_pyarray(py).reshape([n_rows, n_rows])?))
+}
+
+#[pyfunction]
+fn next_threshold(threshold: f64, n_right: usize, n_drafted: usize, confidence: f64) -> f64 {
+    core::pacing::next_threshold(threshold, n_right, n_drafted, confidence)
+}
+
+#[pyfunction]
+fn next_branch(confidences: Vec<f64>, n_tokens: Vec<usize>) -> Option<usize> {
+    core::pacing::next_branch(&confidences, &n_tokens)
 }
 
 #[pyfunction]

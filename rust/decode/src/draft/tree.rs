@@ -62,6 +62,9 @@ impl DraftTree {
     /// Nodes as `(token, row of the parent, probability)` in any order that has parents first; each branch is listed in a
     /// row, children in their order.
     pub(super) fn in_branches(nodes: &[(TokenId, usize, f32)]) -> Self {
+        if nodes.is_empty() {
+            return Self::default();
+        }
         let n_rows = nodes.len() + 1;
         // Linked lists of children; 0, the root, is nobody's child.
         let (mut first, mut next) = (vec![0; n_rows], vec![0; n_rows]);

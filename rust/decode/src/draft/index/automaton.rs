@@ -9,16 +9,17 @@
 //!
 //! Cost: appending a token is O(1) amortised for states and transitions (at most 2n and 3n of them) plus the chain
 //! below `max_depth`, which is at most `max_depth` states (one repeated token) and about five on text. Nothing depends
-//! on the length of the text. Strings longer than `max_depth` are not counted. Memory: 28 B a state, 16 B and a hash
-//! slot for each transition beyond the first of its state, 4 B a token.
+//! on the length of the text. Strings longer than `max_depth` are not counted. Memory: 28 B a state, 16 B and about
+//! 11 B of the table for each transition beyond the first of its state, 4 B a token.
 //!
 //! Several documents share one automaton, each written through its own [`DocumentEnd`]; a finished one is followed by
 //! [`END_OF_DOCUMENT`], so no count and no continuation crosses from one document into the next.
 //!
 //! Blumer et al., "The smallest automaton recognizing the subwords of a text", 1985.
 
-use hashbrown::HashTable;
 use tokenloom_vocab::TokenId;
+
+use super::edge_index::EdgeIndex;
 
 /// No state, no edge, no token.
 const NONE: u32 = u32::MAX;
@@ -97,7 +98,7 @@ pub struct Automaton {
     text: Vec<TokenId>,
     states: Vec<State>,
     edges: Vec<Edge>,
-    edge_index: HashTable<u32>,
+    edge_index: EdgeIndex,
 }
 
 impl Automaton {
@@ -114,7 +115,7 @@ impl Automaton {
             text: Vec::new(),
             states: vec![State::new(0)],
             edges: Vec::new(),
-            edge_index: HashTable::new(),
+            edge_index: EdgeIndex::default(),
         }
     }
 
@@ -133,26 +134,12 @@ impl Automaton {
         self.text.capacity() * size_of::<TokenId>()
             + self.states.capacity() * size_of::<State>()
             + self.edges.capacity() * size_of::<Edge>()
-            + self.edge_index.allocation_size()
+            + self.edge_index.n_bytes()
     }
 
     /// The tokens, without the index.
     pub fn into_text(self) -> Vec<TokenId> {
         self.text
-    }
-
-    /// An upper bound of [`Automaton::n_bytes`] after `n_tokens` more.
-    pub fn n_bytes_with(&self, n_tokens: usize) -> usize {
-        let n_edges = self.edges.len() + 3 * n_tokens;
-        let n_index_bytes = match n_edges <= self.edge_index.capacity() {
-            true => self.edge_index.allocation_size(),
-            // Capacity doubles; one slot is four bytes and a control byte, used up to seven eighths.
-            false => (n_edges * 8 / 7 + 16).next_power_of_two() * 5 + 64,
-        };
-        grown(&self.text, n_tokens) * size_of::<TokenId>()
-            + grown(&self.states, 2 * n_tokens) * size_of::<State>()
-            + grown(&self.edges, 3 * n_tokens) * size_of::<Edge>()
-            + n_index_bytes
     }
 
     /// The longest string that is matched and counted.
@@ -241,8 +228,8 @@ impl Automaton {
         let target = if state.token == token {
             &mut state.target
         } else {
-            match self.edge_index.find(hash(from, token), |&edge| is_at(&self.edges, edge, from, token)) {
-                Some(&edge) => &mut self.edges[edge as usize].target,
+            match self.edge_index.find(hash(from, token), |edge| is_at(&self.edges, edge, from, token)) {
+                Some(edge) => &mut self.edges[edge as usize].target,
                 None => return false,
             }
         };
@@ -269,11 +256,7 @@ impl Automaton {
         let edge = self.edges.len() as u32;
         self.edges.push(Edge { state: from, token, target, next: state.more });
         state.more = edge;
-        let edges = &self.edges;
-        self.edge_index.insert_unique(hash(from, token), edge, |&edge| {
-            let Edge { state, token, .. } = edges[edge as usize];
-            hash(state, token)
-        });
+        self.edge_index.insert(hash(from, token), edge);
     }
 
     #[inline]
@@ -285,8 +268,8 @@ impl Automaton {
         if state.more == NONE {
             return None;
         }
-        let found = self.edge_index.find(hash(from, token), |&edge| is_at(&self.edges, edge, from, token));
-        found.map(|&edge| self.edges[edge as usize].target)
+        let found = self.edge_index.find(hash(from, token), |edge| is_at(&self.edges, edge, from, token));
+        found.map(|edge| self.edges[edge as usize].target)
     }
 
     /// Keeps the last `length` tokens of a match.
@@ -403,12 +386,6 @@ fn grow<T>(arena: &mut Vec<T>) {
     }
 }
 
-/// At most the capacity after `n_more` entries.
-fn grown<T>(arena: &Vec<T>, n_more: usize) -> usize {
-    let n_entries = arena.len() + n_more;
-    if n_entries <= arena.capacity() { arena.capacity() } else { n_entries + n_entries / 8 + 16 }
-}
-
 #[inline]
 fn is_at(edges: &[Edge], edge: u32, state: u32, token: TokenId) -> bool {
     let entry = &edges[edge as usize];
@@ -417,8 +394,8 @@ fn is_at(edges: &[Edge], edge: u32, state: u32, token: TokenId) -> bool {
 
 /// Mixes both halves so that neither consecutive states nor consecutive tokens cluster.
 #[inline]
-fn hash(state: u32, token: TokenId) -> u64 {
+fn hash(state: u32, token: TokenId) -> u32 {
     let key = (u64::from(state) << 32) | u64::from(token);
     let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+    ((mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 32) as u32
 }

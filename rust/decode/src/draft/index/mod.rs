@@ -2,6 +2,7 @@
 
 pub(super) mod archive;
 mod automaton;
+mod edge_index;
 pub(super) mod history;
 mod segment;
 mod suffix_array;

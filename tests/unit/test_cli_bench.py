@@ -1,0 +1,90 @@
+"""``tokenloom bench draft`` and the replay behind it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenloom as tl
+from click.testing import CliRunner
+from tokenloom.cli.program import program
+from tokenloom.draft import Record, replay
+
+
+def records() -> list[Record]:
+    rng = np.random.default_rng(0)
+    phrases = [rng.integers(0, 500, 8) for _ in range(12)]
+    text = [np.concatenate([phrases[i] for i in rng.integers(0, 12, 10)]) for _ in range(8)]
+    return [Record(ids[:40], ids[40:], "even" if i % 2 else "odd") for i, ids in enumerate(text)]
+
+
+class TestReplay:
+    def test_counts_add_up(self) -> None:
+        found = replay(tl.draft.Suffix(), records())
+        assert found.n_tokens == 8 * 40
+        assert sum(counts.n_tokens for counts in found.categories.values()) == 320
+        assert sum(found.sizes.values()) == found.n_steps < 200
+        assert sum(n * size for size, n in found.sizes.items()) == found.n_drafted
+        assert 0 <= found.calibration_error < 0.5
+        assert found.n_bytes > 0
+
+    def test_no_draft_is_one_token_a_step(self) -> None:
+        found = replay(tl.draft.Callback(lambda ids, budget: []), records())
+        assert (found.tokens_per_step, found.drafted_per_step) == (1.0, 0.0)
+        assert found.speedup(tl.draft.CostCurve([1, 2], [1.0, 2.0])) == 1.0
+
+    def test_a_drafter_that_knows_the_answer(self) -> None:
+        [record] = records()[:1]
+        answer = np.asarray(record.answer)
+        drafter = tl.draft.Callback(lambda ids, budget: answer[len(ids) - 40 :][:budget])
+        found = replay(drafter, [record], budget=9)
+        assert (found.n_steps, found.n_tokens, found.n_drafted) == (4, 40, 36)
+        assert found.speedup(tl.draft.CostCurve([1, 100], [1.0, 1.0])) == pytest.approx(10.0)
+
+    def test_recorded_likely_tokens_reach_the_drafter(self) -> None:
+        # The model says at each token what it says next; the text never repeats.
+        answer = np.arange(100, 140)
+        top = np.stack([answer, answer + 1000], axis=1)
+        one = Record([1], answer, topk_ids=top, topk_logprobs=np.log(np.full((40, 2), 0.5, np.float32)))
+        drafter = tl.draft.Recycling(rows=4096, min_prob=0.01)
+        replay(drafter, [one])
+        assert drafter.begin([105]).propose(2).tokens.tolist() == [106, 1106]
+
+
+class TestCommand:
+    def test_table_and_json(self, tmp_path: Path) -> None:
+        trace = tmp_path / "trace.jsonl"
+        rows = [{"prompt": list(map(int, r.prompt)), "output": list(map(int, r.answer))} for r in records()]
+        trace.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+        result = CliRunner().invoke(program, ["bench", "draft", "--trace", str(trace)])
+        assert result.exit_code == 0, result.output
+        assert "rows are cheap: take tl.draft." in result.output
+        tl.draft.CostCurve([1, 2], [1.0, 50.0]).save(tmp_path / "steep.json")
+        arguments = ["--trace", str(trace), "--json", "--cost", str(tmp_path / "steep.json")]
+        result = CliRunner().invoke(program, ["bench", "draft", *arguments])
+        said = json.loads(result.output)
+        assert said["best"] == {"steep.json": None}
+        assert said["rows"]["Suffix()"]["tokens_per_step"] > 1.5
+        assert set(said["rows"]["Suffix()"]["categories"]) == {"all"}
+
+    def test_text_needs_a_tokenizer(self, tmp_path: Path) -> None:
+        trace = tmp_path / "trace.jsonl"
+        trace.write_text(json.dumps({"prompt": "the the", "answer": "the the the"}))
+        result = CliRunner().invoke(program, ["bench", "draft", "--trace", str(trace)])
+        assert result.exit_code == 2
+        assert "give --tokenizer" in result.output
+        tokenizer = tl.train.bpe(["the the then"], vocab_size=258, progress=False)
+        tokenizer.save(str(tmp_path / "tokenizer.json"))
+        arguments = ["--trace", str(trace), "--tokenizer", str(tmp_path / "tokenizer.json"), "--json"]
+        result = CliRunner().invoke(program, ["bench", "draft", *arguments])
+        assert result.exit_code == 0, result.output
+
+    @pytest.mark.parametrize("line", ["{", "[]", "5", '{"prompt": [1]}', '{"answer": [1]}'])
+    def test_other_files(self, tmp_path: Path, line: str) -> None:
+        trace = tmp_path / "trace.jsonl"
+        trace.write_text(line)
+        result = CliRunner().invoke(program, ["bench", "draft", "--trace", str(trace)])
+        assert isinstance(result.exception, tl.errors.FormatError)
+        assert "a prompt and an answer" in str(result.exception)
