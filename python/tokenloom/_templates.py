@@ -86,7 +86,7 @@ def with_slots(tree: DraftTree, slots: int | ArrayLike, *, where: str = "every")
         elif where != "every":
             raise ArrayError(f'expected where as "every" or "last", found {where!r}')
     if counts.shape != (n_rows,) or counts.dtype.kind not in "iu" or (counts < 0).any():
-        raise ArrayError(f"expected a number of slots for each of the {n_rows} rows, found {slots}")
+        raise ArrayError(f"expected a number of slots for each of the {n_rows} rows, found {counts.tolist()}")
     return SlotTemplate(*_core.with_slots(tree, counts.tolist()))
 
 

@@ -3,7 +3,7 @@
 //! Open addressing over numbers of edges: a word holds half of the hash and the number, so that a probe reads one cache
 //! line of the table and the edge itself only when the halves agree, and growing reads no edges at all. The place of an
 //! entry is its hash scaled to the capacity, so entries stand nearly in order of their hashes, growth is one pass from
-//! front to back in both tables, and any capacity will do: it grows by a quarter.
+//! front to back in both tables, and any capacity will do: it grows by half.
 
 /// No entry here.
 const EMPTY: u64 = 0;
@@ -52,7 +52,7 @@ impl EdgeIndex {
     }
 
     fn grow(&mut self) {
-        let capacity = (self.slots.len() + self.slots.len() / 4).max(MIN_CAPACITY);
+        let capacity = (self.slots.len() + self.slots.len() / 2).max(MIN_CAPACITY);
         let old = std::mem::replace(&mut self.slots, vec![EMPTY; capacity]);
         for slot in old {
             if slot != EMPTY {
