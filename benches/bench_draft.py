@@ -1,8 +1,8 @@
 """How fast is text indexed and drafted from, and how good are the drafts, beside the peers?
 
 The speed rows go through the harness. How many tokens a step yields is no time: ``python -m benches.bench_draft``
-prints that table, each engine in a process of its own, on the same requests; ``python -m benches.bench_draft growth`` what
-a token costs from 10,000 to 10,000,000 of them, and what a batch saves.
+prints that table, each engine in a process of its own, on the same requests; with ``growth``
+behind it, what a token costs from 10,000 to 10,000,000 of them, and what a batch saves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ TITLE = "Draft: one suffix index, and whole drafting steps through the public in
 NOTE = (
     "Random: uniform over 49,152 ids, so that a context of 64 tokens has one continuation, on which all engines must "
     "agree. A tokenloom stream carries what it matches along, arctic matches anew in each call. Replay: recorded "
-    "Spec-Bench answers in the vocabulary of SmolLM2, requests in file order, nothing known at the start; a step is propose and commit, and "
+    "Spec-Bench answers in the vocabulary of SmolLM2, requests in file order, nothing known at the start; a step is "
+    "propose and commit, and "
     "engines draft differently, so they must agree on what was committed. Where the Spec-Bench file is not beside the "
     "checkout (../shared/data/spec_bench) the text and replay rows are left out."
 )

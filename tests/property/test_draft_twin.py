@@ -73,3 +73,40 @@ def test_trees_and_their_probabilities(
         assert prob <= first.setdefault(parent, prob) + 1e-6
     chain = stream.propose(budget=5, chain=True)
     assert chain.chain_length == len(chain)
+
+
+@settings(max_examples=80, deadline=None)
+@given(text=texts, min_match=st.integers(1, 3), max_match=st.sampled_from([3, 5, 64]))
+def test_copies(text: list[int], min_match: int, max_match: int) -> None:
+    tree = tl.draft.Ngram(min_match, max_match, length=7).begin(text).propose()
+    assert tree.tokens.tolist() == twin.copy_behind(text, min_match, max_match, 7)
+
+
+@settings(max_examples=80, deadline=None)
+@given(text=texts, before=st.lists(texts, max_size=3), key_length=st.integers(1, 3), branch_length=st.integers(1, 4))
+def test_branches(text: list[int], before: list[list[int]], key_length: int, branch_length: int) -> None:
+    drafter = tl.draft.Trie(key_length, branch_length)
+    for document in before:
+        drafter.begin(document).end()
+    tree = drafter.begin(text).propose(budget=4000)
+    probs: dict[tuple[int, ...], float] = {}
+    rows: list[tuple[int, ...]] = [()]
+    for token, parent, prob in zip(tree.tokens.tolist(), tree.parents.tolist(), tree.probs.tolist(), strict=True):
+        rows.append((*rows[parent + 1], token))
+        probs[rows[-1]] = prob
+    expected = twin.branches(text, [[*ids, twin.END] for ids in before], key_length, branch_length)
+    assert probs.keys() == expected.keys()
+    for path, prob in expected.items():
+        np.testing.assert_allclose(probs[path], prob, rtol=1e-4)
+
+
+@given(
+    seconds=st.lists(st.floats(0.1, 10), min_size=12, max_size=12),
+    path_probs=st.lists(st.floats(0, 1, width=32), max_size=11),
+)
+def test_what_pays(seconds: list[float], path_probs: list[float]) -> None:
+    path_probs.sort(reverse=True)
+    curve = tl.draft.CostCurve(range(1, 13), seconds)
+    found, best = curve.n_paying(path_probs), twin.n_paying(seconds, path_probs)
+    rates = [(1 + sum(path_probs[:n])) / seconds[n] for n in (found, best)]
+    np.testing.assert_allclose(rates[0], rates[1], rtol=1e-12)

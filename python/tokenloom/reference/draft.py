@@ -155,3 +155,51 @@ def draft_tree(
         expand(path)
     del tree[()]
     return tree
+
+
+def copy_behind(text: Sequence[int], min_match: int, max_match: int, length: int) -> list[int]:
+    """What prompt lookup copies from behind the longest, latest match; a copy that reaches the end repeats itself."""
+    found = occurrence(text, max_match)
+    if found is None or found[0] < min_match:
+        return []
+    behind = list(text[found[2] :])
+    return [behind[i % len(behind)] for i in range(length)]
+
+
+OUTSIDE = 1e-4
+"""The weight of a frequency in other texts beside one in the text itself."""
+
+
+def branches(
+    text: Sequence[int], segments: Sequence[Sequence[int]], key_length: int, branch_length: int
+) -> dict[tuple[int, ...], float]:
+    """Every branch behind the last ``key_length`` tokens, or as many as occur, with its weight over its parent's."""
+    own: list[int] = []
+    others: list[tuple[Sequence[int], int]] = []
+    for n in range(min(key_length, len(text)), 0, -1):
+        own = [end for end in ends(text, text[-n:]) if end < len(text)]
+        others = [(segment, end) for segment in segments for end in ends(segment, text[-n:])]
+        if own or others:
+            break
+    tree: dict[tuple[int, ...], float] = {}
+
+    def grow(path: tuple[int, ...], own: list[int], others: list[tuple[Sequence[int], int]]) -> None:
+        k = len(path)
+        inside = [end for end in own if end + k < len(text)]
+        total = len(inside) * (1 - OUTSIDE) + len(others) * OUTSIDE
+        tokens = {text[end + k] for end in inside} | {segment[end + k] for segment, end in others}
+        for token in tokens - {END}:
+            here = [end for end in inside if text[end + k] == token]
+            there = [(segment, end) for segment, end in others if segment[end + k] == token]
+            tree[(*path, token)] = (len(here) * (1 - OUTSIDE) + len(there) * OUTSIDE) / total
+            if k + 1 < branch_length:
+                grow((*path, token), here, there)
+
+    grow((), own, others)
+    return tree
+
+
+def n_paying(seconds: Sequence[float], path_probs: Sequence[float]) -> int:
+    """How many nodes maximise tokens a second, where a pass over n rows takes ``seconds[n - 1]``."""
+    rates = [(1 + sum(path_probs[:n])) / seconds[n] for n in range(len(path_probs) + 1)]
+    return rates.index(max(rates))
