@@ -295,6 +295,9 @@ fn any_order<'py>(
     Ok((counts, tokens, statuses, results.into_iter().find_map(Result::err).map(raise)))
 }
 
+/// Drafted tokens, and the row that each was drawn from.
+type TokensAndRows<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray2<f64>>);
+
 /// Tokens and the rows that they were drawn from; `text` has -1 where nothing is decided.
 #[pyfunction]
 fn context_draft<'py>(
@@ -303,7 +306,7 @@ fn context_draft<'py>(
     positions: PyReadonlyArray1<'py, u64>,
     n_vocab: usize,
     rng: RngArg,
-) -> PyResult<(Bound<'py, PyArray1<i32>>, Bound<'py, PyArray2<f64>>)> {
+) -> PyResult<TokensAndRows<'py>> {
     let text: Vec<Option<u32>> = text.as_array().iter().map(|&token| u32::try_from(token).ok()).collect();
     let places: Vec<usize> = positions.as_array().iter().map(|&place| place as usize).collect();
     let draft = py.detach(|| core::context_draft(&text, &places, n_vocab, rng.0)).map_err(raise)?;
