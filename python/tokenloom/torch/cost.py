@@ -2,8 +2,9 @@
 
 Whether a draft pays depends on it: one more row is nearly free where memory traffic is the limit, and costs its share
 where arithmetic is. The curve T(n) is measured once: passes over n tokens behind a filled cache, all sizes in turn,
-several rounds, the least time of each size (others on the machine only ever add to it), and made to rise. It is stored
-under the cache folder, by a key of everything it depends on, and read from there the next time.
+several rounds, the least time of each size (others on the machine only ever add to it), and made to rise. On a CPU it
+is processor time, which a busy machine does not stretch. It is stored under the cache folder, by a key of everything it
+depends on, and read from there the next time.
 
 Measuring takes a few dozen forward passes: seconds for a small model.
 """
@@ -35,7 +36,7 @@ _N_ROUNDS = 4
 
 @dataclass(frozen=True)
 class CostCurve:
-    """Seconds of a forward pass by the number of its tokens.
+    """Seconds of a forward pass by the number of its tokens (processor seconds on a CPU).
 
     Attributes:
         sizes: numbers of tokens, ascending from 1.
@@ -105,18 +106,19 @@ def _measure(model: Any) -> CostCurve:
         model(ones[:, :n_past], past_key_values=cache, use_cache=True)
         for _ in range(_N_ROUNDS):
             for n in sizes:
-                _wait(model)
-                start = time.perf_counter()
+                start = _now(model)
                 model(ones[:, :n], past_key_values=cache, use_cache=True)
-                _wait(model)
-                least[n] = min(least[n], time.perf_counter() - start)
+                least[n] = min(least[n], _now(model) - start)
                 cut_columns(cache, n)
     return _risen(sizes, list(least.values()))
 
 
-def _wait(model: Any) -> None:
+def _now(model: Any) -> float:
+    if model.device.type == "cpu":
+        return time.process_time()
     if model.device.type == "cuda":
         torch.cuda.synchronize(model.device)
+    return time.perf_counter()
 
 
 def _risen(sizes: list[int], seconds: list[float]) -> CostCurve:
