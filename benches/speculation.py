@@ -197,7 +197,7 @@ def main() -> int:
         "machine": describe_machine(),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "n_tokens": options.tokens,
-        "curve": (curve.sizes, curve.seconds),
+        "curve": (curve.rows, curve.seconds),
         "categories": {},
         "cannot_pay": [],
     }

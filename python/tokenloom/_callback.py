@@ -184,6 +184,11 @@ class Merged(NativeDrafter):
         super().__init__(_core.Drafter.merged(native, len(self._callbacks), min_prob, as_pair(cost)))
 
     @property
+    def n_top(self) -> int:
+        """How many of the model's likeliest tokens a ``commit`` should bring, for the drafters that learn from them."""
+        return max((one.n_top for one in self.drafters if isinstance(one, NativeDrafter)), default=0)
+
+    @property
     def _callbacks(self) -> list[Callback]:
         return [one for one in self.drafters if isinstance(one, Callback)]
 

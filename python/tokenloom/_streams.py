@@ -149,6 +149,11 @@ class NativeDrafter:
         self._drafter = drafter
 
     @property
+    def n_top(self) -> int:
+        """How many of the model's likeliest tokens a ``commit`` should bring; 0 where nothing is learned from them."""
+        return 0
+
+    @property
     def n_bytes(self) -> int:
         """Memory that the streams of this drafter share."""
         return self._drafter.n_bytes

@@ -48,6 +48,7 @@ __all__ = [
     "with_slots",
 ]
 
+_N_TOP = 10
 _DEFAULT_MAX_BYTES = 256 * 2**20
 _DEFAULT_ROWS = 2**16
 
@@ -250,6 +251,11 @@ class Recycling(NativeDrafter):
         self.rows, self.min_prob = rows, min_prob
         super().__init__(_core.Drafter.recycling(rows, min_prob))
 
+    @property
+    def n_top(self) -> int:
+        """How many of the model's likeliest tokens a ``commit`` should bring."""
+        return _N_TOP
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.rows, self.min_prob))
 
@@ -278,6 +284,11 @@ class Spine(NativeDrafter):
     def __init__(self, rows: int = _DEFAULT_ROWS) -> None:
         self.rows = rows
         super().__init__(_core.Drafter.spine(rows))
+
+    @property
+    def n_top(self) -> int:
+        """How many of the model's likeliest tokens a ``commit`` should bring."""
+        return _N_TOP
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.rows,))

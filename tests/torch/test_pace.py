@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenloom as tl
-from tokenloom.errors import ArrayError
+from tokenloom.errors import ArrayError, DraftError
 from transformers import LlamaForCausalLM
 
-FLAT = tl.torch.CostCurve((1, 64), (1.0, 1.0))
-LINEAR = tl.torch.CostCurve((1, 64), (1.0, 64.0))
-TILES = tl.torch.CostCurve((1, 8, 9, 16), (1.0, 1.0, 2.0, 2.0))
+FLAT = tl.draft.CostCurve((1, 64), (1.0, 1.0))
+LINEAR = tl.draft.CostCurve((1, 64), (1.0, 64.0))
+TILES = tl.draft.CostCurve((1, 8, 9, 16), (1.0, 1.0, 2.0, 2.0))
 
 
 def random_tree(rng: random.Random, n: int) -> tl.draft.DraftTree:
@@ -40,7 +40,7 @@ def test_width_is_the_best_of_all_subtrees() -> None:
         n, curve = rng.randrange(1, 9), rng.choice([FLAT, LINEAR, TILES])
         tree = random_tree(rng, n)
         (cut,) = tl.torch.Pace(curve).cut([tree])
-        value, seconds = paths(tree), curve.table(n + 1)
+        value, seconds = paths(tree), [curve.at(max(1, rows)) for rows in range(n + 2)]
         best = max(
             (1 + sum(value[node] for node in range(n) if chosen >> node & 1)) / seconds[chosen.bit_count() + 1]
             for chosen in range(1 << n)
@@ -61,7 +61,7 @@ def test_a_batch_pays_for_its_widest_tree() -> None:
 
 
 def test_a_drafter_that_is_wrong_is_switched_off_and_tried_again() -> None:
-    curve = tl.torch.CostCurve((1, 64), (1.0, 2.0))
+    curve = tl.draft.CostCurve((1, 64), (1.0, 2.0))
     pace, tree = tl.torch.Pace(curve), tl.draft.DraftTree([7], [-1], np.array([0.1], dtype=np.float32))
     read = []
     for _ in range(600):
@@ -82,13 +82,11 @@ def test_curves_are_measured_once_and_stored(tiny_model: LlamaForCausalLM, tmp_p
     assert len(calls) == n_calls > 0
     assert list(curve.seconds) == sorted(curve.seconds)
     (path,) = tmp_path.iterdir()
-    for damage in ("", "{}", '{"sizes": [1, 2], "seconds": [1]}', '{"sizes": [2, 1], "seconds": [1, 1]}', "[1]"):
+    for damage in ("", "{}", '{"rows": [1, 2], "seconds": [1]}', '{"rows": [2, 1], "seconds": [1, 1]}', "[1]"):
         path.write_text(damage)
-        assert tl.torch.cost_curve(tiny_model, cache=tmp_path).sizes == curve.sizes
+        assert tl.torch.cost_curve(tiny_model, cache=tmp_path).rows == curve.rows
     tl.torch.cost_curve(tiny_model, cache=tmp_path, refresh=True)
     hook.remove()
-    table = tl.torch.CostCurve((1, 3), (1.0, 3.0)).table(5)
-    assert table.tolist() == [1.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -107,3 +105,23 @@ def test_the_pace_changes_no_token(tiny_model: LlamaForCausalLM, tiny_tokenizer:
 def test_budgets_that_are_none(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, budget: Any) -> None:
     with pytest.raises(ArrayError, match="expected draft_budget"):
         tl.torch.generate(tiny_model, tiny_tokenizer, "a", drafter=tl.draft.Suffix(), draft_budget=budget)
+
+
+def test_a_curve_that_is_none() -> None:
+    with pytest.raises(DraftError):
+        tl.torch.Pace(tl.draft.CostCurve((2, 1), (1.0, 1.0)))
+
+
+def test_drafters_that_learn_hear_what_the_model_found_likely(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+) -> None:
+    greedy = tl.sample.Params(temperature=0.0)
+    text, options = "the cat and the dog", {"max_new_tokens": 60, "eos": (), "params": greedy}
+    (plain,) = tl.torch.generate(tiny_model, tiny_tokenizer, text, **options)
+    for drafter in (tl.draft.Recycling(), tl.draft.Spine(), tl.draft.Merged([tl.draft.Suffix(), tl.draft.Recycling()])):
+        assert drafter.n_top == 10
+        for _ in range(2):
+            (found,) = tl.torch.generate(tiny_model, tiny_tokenizer, text, drafter=drafter, **options)
+            assert found.ids.tolist() == plain.ids.tolist()
+        assert found.stats.accepted > 20, "the second time it is known"
+    assert tl.draft.Suffix().n_top == 0

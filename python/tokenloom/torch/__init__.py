@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tokenloom.torch.cache import keep_path
     from tokenloom.torch.candidates import CandidateGenerator, assisted
     from tokenloom.torch.chat import chat_prompt
-    from tokenloom.torch.cost import CostCurve, cost_curve
+    from tokenloom.torch.cost import cost_curve
     from tokenloom.torch.custom import custom_generate
     from tokenloom.torch.draft_model import DraftModel
     from tokenloom.torch.language_model import LanguageModel
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CandidateGenerator",
-    "CostCurve",
     "DraftModel",
     "Generation",
     "LanguageModel",
@@ -49,7 +48,6 @@ __all__ = [
 
 _HOME = {
     "CandidateGenerator": "candidates",
-    "CostCurve": "cost",
     "DraftModel": "draft_model",
     "Generation": "result",
     "LanguageModel": "language_model",

@@ -15,46 +15,23 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import DynamicCache
 
+from tokenloom.draft import CostCurve
+from tokenloom.errors import FormatError
 from tokenloom.torch.cache import cut_columns
 from tokenloom.torch.loading import cache_folder
 
-__all__ = ["CostCurve", "cost_curve"]
+__all__ = ["cost_curve"]
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _N_PAST = 128
 _N_ROUNDS = 4
-
-
-@dataclass(frozen=True)
-class CostCurve:
-    """Seconds of a forward pass by the number of its tokens (processor seconds on a CPU).
-
-    Attributes:
-        sizes: numbers of tokens, ascending from 1.
-        seconds: what each takes, not falling.
-    """
-
-    sizes: tuple[int, ...]
-    seconds: tuple[float, ...]
-
-    def table(self, n_tokens: int) -> NDArray[np.float64]:
-        """Seconds of passes over 0 to ``n_tokens`` tokens, float64[n_tokens + 1]; linear between and beyond sizes."""
-        n = np.arange(n_tokens + 1, dtype=np.float64)
-        inside = np.interp(n, self.sizes, self.seconds)
-        if len(self.sizes) == 1:
-            return inside
-        slope = (self.seconds[-1] - self.seconds[-2]) / (self.sizes[-1] - self.sizes[-2])
-        table: NDArray[np.float64] = inside + np.maximum(n - self.sizes[-1], 0.0) * slope
-        return table
 
 
 def cost_curve(model: Any, *, cache: str | Path | None = None, refresh: bool = False) -> CostCurve:
@@ -69,14 +46,13 @@ def cost_curve(model: Any, *, cache: str | Path | None = None, refresh: bool = F
     path = folder / f"{_key(model)}.json"
     if not refresh and path.is_file():
         try:
-            found = json.loads(path.read_text("utf-8"))
-            return _risen([int(n) for n in found["sizes"]], [float(s) for s in found["seconds"]])
-        except (ValueError, KeyError, TypeError):
+            return CostCurve.load(path)
+        except FormatError:
             pass  # not ours, or half written: measured again
     curve = _measure(model)
     folder.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}.new")
-    fresh.write_text(json.dumps({"sizes": curve.sizes, "seconds": curve.seconds}), "utf-8")
+    curve.save(fresh)
     fresh.replace(path)
     return curve
 
@@ -110,7 +86,7 @@ def _measure(model: Any) -> CostCurve:
                 model(ones[:, :n], past_key_values=cache, use_cache=True)
                 least[n] = min(least[n], _now(model) - start)
                 cut_columns(cache, n)
-    return _risen(sizes, list(least.values()))
+    return CostCurve(sizes, np.maximum.accumulate(list(least.values())).tolist())
 
 
 def _now(model: Any) -> float:
@@ -119,12 +95,3 @@ def _now(model: Any) -> float:
     if model.device.type == "cuda":
         torch.cuda.synchronize(model.device)
     return time.perf_counter()
-
-
-def _risen(sizes: list[int], seconds: list[float]) -> CostCurve:
-    """A curve that never falls. Raises ValueError for numbers that are no curve."""
-    if len(sizes) != len(seconds) or sizes[:1] != [1] or sorted(set(sizes)) != sizes:
-        raise ValueError("expected ascending sizes from 1, one time each")
-    if not all(np.isfinite(seconds)) or min(seconds) <= 0:
-        raise ValueError("expected positive times")
-    return CostCurve(tuple(sizes), tuple(np.maximum.accumulate(seconds).tolist()))

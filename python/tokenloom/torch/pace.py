@@ -16,8 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenloom.draft import DraftTree
-from tokenloom.torch.cost import CostCurve
+from tokenloom.draft import CostCurve, DraftTree
 from tokenloom.torch.tree_attention import subtree
 
 __all__ = ["Pace"]
@@ -31,11 +30,19 @@ class Pace:
     """Cuts the trees of each step to what pays.
 
     Args:
-        curve: what forward passes cost.
+        curve: what forward passes cost (:func:`cost_curve`).
+
+    A drafter's own ``cost=`` does the same for one text. This looks at the whole batch, and at what was accepted,
+    whatever the drafter.
+
+    Raises:
+        DraftError: the curve is none.
     """
 
     def __init__(self, curve: CostCurve) -> None:
+        curve.at(1)  # an impossible curve is refused here, not in the middle of a text
         self._curve = curve
+        self._seconds: dict[int, float] = {}
         self._expected = 0.0
         self._accepted = 0.0
 
@@ -55,7 +62,7 @@ class Pace:
         for value, order in zip(values, orders, strict=True):
             gains[1 : len(order) + 1] += value[order]
         expected = len(trees) + self.scale * np.cumsum(gains)
-        seconds = self._curve.table(len(trees) * (widest + 1))[len(trees) :: len(trees)]
+        seconds = np.array([self._pass_over(len(trees) * (width + 1)) for width in range(widest + 1)])
         rates = expected / seconds
         width = int(rates.argmax())
         if rates[width] < _MARGIN * rates[0]:
@@ -64,6 +71,11 @@ class Pace:
             tree if len(tree) <= width else subtree(tree, sorted(order[:width].tolist()))
             for tree, order in zip(trees, orders, strict=True)
         ]
+
+    def _pass_over(self, n_tokens: int) -> float:
+        if n_tokens not in self._seconds:
+            self._seconds[n_tokens] = self._curve.at(n_tokens)
+        return self._seconds[n_tokens]
 
     def learn(self, trees: Sequence[DraftTree], n_accepted: int) -> None:
         """What became of the trees that were read."""

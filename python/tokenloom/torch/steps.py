@@ -78,7 +78,7 @@ def decode(model: Any, rows: Sequence[Row], plan: Plan) -> dict[int, Generation]
         batch.keep([row.accept(part) for row, part in zip(rows, drawn, strict=True)])
         if plan.pace is not None:
             plan.pace.learn([row.tree for row in rows], sum(len(part.path) for part in drawn))
-        _commit(rows, logits[:, : plan.n_vocab], plan)
+        _commit(rows, logits[:, : plan.n_vocab], plan.drafter)
         left = [at for at, row in enumerate(rows) if not row.finish_reason]
         seconds["draft"] += planned - start
         seconds["model"] += fed - planned
@@ -136,18 +136,20 @@ def _propose(rows: Sequence[Row], plan: Plan) -> list[Any]:
     return trees
 
 
-def _commit(rows: Sequence[Row], logits: torch.Tensor, plan: Plan) -> None:
-    """Tell the drafter what came, and what the model found likely where it learns from that."""
-    n_top = int(getattr(plan.drafter, "n_top", 0))
+def _commit(rows: Sequence[Row], logits: torch.Tensor, drafter: Any) -> None:
+    """Tell the drafter what came of what was read, and what the model found likely where it learns from that."""
+    n_top = drafter.n_top if isinstance(drafter, NativeDrafter) else 0
     ends = np.cumsum([len(row.tree) + 1 for row in rows])
     for row, end in zip(rows, ends, strict=True):
         if row.stream is None or not row.taken:
             continue
         ids = np.array(row.taken, dtype=np.int32)
-        if n_top <= 0:
+        if not isinstance(drafter, NativeDrafter):
             row.stream.commit(ids)
             continue
-        own = logits[end - len(row.tree) - 1 : end]
-        best = own.topk(min(n_top, own.shape[1]), dim=-1)
-        logprobs = best.values - own.logsumexp(dim=-1, keepdim=True)
-        row.stream.commit(ids, best.indices.numpy(), logprobs.numpy(), tree=row.tree)
+        top: tuple[Any, ...] = (None, None)
+        if n_top:
+            own = logits[end - len(row.tree) - 1 : end]
+            best = own.topk(min(n_top, own.shape[1]), dim=-1)
+            top = best.indices.numpy(), (best.values - own.logsumexp(dim=-1, keepdim=True)).numpy()
+        row.stream.commit(ids, *top, tree=row.tree)
