@@ -162,7 +162,9 @@ def test_candidates_for_assisted_generation(tiny_model: LlamaForCausalLM, tiny_t
 def test_a_candidate_generator_starts_over_with_another_text() -> None:
     generator = tl.torch.CandidateGenerator(tl.draft.Suffix(), budget=4, max_length=12)
     text = torch.tensor([[1, 2, 3, 4, 5, 1, 2]])
-    assert generator.get_candidates(text)[0].tolist() == [[1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1]]
+    (found,) = generator.get_candidates(text)[0].tolist()
+    assert found[:9] == [1, 2, 3, 4, 5, 1, 2, 3, 4]
+    assert len(found) <= 11
     assert generator.get_candidates(torch.tensor([[9, 8]]))[0].tolist() == [[9, 8]]
     assert generator.get_candidates(torch.tensor([[9, 8, 9]]))[0].tolist()[0][:5] == [9, 8, 9, 8, 9]
     full = torch.tensor([[9, 8, 9, 8, 9, 8, 9, 8, 9, 8, 9]])

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from transformers.generation.candidate_generator import CandidateGenerator as _Base
 
+from tokenloom._streams import NativeDrafter
 from tokenloom.torch.row import as_tree
 from tokenloom.torch.tree_attention import main_chain
 
@@ -62,7 +63,8 @@ class CandidateGenerator(_Base):
         room = self._budget if self._max_length is None else min(self._budget, self._max_length - len(text) - 1)
         if room <= 0:
             return input_ids, None
-        tree = as_tree(self._stream.propose(budget=room))
+        shape = {"chain": True} if isinstance(self._drafter, NativeDrafter) else {}
+        tree = as_tree(self._stream.propose(budget=room, **shape))
         drafted = tree.tokens[main_chain(tree)[:room]].astype(np.int64)
         added = torch.from_numpy(drafted)[None].to(input_ids.device)
         return torch.cat([input_ids, added], dim=1), None
