@@ -64,6 +64,9 @@ impl Source for OwnText {
     fn levels(&self, cursor: &[u32], levels: &mut Levels) {
         let mut matched = self.automaton.longest_continued(Match::read(cursor));
         for _ in 0..MAX_LEVELS {
+            if !levels.is_wanted() {
+                return;
+            }
             let Some((latest, _)) = self.automaton.latest(matched).filter(|_| matched.n_tokens() > 0) else {
                 return;
             };

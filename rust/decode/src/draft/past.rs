@@ -54,8 +54,13 @@ impl PastTexts {
         text.get(at).copied().unwrap_or(END_OF_DOCUMENT)
     }
 
-    fn alive(&self, mask: u32) -> impl Iterator<Item = (usize, &(u32, Neighbour))> {
-        self.neighbours.iter().enumerate().filter(move |(i, _)| mask >> i & 1 == 1)
+    /// The places whose bits are set.
+    fn alive(&self, mut mask: u32) -> impl Iterator<Item = (usize, &(u32, Neighbour))> {
+        std::iter::from_fn(move || {
+            let i = mask.trailing_zeros() as usize;
+            mask &= mask.wrapping_sub(1);
+            self.neighbours.get(i).map(|place| (i, place))
+        })
     }
 }
 
@@ -94,7 +99,10 @@ impl Source for PastTexts {
 
     fn levels(&self, cursor: &[u32], levels: &mut Levels) {
         let n_steps = cursor[1];
-        let mut counts: Vec<(TokenId, f32)> = Vec::new();
+        if cursor[0] == 0 {
+            return;
+        }
+        let mut counts: Vec<(TokenId, f32)> = Vec::with_capacity(MAX_NEIGHBOURS);
         let mut alive = self.alive(cursor[0]).peekable();
         let (mut n, mut n_levels) = (0, 0);
         while let Some((_, place)) = alive.next() {
@@ -106,7 +114,10 @@ impl Source for PastTexts {
             }
             // A level is complete before the next place that agrees less.
             let is_last = alive.peek().is_none_or(|(_, next)| next.1.n_tokens < place.1.n_tokens);
-            if is_last && n_levels < MAX_LEVELS {
+            if is_last {
+                if n_levels == MAX_LEVELS || !levels.is_wanted() {
+                    return;
+                }
                 n_levels += 1;
                 let n_tokens = place.1.n_tokens + n_steps;
                 levels.begin(n_tokens, n as f32, escape(OTHER, n_tokens as usize), counts[0].0);

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 
 use tokenloom_vocab::TokenId;
 
+use super::blend::NEGLIGIBLE;
 use super::stream::{Commit, Ended};
 use super::suffix::Occurrence;
 use super::tree::DraftTree;
@@ -84,6 +85,8 @@ pub struct Levels {
     levels: Vec<Level>,
     followers: Vec<(TokenId, f32)>,
     source: u8,
+    /// At most this share is left for the next level of the source.
+    left: f32,
 }
 
 impl Levels {
@@ -95,12 +98,19 @@ impl Levels {
     /// Whose levels come next.
     pub(super) fn set_source(&mut self, source: u8) {
         self.source = source;
+        self.left = 1.0;
+    }
+
+    /// Would a further level of the source decide anything?
+    pub(super) fn is_wanted(&self) -> bool {
+        self.left >= NEGLIGIBLE
     }
 
     /// Begins a level that was counted; its followers are pushed next.
     pub(super) fn begin(&mut self, n_tokens: u32, n_continued: f32, escape: f32, latest: TokenId) {
         let (source, first) = (self.source, self.followers.len() as u16);
         let n_continued = n_continued + RECENCY;
+        self.left *= escape / (n_continued + escape);
         self.levels.push(Level { n_tokens, source, n_continued, escape, latest, first, last: first });
     }
 
