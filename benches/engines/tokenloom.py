@@ -131,14 +131,13 @@ def draft_update(arguments: dict[str, Any]) -> Job:
 
 
 def draft_propose(arguments: dict[str, Any]) -> Job:
-    """The indexed text is history; each context is a stream that was begun before."""
+    """The indexed text is history; each context is a stream that was begun, and proposes again each round."""
     ids = load_ids(arguments)
     drafter = tl.draft.Suffix(max_bytes=2**30, min_prob=0.0)
     drafter.begin(ids).end()
-    rows = contexts(arguments, ids)
-    rounds = [[drafter.begin(row) for row in rows] for _ in range(arguments["n_rounds"])]
+    streams = [drafter.begin(row) for row in contexts(arguments, ids)]
     return Job(
-        rounds=[lambda streams=streams: [stream.propose(16, chain=True) for stream in streams] for streams in rounds],
+        rounds=[lambda: [stream.propose(16, chain=True) for stream in streams]] * arguments["n_rounds"],
         answer=lambda trees: repr([tree.tokens.tolist() for tree in trees]).encode(),
     )
 
