@@ -159,9 +159,7 @@ def patterns_of(pattern: str | Sequence[str]) -> list[str]:
     return [pattern] if isinstance(pattern, str) else list(pattern)
 
 
-def cuts_of(
-    pattern: str | Sequence[str], stage2_pattern: str | Sequence[str] | None, runs: bool
-) -> list[list[str]]:
+def cuts_of(pattern: str | Sequence[str], stage2_pattern: str | Sequence[str] | None, runs: bool) -> list[list[str]]:
     """The cuts by which a corpus is counted; its runs are counted beside them.
 
     Raises:
