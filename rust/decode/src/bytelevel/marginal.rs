@@ -11,7 +11,7 @@
 //! |p - q| = u / (A + u) |q - r|. The heaviest heads are woken until this *certificate* is small enough. A head that was born some bytes ago and is
 //! woken now reads those bytes first.
 //!
-//! At most `max_heads` heads are kept; the lightest are forgotten. Cost: a pass over a row for each head that is woken;
+//! At most `max_heads` heads are kept; the lightest are forgotten, which the certificate counts. Cost: a pass over a row for each head that is woken;
 //! a byte costs a search for each awake head.
 
 use std::collections::VecDeque;
@@ -239,8 +239,8 @@ impl MarginalState {
         let largest = known.max(fresh).max(open);
         let relative = |log: f64| if log == f64::NEG_INFINITY { 0.0 } else { (log - largest).exp() };
         let mut sure = relative(known) + if of_mass { relative(fresh) } else { 0.0 };
-        let mut rest = relative(self.forgotten)
-            + asleep.iter().map(|&at| relative(self.heads[at].log_prob)).sum::<f64>();
+        // What was forgotten stays so: it is no reason to wake more.
+        let mut rest: f64 = asleep.iter().map(|&at| relative(self.heads[at].log_prob)).sum();
         let mut n = 0;
         while n < asleep.len().min(limit) && rest > self.law.max_tv * (sure + rest) {
             let head = &self.heads[asleep[n]];
@@ -299,6 +299,7 @@ impl MarginalState {
         let mut dead = dead.into_iter();
         next.heads.retain(|_| !dead.next().unwrap_or(false));
         next.heads.append(&mut born);
+        next.forget();
         Ok(next)
     }
 
