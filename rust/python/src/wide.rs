@@ -45,6 +45,6 @@ impl WideBuffer {
         }
         // SAFETY: the memory of `n_chars` numbers, which are bytes as well; the lock is held.
         let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast::<u8>(), 4 * n_chars) };
-        text.py().detach(|| utf32::to_utf8(bytes).map(|text| work(text)))
+        text.py().detach(|| utf32::to_utf8(bytes).map(work))
     }
 }
