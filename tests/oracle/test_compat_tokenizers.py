@@ -384,6 +384,18 @@ def test_training_on_files_reads_lines(tmp_path):
     assert files[1] == files[0]
 
 
+def test_files_with_added_tokens_that_cannot_be_normalized_are_refused():
+    steps = [{"type": "Replace", "pattern": {"Regex": "^"}, "content": "x"}, {"type": "Lowercase"}]
+    token = {"id": 1, "content": "A", "normalized": True, "special": False}
+    token |= dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
+    file = {"version": "1.0", "normalizer": {"type": "Sequence", "normalizers": steps}, "added_tokens": [token]}
+    file["model"] = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
+    with pytest.raises(BaseException, match="index out of bounds"):
+        peer.Tokenizer.from_str(json.dumps(file))
+    with pytest.raises(errors.TokenloomError, match="added token"):
+        ours.Tokenizer.from_str(json.dumps(file))
+
+
 def test_what_is_not_supported_says_so():
     with pytest.raises(errors.UnsupportedFeatureError, match="UnigramTrainer"):
         ours.trainers.UnigramTrainer()

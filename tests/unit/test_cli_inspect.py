@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tokenloom as tl
@@ -97,3 +98,73 @@ def test_the_page_is_whole_and_escaped(path: str, tmp_path: Path) -> None:
     assert "script" not in reader.tags
     assert reader.text.count(EVIL) >= 2
     assert "regular expression engine" in reader.text
+
+
+def _file(model: dict[str, Any], **parts: Any) -> bytes:
+    none = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))
+    return json.dumps({"version": "1.0", "added_tokens": [], **none, "model": model, **parts}).encode()
+
+
+_WORDS = ["[UNK]", "the", "fox", "jump", "##s", "##ed"]
+_MARK = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True}
+_BPE = {"type": "BPE", "unk_token": None, "end_of_word_suffix": "</w>"}
+INTERPRETED = {
+    "WordPiece": (
+        _file(
+            {
+                "type": "WordPiece",
+                "unk_token": "[UNK]",
+                "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100,
+                "vocab": {token: id for id, token in enumerate(_WORDS)},
+            },
+            pre_tokenizer={"type": "Whitespace"},
+        ),
+        ["the", "fox", "jump", "##ed"],
+    ),
+    "Unigram": (
+        _file(
+            {
+                "type": "Unigram",
+                "unk_id": 0,
+                "vocab": [["<unk>", 0.0], ["\u2581the", -1.0], ["\u2581fox", -2.0], ["\u2581jump", -2.0], ["ed", -3.0]],
+            },
+            pre_tokenizer=_MARK,
+            decoder=_MARK,
+        ),
+        ["\u2581the", "\u2581fox", "\u2581jump", "ed"],
+    ),
+    "BPE": (
+        _file(
+            _BPE | {"vocab": {"t": 0, "h": 1, "e</w>": 2, "th": 3, "the</w>": 4}, "merges": ["t h", "th e</w>"]},
+            pre_tokenizer={"type": "Whitespace"},
+        ),
+        ["the</w>"],
+    ),
+    "WordLevel": (
+        _file({"type": "WordLevel", "unk_token": "?", "vocab": {"the": 0, "fox": 1, "jumped": 2}}),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INTERPRETED)
+def test_files_whose_steps_are_interpreted(name: str, tmp_path: Path) -> None:
+    data, tokens = INTERPRETED[name]
+    path, page = tmp_path / f"{name}.json", tmp_path / "page.html"
+    path.write_bytes(data)
+    assert not tl.Tokenizer.from_file(path).is_compiled
+    # A model without an unknown token refuses this text, but not to be shown.
+    text = "the fox jumped" if tokens is not None else ""
+    for arguments in ([], [text], [text, "--json"], [text, "--html", str(page)]):
+        result = CliRunner().invoke(program, ["inspect", str(path), *arguments])
+        assert result.exit_code == 0, result.output
+        assert "--json" in arguments or "--html" in arguments or name in result.output
+    record = json.loads(CliRunner().invoke(program, ["inspect", str(path), text, "--json"]).stdout)
+    assert [token["text"] for token in record["sample"]["tokens"]] == (tokens or [])
+    assert record["n_reached"] is None
+    assert sum(record["n_tokens_by_length"].values()) == record["n_tokens"]
+    reader = Reader()
+    reader.feed(page.read_text(encoding="utf-8"))
+    assert not reader.open
+    assert "interpreted" in reader.text

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tokenloom.cli.inspection import SAMPLE, Inspection, Piece, segment, show
+from tokenloom.cli.inspection import Inspection, Piece, sample_for, segment, show
 from tokenloom.cli.inspection import inspect as measure
 from tokenloom.cli.loading import load_tokenizer
 
@@ -40,9 +40,9 @@ def inspect(tokenizer: Path, text: str | None, file: TextIO | None, as_json: boo
     """
     if text is not None and file is not None:
         raise click.UsageError("give TEXT or --file, not both")
-    if text is None:
-        text = SAMPLE if file is None else file.read()
     loaded = load_tokenizer(tokenizer)
+    if text is None:
+        text = sample_for(loaded) if file is None else file.read()
     console = Console(stderr=True)
     with console.status("reading the vocabulary") if console.is_terminal else _Quiet():
         found = measure(loaded)
@@ -71,16 +71,19 @@ def _record(path: Path, found: Inspection, text: str, pieces: list[Piece]) -> di
 
 def facts(found: Inspection) -> list[tuple[str, str]]:
     """The properties as rows of label and value; the page shows the same."""
-    share = 100 * found.n_reached / max(1, found.n_reached + found.n_not_reached)
     rows = [
         ("tokens", f"{found.n_tokens:,} (largest id {found.vocab_size - 1:,})"),
         ("special tokens", f"{found.n_special:,}"),
-        ("reached by themselves", f"{found.n_reached:,} ({share:.2f} %), not: {found.n_not_reached:,}"),
-        ("bytes with a token", f"{found.n_bytes_covered} of 256"),
         ("mean length", f"{found.mean_length:.2f} bytes"),
         ("across a space", f"{found.n_with_inner_space:,}"),
         ("not text by themselves", f"{found.n_not_utf8:,}"),
     ]
+    if found.n_bytes_covered is not None:
+        rows.insert(2, ("bytes with a token", f"{found.n_bytes_covered} of 256"))
+    if found.n_reached is not None and found.n_not_reached is not None:
+        share = 100 * found.n_reached / max(1, found.n_reached + found.n_not_reached)
+        reached = f"{found.n_reached:,} ({share:.2f} %), not: {found.n_not_reached:,}"
+        rows.insert(2, ("reached by themselves", reached))
     if found.longest:
         rows.append(("longest", f"{found.longest[0]['n_bytes']} bytes: {found.longest[0]['text']}"))
     return rows

@@ -35,6 +35,7 @@ const MINICPM5: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\
 const KIMI: &str = r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const GPT2_NO_LAST_SPACE: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
 const RIGHT_TO_LEFT_TRIPLES: &str = r"\d{1,3}(?=(?:\d{3})*\b)";
+const THREES_FROM_RIGHT: &str = r"(?=(\d{3})+(?!\d))";
 const DIGIT_TRIPLES: &str = r"\p{N}{1,3}";
 const CJK_RUNS: &str = "[一-龥\u{3040}-ゟ゠-ヿ]+";
 const DEEPSEEK3_WORDS: &str = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
@@ -151,6 +152,7 @@ pub(crate) fn pretokenizer_named(name: &str) -> Option<Pre> {
             Some(Pre { steps: splits(&[O200K]), ignore_merges: true, adds_bos: false, adds_sep: false })
         }
         "tiny_aya" | "cohere2moe" => plain(splits(&[RIGHT_TO_LEFT_TRIPLES, O200K])),
+        "superbpe" => plain(splits(&[r"\p{N}+", THREES_FROM_RIGHT])),
         "kimi-k2" => plain(splits(&[KIMI])),
         "ufakzeka" => plain(splits(&[UFAKZEKA])),
         "laguna" => plain(splits(&[r"[^\n]+|[\n]+", QWEN2])),

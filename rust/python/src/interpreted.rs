@@ -192,6 +192,12 @@ impl PyInterpreted {
             .ok_or_else(|| unknown_token(token.py(), &format!("{} is no token", token.as_any()), token))
     }
 
+    /// The string of an id, as the file has it.
+    fn token_text(&self, py: Python<'_>, id: i64) -> PyResult<&str> {
+        let text = u32::try_from(id).ok().and_then(|id| self.inner.pipeline().id_to_token(id));
+        text.ok_or_else(|| unknown_token(py, &format!("id {id} is no token"), id))
+    }
+
     #[getter]
     fn vocab_size(&self) -> usize {
         self.inner.id_bound()

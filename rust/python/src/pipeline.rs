@@ -163,7 +163,12 @@ impl PyAssembly {
     #[staticmethod]
     fn from_json(py: Python<'_>, data: &[u8]) -> PyResult<(Self, PySettings)> {
         let definition = py.detach(|| tokenizer_json::parse_definition(data)).map_err(raise)?;
-        let (assembly, settings) = py.detach(|| Assembly::new(definition, lower));
+        let (assembly, settings) = py
+            .detach(|| {
+                let (assembly, settings) = Assembly::new(definition, lower);
+                assembly.check_added().map(|()| (assembly, settings))
+            })
+            .map_err(raise)?;
         Ok((assembly.into(), PySettings { inner: Arc::new(settings) }))
     }
 

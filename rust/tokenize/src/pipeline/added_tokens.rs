@@ -57,12 +57,7 @@ impl AddedTokens {
             if last.get(&token.id) != Some(&place) {
                 continue;
             }
-            let mut content = token.content.clone();
-            if let Some(normalizer) = normalizer.filter(|_| token.normalized) {
-                content = normalizer.normalize_str(&content).map_err(|source| {
-                    BuildErrorKind::AddedTokenForm { id: token.id, source: Box::new(source) }
-                })?;
-            }
+            let content = searched_form(token, normalizer)?;
             by_id.insert(token.id, Box::from(&*content));
             if !content.is_empty() {
                 if token.normalized { &mut normalized } else { &mut raw }.push((content, token.clone()));
@@ -169,6 +164,19 @@ impl Matcher {
             ),
         };
         Ok(Self { automaton, tokens })
+    }
+}
+
+/// What of a token is searched.
+pub(super) fn searched_form(
+    token: &AddedToken,
+    normalizer: Option<&Normalizer>,
+) -> Result<String, BuildErrorKind> {
+    match normalizer.filter(|_| token.normalized) {
+        Some(normalizer) => normalizer
+            .normalize_str(&token.content)
+            .map_err(|source| BuildErrorKind::AddedTokenForm { id: token.id, source: Box::new(source) }),
+        None => Ok(token.content.clone()),
     }
 }
 

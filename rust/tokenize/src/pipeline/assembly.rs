@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::TokenId;
 
+use super::added_tokens::searched_form;
 use super::definition::{Decoder, Definition, Normalizer, Padding, PostProcessor, PreTokenizer, Truncation};
 use super::encoding::Encoding;
 use super::machine::{OffsetUnit, Pipeline, Sequence, SequenceOptions};
@@ -109,6 +110,18 @@ impl Assembly {
             machines: Arc::default(),
         };
         (assembly, Settings { truncation, padding, encode_special_tokens: false })
+    }
+
+    /// Whether the added tokens have the forms by which they are searched.
+    ///
+    /// # Errors
+    /// [`BuildError`] if the normalizer is not usable, or cannot normalize one of them.
+    pub fn check_added(&self) -> Result<(), BuildError> {
+        let mut searched_by_form = self.added.iter().filter(|token| token.normalized).peekable();
+        let (Some(normalizer), Some(_)) = (&self.normalizer, searched_by_form.peek()) else { return Ok(()) };
+        let normalizer = normalizers::Normalizer::new(normalizer)?;
+        searched_by_form.try_for_each(|token| searched_form(token, Some(&normalizer)).map(|_| ()))?;
+        Ok(())
     }
 
     /// A model alone.
