@@ -360,6 +360,22 @@ def test_training_gives_the_merges_of_the_peer(options, cut):
     assert files[1] == files[0]
 
 
+@pytest.mark.parametrize("initial", [[], ["z"]])
+@pytest.mark.parametrize("limit", [1, 4, 9, 16, 100])
+def test_training_on_a_limited_alphabet(limit, initial):
+    # Each character has a count of its own: among equals the peer keeps any.
+    letters = "etaoinshrdlu日本語é"
+    corpus = [(letters[at] + " ") * (at + 1) ** 2 + letters[: at + 1][::-1] for at in range(len(letters))] * 3
+    files = []
+    for library in (peer, ours):
+        tokenizer = library.Tokenizer(library.models.BPE())
+        tokenizer.pre_tokenizer = library.pre_tokenizers.WhitespaceSplit()
+        settings = {"vocab_size": 60, "limit_alphabet": limit, "initial_alphabet": initial, "show_progress": False}
+        tokenizer.train_from_iterator(corpus, library.trainers.BpeTrainer(**settings))
+        files.append(json.loads(tokenizer.to_str()))
+    assert files[1] == files[0]
+
+
 def test_training_gives_the_words_of_the_peer():
     files = []
     for library in (peer, ours):
@@ -399,8 +415,8 @@ def test_files_with_added_tokens_that_cannot_be_normalized_are_refused():
 def test_what_is_not_supported_says_so():
     with pytest.raises(errors.UnsupportedFeatureError, match="UnigramTrainer"):
         ours.trainers.UnigramTrainer()
-    with pytest.raises(errors.UnsupportedFeatureError, match="limit_alphabet"):
-        ours.Tokenizer(ours.models.BPE()).train_from_iterator(["a"], ours.trainers.BpeTrainer(limit_alphabet=3))
+    with pytest.raises(errors.UnsupportedFeatureError, match="end_of_word_suffix"):
+        ours.Tokenizer(ours.models.BPE()).train_from_iterator(["a"], ours.trainers.BpeTrainer(end_of_word_suffix="$"))
     with pytest.raises(errors.UnsupportedFeatureError, match="alpha"):
         ours.models.Unigram([("a", -1.0)], 0, alpha=0.1)
     with pytest.raises(AttributeError, match="BertWordPieceTokenizer"):

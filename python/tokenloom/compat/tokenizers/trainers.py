@@ -1,8 +1,9 @@
 """Which trainers are there? ``BpeTrainer`` and ``WordLevelTrainer`` of ``tokenizers.trainers``.
 
 Tokens, merges and ids are those of ``tokenizers``. What cannot be done exactly is refused by name: trainers of other
-models, subword prefixes and suffixes, a limited alphabet, and BPE over more than 128 different characters that are not
-cut by ``ByteLevel``.
+models, subword prefixes and suffixes (the peer numbers them by the order of a hash table), and BPE over more than 128
+different characters that are not cut by ``ByteLevel``. Of characters that occur as often as each other
+``limit_alphabet`` keeps the smaller ones; the peer keeps any.
 """
 
 from __future__ import annotations
@@ -87,10 +88,10 @@ class BpeTrainer(Trainer):
         model = tokenizer.model
         if not isinstance(model, models.BPE):
             raise UnsupportedFeatureError(f"expected a BPE model for BpeTrainer, found {type(model).__name__}")
-        for name in ("continuing_subword_prefix", "end_of_word_suffix", "limit_alphabet"):
+        for name in ("continuing_subword_prefix", "end_of_word_suffix"):
             if getattr(self, name) is not None:
                 raise UnsupportedFeatureError(f"training with {name} is not supported")
-        words = _Words(_count(tokenizer, texts), set(self.initial_alphabet))
+        words = _Words(*_limited(_count(tokenizer, texts), set(self.initial_alphabet), self.limit_alphabet))
         special = [token.content for token in self._special_tokens]
         vocab, merges = words.train(self, special)
         fields = model._fields | {"continuing_subword_prefix": None, "end_of_word_suffix": None}
@@ -131,6 +132,22 @@ class _Words:
         for word, count in self._counts.items():
             words.setdefault(count, []).append(bytes(byte_of[char] for char in word))
         return words
+
+
+def _limited(counts: Mapping[str, int], initial: set[str], limit: int | None) -> tuple[Mapping[str, int], set[str]]:
+    """Words without the characters beyond the ``limit`` most frequent ones; initial ones are left out last."""
+    if limit is None:
+        return counts, initial
+    n_times: Counter[str] = Counter()
+    for word, count in counts.items():
+        for char in word:
+            n_times[char] += count
+    order = sorted(initial.union(n_times), key=lambda char: (char not in initial, -n_times[char], char))
+    kept = set(order[:limit])
+    words: Counter[str] = Counter()
+    for word, count in counts.items():
+        words["".join(filter(kept.__contains__, word))] += count
+    return words, initial & kept
 
 
 def _bytes_for(alphabet: list[str], max_token_length: int | None) -> dict[str, int]:
