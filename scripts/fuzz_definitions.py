@@ -90,7 +90,7 @@ def _definition(draw: random.Random) -> dict[str, Any]:
             entry = {"id": n_tokens + len(file["added_tokens"]), "content": content, "normalized": is_normalized}
             file["added_tokens"].append(entry | flags)
     _unmix(file)
-    file["post_processor"] = draw.choice([None, _post_processor(draw, vocab)])
+    file["post_processor"] = draw.choice([None, _post_processor(draw, vocab)]) if vocab else None
     return file
 
 
