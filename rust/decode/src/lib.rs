@@ -8,3 +8,4 @@ pub mod draft;
 pub mod rng;
 pub mod sample;
 pub mod verify;
+mod wide;

@@ -24,12 +24,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokenloom_tokenize::Tokenizer;
 use tokenloom_tokenize::bpe::Conflicts;
-use tokenloom_tokenize::spec::{Normalizer, PrependScheme, Pretokenizer, Symbols};
-use tokenloom_vocab::{ByteTrie, TokenId, TokenMask, TrieNode};
+use tokenloom_tokenize::spec::Symbols;
+use tokenloom_vocab::{ByteTrie, TokenId, TrieNode};
 
 use super::error::{ByteLevelError, ByteLevelErrorKind};
 use super::partial::{Partial, Pushed};
 use super::stream::{START, StateId, Stream};
+use changes::added_tokens;
+
+pub(super) use changes::{Space, changes};
+pub use sequence::Sequence;
+
+mod changes;
+mod sequence;
 
 /// The canonical law of a tokenizer: what counts, and with which bytes.
 pub struct CanonicalLaw {
@@ -54,27 +61,6 @@ pub struct CanonicalLaw {
     /// By id.
     first_bytes: Vec<u8>,
     memo: Mutex<Memo>,
-}
-
-/// Where the tokenizer puts a space that the text does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Space {
-    Nowhere,
-    /// Before the text.
-    First,
-    /// Before the text and behind every added token.
-    EverySegment,
-}
-
-impl Space {
-    /// What stands before a segment.
-    pub(super) fn before(self, is_first: bool) -> &'static [u8] {
-        match self {
-            Self::EverySegment => b" ",
-            Self::First if is_first => b" ",
-            Self::First | Self::Nowhere => b"",
-        }
-    }
 }
 
 /// What the patterns see of a token.
@@ -250,54 +236,6 @@ impl CanonicalLaw {
     }
 }
 
-/// The added tokens, ascending, if text does not spell them by accident.
-fn added_tokens(tokenizer: &Tokenizer) -> Result<Vec<TokenId>, ByteLevelErrorKind> {
-    let mut symbols = Vec::new();
-    for token in &tokenizer.spec().added_tokens {
-        let plain = token.content.chars().all(|c| c.is_alphanumeric() || c.is_whitespace());
-        if plain && !token.special {
-            let content = token.content.as_str().into();
-            return Err(ByteLevelErrorKind::PlainAddedToken { id: token.id, content });
-        }
-        symbols.push(token.id);
-    }
-    symbols.sort_unstable();
-    symbols.dedup();
-    Ok(symbols)
-}
-
-/// What becomes of a text before it is cut.
-pub(super) fn changes(tokenizer: &Tokenizer) -> Result<(Space, Vec<&'static str>), ByteLevelErrorKind> {
-    let spec = tokenizer.spec();
-    let unsupported = |component| Err(ByteLevelErrorKind::Unsupported { component });
-    let (mut space, mut caveats) = (Space::Nowhere, Vec::new());
-    for normalizer in &spec.normalizers {
-        match normalizer {
-            Normalizer::Nfc => caveats.push("NFC: texts that it changes count as if it did not"),
-            Normalizer::SpaceMark => caveats.push("the space mark U+2581 is read as a space"),
-            Normalizer::PrependFirst => space = Space::First,
-            Normalizer::PrependSpace => space = Space::EverySegment,
-            _ => return unsupported("a normalizer that changes texts"),
-        }
-    }
-    for pretokenizer in &spec.pretokenizers {
-        if let Pretokenizer::Metaspace { prepend, .. } = pretokenizer {
-            space = match prepend {
-                PrependScheme::Never => space,
-                PrependScheme::First => Space::First,
-                PrependScheme::Always => Space::EverySegment,
-            };
-        }
-    }
-    if space != Space::Nowhere {
-        caveats.push("the space put before a text is not part of it");
-    }
-    if tokenizer.bpe().leaves_out_bytes() && spec.symbols == Symbols::Bytes {
-        caveats.push("bytes without a token are left out of texts");
-    }
-    Ok((space, caveats))
-}
-
 fn kinds_of(
     trie: &ByteTrie,
     stream: &Stream,
@@ -350,92 +288,6 @@ fn clear(words: &mut [u64], id: TokenId) {
 #[inline]
 pub(super) fn contains(words: &[u64], id: TokenId) -> bool {
     words[id as usize / 64] >> (id % 64) & 1 == 1
-}
-
-/// A token sequence from the start of a text or behind an added token, and what may follow it.
-#[derive(Clone, Debug)]
-pub struct Sequence {
-    hypotheses: Vec<Hypothesis>,
-    last: Option<TokenId>,
-    text: Vec<u8>,
-    /// What the first token starts with.
-    inserted: &'static [u8],
-}
-
-impl Sequence {
-    /// No token yet behind `context`, which is nothing or ends with an added token.
-    pub fn new(law: &CanonicalLaw, context: &[TokenId]) -> Self {
-        let inserted = law.inserted(context);
-        Self { hypotheses: vec![CanonicalLaw::start()], last: None, text: Vec::new(), inserted }
-    }
-
-    /// No token yet, and nothing is put before the text.
-    pub fn raw() -> Self {
-        Self { hypotheses: vec![CanonicalLaw::start()], last: None, text: Vec::new(), inserted: b"" }
-    }
-
-    /// Whether the sequence is the encoding of its bytes.
-    pub fn ends(&self, law: &CanonicalLaw) -> bool {
-        law.with(|judge| judge.ends(self.known()))
-    }
-
-    fn known(&self) -> Known<'_> {
-        Known { hypotheses: &self.hypotheses, last: self.last, text: &self.text }
-    }
-
-    /// Appends a token; whether an encoding still starts with the sequence. If not, the sequence is as before. Behind an added
-    /// token everything starts anew.
-    ///
-    /// # Errors
-    /// [`ByteLevelErrorKind::TooManyStates`].
-    pub fn push(&mut self, law: &CanonicalLaw, id: TokenId) -> Result<bool, ByteLevelError> {
-        if law.is_symbol(id) {
-            let may_end = self.ends(law);
-            if may_end {
-                *self = Self::new(law, &[id]);
-            }
-            return Ok(may_end);
-        }
-        let Some(position) = law.position(id) else { return Ok(false) };
-        if self.last.is_none() && !law.trie.bytes(position).starts_with(self.inserted) {
-            return Ok(false);
-        }
-        let hypotheses = law.with(|judge| judge.append(self.known(), position))?;
-        if hypotheses.is_empty() {
-            return Ok(false);
-        }
-        self.hypotheses = hypotheses;
-        self.last = Some(id);
-        if law.watches() {
-            let n_kept = self.hypotheses.iter().map(|hypothesis| hypothesis.n_open).max().unwrap_or(0);
-            self.text.extend_from_slice(law.trie.bytes(position));
-            self.text.drain(..self.text.len() - (n_kept as usize).min(self.text.len()));
-        }
-        Ok(true)
-    }
-
-    /// The tokens that may follow, added tokens included where a text may end: one bit an id.
-    ///
-    /// # Errors
-    /// [`ByteLevelErrorKind::TooManyStates`].
-    pub fn mask(&self, law: &CanonicalLaw) -> Result<TokenMask, ByteLevelError> {
-        let (mut words, may_end) = law.with(|judge| {
-            let words = judge.allowed(self.known())?;
-            Ok::<_, ByteLevelError>((words, judge.ends(self.known())))
-        })?;
-        if self.last.is_none() && !self.inserted.is_empty() {
-            let all = words.clone();
-            words.fill(0);
-            let positions = law.trie.find(self.inserted).map_or(0..0, TrieNode::range);
-            let ids = positions.map(|position| law.trie.ids()[position]).filter(|&id| contains(&all, id));
-            ids.for_each(|id| set(&mut words, id));
-        }
-        if may_end {
-            law.symbols.iter().for_each(|&id| set(&mut words, id));
-        }
-        let halves = words.iter().flat_map(|&word| [word as u32, (word >> 32) as u32]).collect();
-        Ok(TokenMask::from_words(halves, law.tokenizer.id_bound()))
-    }
 }
 
 /// Judges continuations of a token sequence.

@@ -12,7 +12,7 @@
 use tokenloom_vocab::{ByteTrie, TokenId, TrieNode};
 
 use super::law::contains;
-use crate::sample::wide::wide;
+use crate::wide::wide;
 
 /// Natural logarithms further apart than this are not added as probabilities: `e^-690` is a normal number.
 const DEPTH: f64 = 690.0;

@@ -1,6 +1,6 @@
 //! How do several places of evidence draft one tree?
 //!
-//! All sources follow the text; a proposal grows one tree from what they say together. Where a [`Calibration`] is given, each
+//! All sources follow the text; a proposal grows one tree from what they say together. Where a [`StreamCalibration`] is given, each
 //! commit is compared with the tree proposed before it, and later probabilities are corrected by what came. Where a
 //! [`CostCurve`] is given, the tree is cut to the nodes that pay.
 

@@ -9,9 +9,9 @@
 //! Cost: one read of the row for the first tokens, O(V log V) for all of them, whatever the probabilities are.
 
 use super::noise::{CHUNK, fill_waits, wait};
-use super::wide::wide;
 use crate::dist::{DistError, DistErrorKind};
 use crate::rng::{Purpose, Rng};
+use crate::wide::wide;
 
 /// How many tokens each pass finds; the pass after the last finds all.
 const ROUNDS: [usize; 3] = [64, 256, 1024];

@@ -18,7 +18,7 @@
 use super::math::{MASS_BITS, exp_negative, mass};
 use super::params::Params;
 use super::row::Row;
-use super::wide::wide;
+use crate::wide::wide;
 
 /// A logit and its token as one integer: better tokens are smaller, ties are in order of id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -16,14 +16,12 @@ mod race;
 mod row;
 mod rows;
 mod weighted;
-pub(crate) mod wide;
 
 pub use arrivals::{Arrival, Arrivals, LogProb};
 pub use params::{Params, ParamsError};
 pub use row::Status;
 pub use rows::{Rows, RowsError, RowsErrorKind};
 pub use weighted::WeightedRace;
-pub(crate) use wide::wide;
 
 use crate::rng::{Purpose, Rng};
 use keep::{Kept, Scale};

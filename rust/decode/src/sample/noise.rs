@@ -13,8 +13,8 @@
 //! Linear; ten Philox rounds for four tokens and one logarithm a token. Twin of `cuda/noise.cuh`, bit for bit.
 
 use super::math::{ln_1p_reduced, split_exponent};
-use super::wide::wide;
 use crate::rng::{MULTIPLIERS, Purpose, Rng, WEYL};
+use crate::wide::wide;
 
 /// Words below this are refined.
 const REFINE_BELOW: u32 = 1 << 20;

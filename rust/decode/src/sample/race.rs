@@ -7,8 +7,8 @@ use super::keep::{Kept, LANES, MassLanes, Scale};
 use super::math::{ln, mass};
 use super::noise::{CHUNK, fill_waits, wait};
 use super::row::Row;
-use super::wide::wide;
 use crate::rng::{Purpose, Rng};
+use crate::wide::wide;
 
 /// The first two arrivals and the mass of all runners.
 #[derive(Debug, Clone, Copy)]

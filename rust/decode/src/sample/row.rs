@@ -4,7 +4,7 @@
 //! from at all. The block maxima answer "where can a token above t be?" without reading the row again: a bound for the
 //! k-th best is the k-th best block maximum, and few blocks reach it.
 
-use super::wide::wide;
+use crate::wide::wide;
 
 /// Tokens that share a maximum.
 pub(super) const BLOCK: usize = 64;

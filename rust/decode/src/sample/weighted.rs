@@ -6,8 +6,8 @@
 //! the row is cut into blocks.
 
 use super::noise::{CHUNK, fill_waits, wait};
-use super::wide::wide;
 use crate::rng::{Purpose, Rng};
+use crate::wide::wide;
 
 const LANES: usize = 8;
 

@@ -60,7 +60,7 @@ impl Chance for SeededAt<'_> {
 /// Tests the tokens of a chain, whose nodes stand for places, against row `i` of `p` and `q` each.
 ///
 /// # Errors
-/// Those of [`super::chain`].
+/// Those of [`super::chain()`].
 pub fn any_order<T: Number>(
     p: TreeRows<'_, T>,
     q: TreeRows<'_, T>,

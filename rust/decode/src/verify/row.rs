@@ -9,7 +9,7 @@ use tokenloom_vocab::TokenId;
 use super::error::{VerifyError, VerifyErrorKind};
 use crate::dist::{DistErrorKind, checked_mass};
 use crate::draft::DraftTree;
-use crate::sample::wide;
+use crate::wide::wide;
 
 /// Lanes of every sum.
 const LANES: usize = 8;
