@@ -225,7 +225,7 @@ def test_random_sequences_of_components_and_added_tokens(seed: int) -> None:
         for content in ("<s>", "ll", "A", "'s", "  ", "12", "▁", "ﬁ"):
             flags = {name: rng.random() < 0.3 for name in ("lstrip", "rstrip", "single_word", "normalized", "special")}
             form = outcome(lambda: peer.normalizer.normalize_str(content)) if peer.normalizer else content  # noqa: B023
-            # Two tokens with one normalized form, or one without any: see docs/decisions.md. On some contents the peer panics.
+            # Two tokens with one normalized form, or one without any: see docs/decisions.md. Some make the peer panic.
             forms = [peer.id_to_token(id) for id in peer.get_added_tokens_decoder()]
             if rng.random() < 0.2 and form and form not in (*forms, "refused"):
                 peer.add_tokens([AddedToken(content, **flags)])
