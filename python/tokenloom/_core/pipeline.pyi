@@ -10,7 +10,10 @@ __all__ = [
     "decode_tokens",
     "n_added_tokens",
     "normalize",
+    "normalize_aligned",
+    "parts_by_pattern",
     "pre_tokenize",
+    "pre_tokenize_aligned",
     "process",
 ]
 
