@@ -40,7 +40,8 @@ test: .venv/test-installed .venv/built ## Rust tests, then Python tests (all but
 	$(BIN)/python scripts/fetch_assets.py --default
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest
 
-test-heavy: .venv/test-installed .venv/built ## The long sweeps (marker heavy)
+test-heavy: .venv/test-installed .venv/built ## The long sweeps (marker heavy; ignored Rust tests)
+	cargo test --locked -- --ignored
 	$(BIN)/python scripts/fetch_assets.py --all
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m heavy
 
