@@ -99,7 +99,7 @@ def start_of(
     special_tokens: Sequence[str],
     initial_alphabet: bytes | Iterable[int] | None,
     limit_alphabet: int | None,
-    seed_merges: Iterable[tuple[str | bytes, str | bytes]],
+    seed_merges: Iterable[tuple[str | bytes, str | bytes]] | None,
     resume: Tokenizer | None,
 ) -> Start:
     """What a training starts from.
@@ -118,7 +118,7 @@ def start_of(
         special,
         ALL_BYTES if initial_alphabet is None else bytes(initial_alphabet),
         None if limit_alphabet is None else size_of("limit_alphabet", limit_alphabet),
-        [(bytes_of(left), bytes_of(right)) for left, right in seed_merges],
+        [(bytes_of(left), bytes_of(right)) for left, right in seed_merges or ()],
         None if resume is None else compiled_machine(resume),
     )
 

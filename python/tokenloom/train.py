@@ -56,7 +56,7 @@ def bpe(
     max_token_length: int | None = None,
     initial_alphabet: bytes | Iterable[int] | None = None,
     limit_alphabet: int | None = None,
-    seed_merges: Iterable[tuple[str | bytes, str | bytes]] = (),
+    seed_merges: Iterable[tuple[str | bytes, str | bytes]] | None = None,
     veto: Veto | None = None,
     resume: Tokenizer | None = None,
     units: Units = "auto",
@@ -80,7 +80,7 @@ def bpe(
             row of a ``.jsonl`` or ``.parquet`` file. Or what :func:`count` gave.
         vocab_size: Tokens in the end, special tokens and bytes included. Fewer if the corpus has no more pairs.
         pattern: Split regular expression; its matches and what lies between them are the words, and no token crosses a
-            word. Of several, each cuts the pieces of the one before. ``patterns.O200K`` by default.
+            word. Of several, each cuts the pieces of the one before. ``patterns.O200K`` by default, or that of the counts.
         special_tokens: Texts that get the first ids and are matched before the model.
         ties: Which of two equally frequent pairs is merged first. ``"hf"``: the one with the smaller ids.
         min_frequency: A pair that occurs less often is not merged.
@@ -123,7 +123,7 @@ def bpe(
     start = start_of(special_tokens, initial_alphabet, limit_alphabet, seed_merges, resume)
     stage = _stage(vocab_size, min_frequency, max_token_length, veto or Veto())
     if pattern is None and resume is None:
-        pattern = patterns.O200K
+        pattern = _counted(corpus, 1, 0, patterns.O200K)
     cut = None if pattern is None else patterns_of(pattern)
     job = _Job(start, [cut], [stage], Reader(units, column, weights), threads_of(threads), progress)
     return job.run(corpus, n_bytes_of_limit(memory_limit), checkpoint)
@@ -136,8 +136,8 @@ def superbpe(
     max_words: int = 4,
     mode: Literal["exact", "boundless"] = "exact",
     *,
-    pattern: str | Sequence[str] = patterns.SUPERBPE_STAGE1,
-    stage2_pattern: str | Sequence[str] = patterns.SUPERBPE_STAGE2,
+    pattern: str | Sequence[str] | None = None,
+    stage2_pattern: str | Sequence[str] | None = None,
     forbidden: Iterable[str | bytes] = (": ",),
     compat: Literal["superbpe"] | None = None,
     special_tokens: Sequence[str] = (),
@@ -146,7 +146,7 @@ def superbpe(
     max_token_length: int | None = None,
     initial_alphabet: bytes | Iterable[int] | None = None,
     limit_alphabet: int | None = None,
-    seed_merges: Iterable[tuple[str | bytes, str | bytes]] = (),
+    seed_merges: Iterable[tuple[str | bytes, str | bytes]] | None = None,
     veto: Veto | None = None,
     resume: Tokenizer | None = None,
     units: Units = "auto",
@@ -175,8 +175,9 @@ def superbpe(
         max_words: The most words in a token of stage 2: non-empty pieces between spaces, so that a leading part of a
             word counts as one.
         mode: ``"exact"`` considers every pair of adjacent tokens, ``"boundless"`` whole words.
-        pattern: Split regular expression of stage 1.
-        stage2_pattern: Split regular expression of stage 2 and of the tokenizer.
+        pattern: Split regular expression of stage 1: ``patterns.SUPERBPE_STAGE1`` by default, or that of the counts.
+        stage2_pattern: Split regular expression of stage 2 and of the tokenizer: ``patterns.SUPERBPE_STAGE2`` by
+            default, or that of the counts.
         forbidden: No token of stage 2 holds any of these.
         compat: ``"superbpe"`` does what the published code does: units are lines, only bytes that occur have ids, and
             of the first ``transition`` merges the last is not inherited (``transition`` counts merges, then).
@@ -228,7 +229,9 @@ def superbpe(
     across = replace(both, max_words=words, forbidden=(*both.forbidden, *forbidden))
     second = _stage(vocab_size, min_frequency, max_token_length, across)
     second = replace(second, drops_unused=True)
-    cuts: list[list[str] | None] = [patterns_of(pattern), patterns_of(stage2_pattern)]
+    first = _counted(corpus, 2, 0, patterns.SUPERBPE_STAGE1) if pattern is None else pattern
+    across_words = _counted(corpus, 2, 1, patterns.SUPERBPE_STAGE2) if stage2_pattern is None else stage2_pattern
+    cuts: list[list[str] | None] = [patterns_of(first), patterns_of(across_words)]
     reader = Reader(units, column, weights)
     if mode == "boundless":
         order = -1 if transition == "auto" else None if transition is None else size_of("transition", transition)
@@ -368,6 +371,12 @@ def _stage(vocab_size: int, min_frequency: int, max_token_length: int | None, ve
         raise TrainError(f"veto must be a tokenloom.train.Veto, found {type(veto).__name__}")
     longest = None if max_token_length is None else size_of("max_token_length", max_token_length)
     return StageFields(size_of("vocab_size", vocab_size), size_of("min_frequency", min_frequency), longest, veto)
+
+
+def _counted(corpus: Corpus | Counts, n_cuts: int, cut: int, default: str) -> str | Sequence[str]:
+    """The patterns of a cut that the caller left open: those of counts that were cut so often, else ``default``."""
+    cuts = corpus.cuts if isinstance(corpus, Counts) else []
+    return cuts[cut] if len(cuts) == n_cuts and cuts[cut] != RUNS else default
 
 
 def _check_ties(ties: str) -> None:

@@ -152,6 +152,8 @@ def test_counts_add_up(tmp_path: Path, expected: list[bytes]) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["counts"]
     twice = tl.train.count(TEXTS, progress=False).merge(parts[0], weight=5)
     assert dict(twice.items())[b"low"] == 3 + 5
+    own = tl.train.count(TEXTS, tl.patterns.GPT2, progress=False)
+    assert train(own) == train(TEXTS, pattern=tl.patterns.GPT2)
     with pytest.raises(tl.errors.TrainError, match="expected counts by the patterns"):
         train(total, pattern="x")
     with pytest.raises(tl.errors.TrainError, match="expected counts by the patterns"):
@@ -169,6 +171,10 @@ def test_counts_for_superwords() -> None:
     runs = tl.train.count(TEXTS, stages[0], runs=True, progress=False)
     boundless = tl.train.superbpe(TEXTS, 300, mode="boundless", progress=False)
     assert table(tl.train.superbpe(runs, 300, mode="boundless", progress=False)) == table(boundless)
+    own = (tl.patterns.GPT2, r"\p{N}+|[^\p{N}]+")
+    counts = tl.train.count(TEXTS, *own, progress=False)
+    whole = tl.train.superbpe(TEXTS, 300, 270, pattern=own[0], stage2_pattern=own[1], progress=False)
+    assert table(tl.train.superbpe(counts, 300, 270, progress=False)) == table(whole)
 
 
 @pytest.mark.parametrize("mode", ["bpe", "superbpe", "boundless"])
