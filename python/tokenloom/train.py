@@ -80,7 +80,8 @@ def bpe(
             row of a ``.jsonl`` or ``.parquet`` file. Or what :func:`count` gave.
         vocab_size: Tokens in the end, special tokens and bytes included. Fewer if the corpus has no more pairs.
         pattern: Split regular expression; its matches and what lies between them are the words, and no token crosses a
-            word. Of several, each cuts the pieces of the one before. ``patterns.O200K`` by default, or that of the counts.
+            word. Of several, each cuts the pieces of the one before. ``patterns.O200K`` by default, or that of the
+            counts.
         special_tokens: Texts that get the first ids and are matched before the model.
         ties: Which of two equally frequent pairs is merged first. ``"hf"``: the one with the smaller ids.
         min_frequency: A pair that occurs less often is not merged.
