@@ -1,8 +1,7 @@
 """What can CUDA do here, and why not?
 
-The sampling kernel is compiled for the device when it is first needed, by the NVRTC library that torch installs, and
-the result is kept in a cache folder. No CUDA toolkit is needed, at build time or later; without a GPU everything else
-works.
+Kernels are compiled for the device when they are first needed, by the NVRTC library that torch installs, and the result
+is kept in a cache folder. No CUDA toolkit is needed, at build time or later; without a GPU everything else works.
 
 >>> import tokenloom as tl
 >>> found = tl.gpu.probe()
@@ -14,19 +13,22 @@ from __future__ import annotations
 
 import functools
 import glob
-import hashlib
 import os
 import sys
-import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tokenloom._core import VERSION
 from tokenloom._core import gpu as _core
 from tokenloom.errors import DeviceError
 
-__all__ = ["Device", "Probe", "cache_folder", "compile_kernels", "probe"]
+__all__ = ["UNITS", "Device", "Probe", "cache_folder", "compile_kernels", "probe", "warmup"]
+
+#: The kernels that are compiled and loaded together, by name.
+UNITS: dict[str, tuple[str, ...]] = {unit: tuple(kernels) for unit, kernels in _core.kernels()}
+#: What the cache folder may hold.
+CACHE_BYTES = 64 * 2**20
 
 
 class Device(NamedTuple):
@@ -47,7 +49,7 @@ class Probe(NamedTuple):
     """What was found.
 
     Attributes:
-        usable: Can :func:`tokenloom.sample.sample` draw from CUDA tensors here?
+        usable: Do the functions that take CUDA tensors work here?
         reason: Why not, empty if it can.
         driver: CUDA version that the driver serves, such as "13.0"; None without a driver.
         nvrtc: Version of the compiler; None if it was not found.
@@ -66,7 +68,8 @@ class Probe(NamedTuple):
 def probe() -> Probe:
     """Look for a driver, a compiler and devices. Never raises; opens libraries but makes no context.
 
-    ``TOKENLOOM_NVRTC`` names the compiler's library, where it is not beside torch or in the system's path.
+    ``TOKENLOOM_NVRTC`` names the compiler's library, where it is not beside torch or in the system's path, and
+    ``TOKENLOOM_CUDA`` the driver's.
     """
     reasons = []
     driver = nvrtc = nvrtc_path = None
@@ -86,16 +89,41 @@ def probe() -> Probe:
     return Probe(not reasons, "; ".join(reasons), driver, nvrtc, nvrtc_path, devices)
 
 
-def compile_kernels(arch: int) -> tuple[bytes, str]:
-    """Compile the kernels for an architecture (90 is sm_90); needs no GPU.
+def compile_kernels(arch: int, unit: str = "sample", *, ptx: bool = False) -> tuple[bytes, str]:
+    """Compile the kernels of a unit for an architecture (90 is sm_90); needs no GPU.
+
+    Args:
+        arch: Compute capability, ten times the major plus the minor number.
+        unit: A key of :data:`UNITS`.
+        ptx: Return PTX, which the driver of any later device compiles, instead of machine code.
 
     Returns:
-        The machine code, and the compiler's log with registers and spills.
+        The image, and the compiler's log with registers and spills.
 
     Raises:
         DeviceError: There is no compiler, or the kernels do not compile; the message has the log.
     """
-    return _compiler().compile(arch)
+    return _compiler().compile(unit, arch, ptx)
+
+
+def warmup(ordinal: int = 0, units: Sequence[str] | None = None, stream: int = 0) -> dict[str, str]:
+    """Load kernels on a device now: a graph cannot be captured while they are loaded, and the first call then is fast.
+
+    Args:
+        ordinal: The device.
+        units: Keys of :data:`UNITS`; None loads all.
+        stream: A stream that is not being captured.
+
+    Returns:
+        Where each unit came from: "prebuilt", "cache", "compiled" or "ptx".
+
+    Raises:
+        DeviceError: There is no CUDA to use here; the message says why.
+    """
+    found = probe()
+    if found.driver is None or not found.devices:
+        raise DeviceError(f"expected a CUDA device, found none: {found.reason}")
+    return {unit: module(ordinal, unit, stream)[1].origin for unit in (UNITS if units is None else units)}
 
 
 def cache_folder() -> Path:
@@ -104,59 +132,52 @@ def cache_folder() -> Path:
     return Path(base) / "tokenloom" / "kernels"
 
 
-_loaded: dict[tuple[int, int], _core.SampleKernel] = {}
+_loaded: dict[tuple[int, int, str], _core.Module] = {}
 _loading = threading.Lock()
 
 
-def sample_kernel(ordinal: int, stream: int) -> tuple[_core.Driver, _core.SampleKernel]:
-    """The driver and the sampling kernel on a device, compiled and loaded when first asked for.
+def module(ordinal: int, unit: str, stream: int) -> tuple[_core.Driver, _core.Module]:
+    """The driver and a unit's kernels on a device, compiled and loaded when first asked for.
 
     Raises:
-        DeviceError: The kernel cannot be compiled or loaded, or CUDA was started before this process was forked.
+        DeviceError: The kernels cannot be compiled or loaded, or CUDA was started before this process was forked.
     """
-    key = (os.getpid(), ordinal)
-    kernel = _loaded.get(key)
-    if kernel is None:
+    key = (os.getpid(), ordinal, unit)
+    loaded = _loaded.get(key)
+    if loaded is None:
         with _loading:
-            kernel = _loaded.get(key)
-            if kernel is None:
-                kernel = _loaded[key] = _load(ordinal, stream)
-    return _driver(), kernel
+            loaded = _loaded.get(key)
+            if loaded is None:
+                loaded = _loaded[key] = _load(ordinal, unit, stream)
+    return _driver(), loaded
 
 
-def _load(ordinal: int, stream: int) -> _core.SampleKernel:
-    if any(pid != os.getpid() for pid, _ in _loaded):
+def _load(ordinal: int, unit: str, stream: int) -> _core.Module:
+    if any(pid != os.getpid() for pid, *_ in _loaded):
         raise DeviceError("expected a process that did not fork after CUDA was started\nhint: use spawn or forkserver")
-    arch = _driver().devices()[ordinal][1]
-    path = cache_folder() / f"{_cache_key(arch)}.cubin"
+    compiler: _core.Compiler | str
     try:
-        return _driver().load_sample(ordinal, path.read_bytes(), stream)
-    except (OSError, DeviceError):
-        image, _ = compile_kernels(arch)
-        kernel = _driver().load_sample(ordinal, image, stream)
-        _store(path, image)
-        return kernel
+        compiler = _compiler()
+    except DeviceError as error:
+        compiler = str(error)
+    prebuilt = Path(__file__).parent / "_kernels"
+    return _driver().load(ordinal, unit, (prebuilt, cache_folder(), CACHE_BYTES), compiler, stream)
 
 
-def _cache_key(arch: int) -> str:
-    parts = [VERSION, str(arch), str(_compiler().version), *(text for file in _core.kernel_source() for text in file)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+def _after_fork() -> None:
+    """A lock that another thread held when this process was forked is free here."""
+    global _loading
+    _loading = threading.Lock()
 
 
-def _store(path: Path, image: bytes) -> None:
-    """Write beside and rename, so that no reader sees half a file; a read-only cache is no error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(image)
-        os.replace(file.name, path)
-    except OSError:
-        pass
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @functools.cache
 def _driver() -> _core.Driver:
-    return _core.Driver([["nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"]])
+    named = os.environ.get("TOKENLOOM_CUDA")
+    return _core.Driver([[named or ("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")]])
 
 
 @functools.cache

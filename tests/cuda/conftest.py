@@ -1,16 +1,19 @@
-"""The kernel on the CPU: the shim, built once a session by g++."""
+"""The kernels on the CPU: the shim, built once a session by g++."""
 
 import ctypes
 import shutil
 import subprocess
+import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tokenloom as tl
+import torch
 from tokenloom._core import gpu as _core
+from tokenloom.torch import device
 
-CUDA = Path(__file__).parents[2] / "cuda"
+#: As much of a cubin as the fake driver looks at.
+IMAGE = b"\x7fELF" + bytes(60)
 
 
 def pytest_collection_modifyitems(items):
@@ -32,42 +35,38 @@ def compile_shim(source: Path, folder: Path) -> Path:
     return library
 
 
-@pytest.fixture(scope="session")
-def fake_driver(tmp_path_factory):
-    """A CUDA driver whose only device is the CPU."""
-    library = compile_shim(Path(__file__).parent / "fake_driver.cpp", tmp_path_factory.mktemp("driver"))
-    return _core.Driver([["/nowhere/libcuda.so.1"], [str(library)]])
+class FakeDevice:
+    """A CUDA driver whose only device is the CPU: see fake_driver.cpp."""
+
+    def __init__(self, library, folder):
+        self.path, self.folder = str(library), folder
+        self.library = ctypes.CDLL(self.path)
+        self.driver = _core.Driver([["/nowhere/libcuda.so.1"], [self.path]])
+        self.modules = {}
+
+    def module(self, ordinal, unit, stream):
+        """What `tl.gpu.module` returns, without a compiler: the image is a header."""
+        if unit not in self.modules:
+            (self.folder / f"{unit}.sm_90.cubin").write_bytes(IMAGE)
+            self.modules[unit] = self.driver.load(ordinal, unit, (self.folder, self.folder, 0), "none", stream)
+        return self.driver, self.modules[unit]
+
+    def fibers(self, n_threads=0, seed=1):
+        """Give every block this many threads, or as many as the launch says, and another order of fibers."""
+        self.library.fake_fibers(ctypes.c_uint(n_threads), ctypes.c_uint(seed))
 
 
 @pytest.fixture(scope="session")
-def sample_on_cpu(tmp_path_factory):
-    """`tl.sample.sample(..., return_margins=True)` by the kernel, with the number of threads of a block."""
-    library = compile_shim(CUDA / "shim" / "sample_on_cpu.cpp", tmp_path_factory.mktemp("shim"))
-    function = ctypes.CDLL(str(library)).sample_on_cpu
+def fake_device(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("driver")
+    return FakeDevice(compile_shim(Path(__file__).parent / "fake_driver.cpp", folder), folder)
 
-    def run(logits, params, seeds, positions, mask=None, purpose=0, n_threads=64):
-        n_rows, n_vocab = logits.shape
-        rules = [np.broadcast_to(rule, (n_rows,)).copy() for rule in tl.sample.rules_of(params, n_rows)]
-        rules[0] = rules[0].astype(np.float32)
-        addresses = [np.broadcast_to(np.asarray(a, np.uint64), (n_rows,)).copy() for a in (seeds, positions)]
-        dtypes = (np.int64, np.float32, np.int8, np.float32)
-        outputs = [np.full(n_rows, 99, dtype) for dtype in dtypes]
-        logits = np.ascontiguousarray(logits)
 
-        def pointer(array):
-            return None if array is None else array.ctypes.data_as(ctypes.c_void_p)
-
-        function(
-            ctypes.c_uint(n_rows),
-            ctypes.c_uint(n_threads),
-            pointer(logits),
-            ctypes.c_uint(n_vocab),
-            pointer(mask),
-            *map(pointer, rules),
-            *map(pointer, addresses),
-            ctypes.c_uint(purpose),
-            *map(pointer, outputs),
-        )
-        return tl.sample.SampledWithMargins(*outputs)
-
-    return run
+@pytest.fixture
+def cpu_as_cuda(fake_device, monkeypatch):
+    """Let CPU tensors take the CUDA path, with the kernels on fibers; `fibers` of the result changes their number."""
+    monkeypatch.setattr(tl.gpu, "module", fake_device.module)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: types.SimpleNamespace(cuda_stream=0))
+    monkeypatch.setattr(device, "_ordinal", lambda device: 0)
+    yield fake_device
+    fake_device.fibers()

@@ -1,8 +1,10 @@
-"""The kernel's source, run on the CPU, against the Rust path: the same bits on every output."""
+"""The sampling kernel's source, run on the CPU, against the Rust path: the same bits on every output."""
 
 import numpy as np
 import pytest
 import tokenloom as tl
+import torch
+from tokenloom.torch import sampling
 
 Params = tl.sample.Params
 NONE = -np.inf
@@ -45,6 +47,17 @@ def edge_rows(n_vocab: int) -> np.ndarray:
         np.where(normal > 1, 3e38, -3e38),
     ]
     return np.stack(rows).astype(np.float32)
+
+
+@pytest.fixture
+def sample_on_cpu(cpu_as_cuda):
+    """`tl.sample.sample(..., return_margins=True)` by the kernel, with the number of threads of a block."""
+
+    def run(logits, params, seeds, positions, mask=None, purpose=0, n_threads=64):
+        cpu_as_cuda.fibers(n_threads)
+        return sampling._sample_cuda(torch.from_numpy(logits), params, seeds, positions, mask, purpose)
+
+    return run
 
 
 def assert_same_bits(found, expected, context):

@@ -1,7 +1,5 @@
 """CUDA tensors: what a launch is given, with the CPU as device; on a real device, the tokens of the CPU."""
 
-import types
-
 import numpy as np
 import pytest
 import tokenloom as tl
@@ -9,16 +7,6 @@ import torch
 from tokenloom.torch import sampling
 
 Params = tl.sample.Params
-
-
-@pytest.fixture
-def cpu_as_cuda(fake_driver, monkeypatch):
-    """Let CPU tensors take the CUDA path."""
-    kernel = fake_driver.load_sample(0, b"\x7fELF" + bytes(60), 0)
-    monkeypatch.setattr(tl.gpu, "sample_kernel", lambda ordinal, stream: (fake_driver, kernel))
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: types.SimpleNamespace(cuda_stream=0))
-    monkeypatch.setattr(sampling, "_ordinal", lambda device: 0)
-    return sampling._sample_cuda
 
 
 def same(found, expected):
@@ -33,17 +21,17 @@ def test_the_launch_gets_what_the_caller_gave(cpu_as_cuda):
     params = [Params(temperature=1 + n, top_k=60 - n, top_p=0.95, min_p=0.001 * n, typical_p=0.98) for n in range(6)]
     seeds = tl.sample.seeds(1, 6)
     for given in (torch.from_numpy(mask), mask, None):
-        drawn = cpu_as_cuda(torch.from_numpy(logits), params, seeds, 2**35, given, 1)
+        drawn = sampling._sample_cuda(torch.from_numpy(logits), params, seeds, 2**35, given, 1)
         expected = tl.sample.sample(logits, params, seeds, 2**35, mask if given is not None else None, purpose=1)
         same(drawn[:3], expected)
     tensors = torch.from_numpy(seeds.view(np.int64)), torch.arange(6, dtype=torch.int32)
     same(
-        cpu_as_cuda(torch.from_numpy(logits).t().contiguous().t(), Params(), *tensors, None, 0)[:3],
+        sampling._sample_cuda(torch.from_numpy(logits).t().contiguous().t(), Params(), *tensors, None, 0)[:3],
         tl.sample.sample(logits, Params(), seeds, np.arange(6)),
     )
     half = torch.from_numpy(logits).bfloat16()
     same(
-        cpu_as_cuda(half, Params(), seeds, 0, None, 0)[:3],
+        sampling._sample_cuda(half, Params(), seeds, 0, None, 0)[:3],
         tl.sample.sample(half.float().numpy(), Params(), seeds, 0),
     )
 
@@ -63,7 +51,7 @@ def test_the_launch_gets_what_the_caller_gave(cpu_as_cuda):
 def test_bad_tensors_never_reach_the_device(cpu_as_cuda, change, message):
     good = {"logits": torch.zeros(2, 3), "params": Params(), "seeds": [1, 2], "positions": 0, "mask": None}
     with pytest.raises(tl.errors.ArrayError, match=message):
-        cpu_as_cuda(*{**good, **change}.values(), 0)
+        sampling._sample_cuda(*{**good, **change}.values(), 0)
 
 
 @pytest.mark.cuda

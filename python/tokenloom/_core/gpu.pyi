@@ -1,11 +1,11 @@
 from os import PathLike
 from typing import Self, final
 
-__all__ = ["Compiler", "Driver", "SampleKernel", "kernel_source"]
+__all__ = ["Compiler", "Driver", "Module", "kernels"]
 
 _Candidates = list[list[str | PathLike[str]]]
 
-def kernel_source() -> list[tuple[str, str]]: ...
+def kernels() -> list[tuple[str, list[str]]]: ...
 
 @final
 class Compiler:
@@ -14,7 +14,7 @@ class Compiler:
     def path(self) -> str: ...
     @property
     def version(self) -> tuple[int, int]: ...
-    def compile(self, arch: int) -> tuple[bytes, str]: ...
+    def compile(self, unit: str, arch: int, ptx: bool) -> tuple[bytes, str]: ...
 
 @final
 class Driver:
@@ -22,22 +22,25 @@ class Driver:
     @property
     def version(self) -> int: ...
     def devices(self) -> list[tuple[str, int, int]]: ...
-    def load_sample(self, ordinal: int, image: bytes, stream: int) -> SampleKernel: ...
-    def launch_sample(
+    def load(
         self,
-        kernel: SampleKernel,
-        n_rows: int,
-        logits: int,
-        row_stride: int,
-        n_vocab: int,
-        mask: int,
-        mask_stride: int,
-        rules: list[int],
-        addresses: list[int],
-        purpose: int,
-        outputs: list[int],
+        ordinal: int,
+        unit: str,
+        folders: tuple[str | PathLike[str] | None, str | PathLike[str], int],
+        compiler: Compiler | str,
+        stream: int,
+    ) -> Module: ...
+    def allow_shared(self, module: Module, kernel: str, n_bytes: int) -> None: ...
+    def launch(
+        self,
+        module: Module,
+        kernel: str,
+        shape: tuple[int, int, int, int, int],
+        arguments: list[int],
         stream: int,
     ) -> None: ...
 
 @final
-class SampleKernel: ...
+class Module:
+    @property
+    def origin(self) -> str: ...

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from tokenloom import gpu
 from tokenloom import sample as _sample
 from tokenloom.errors import ArrayError, DeviceError
 from tokenloom.sample import Params, SampledWithMargins
+from tokenloom.torch.device import launch
 
 __all__ = ["sample"]
 
@@ -62,22 +62,8 @@ def _sample_cuda(
         torch.empty(n_rows, dtype=dtype, device=device)
         for dtype in (torch.int64, torch.float32, torch.int8, torch.float32)
     ]
-    stream = torch.cuda.current_stream(device).cuda_stream
-    driver, kernel = gpu.sample_kernel(_ordinal(device), stream)
-    driver.launch_sample(
-        kernel,
-        n_rows,
-        rows.data_ptr(),
-        rows.stride(0),
-        n_vocab,
-        0 if words is None else words.data_ptr(),
-        0 if words is None else words.stride(0),
-        [rule.data_ptr() for rule in rules],
-        [address.data_ptr() for address in addresses],
-        purpose,
-        [output.data_ptr() for output in outputs],
-        stream,
-    )
+    arguments = [rows, rows.stride(0), n_vocab, words, 0 if words is None else words.stride(0), *rules, *addresses]
+    launch("sample", "tokenloom_sample", device, (n_rows, 1), [*arguments, purpose, *outputs], n_threads=512)
     return SampledWithMargins(*outputs)
 
 
@@ -89,10 +75,6 @@ def _rules_on(params: Params | tuple[Params, ...], n_rows: int, device: torch.de
     """The rules on the device. Kept, because a decoder draws every step with the same ones and a graph cannot copy."""
     rules = zip(_sample.rules_of(params, n_rows), _RULE_DTYPES, strict=True)
     return [torch.from_numpy(np.broadcast_to(rule, (n_rows,)).astype(dtype)).to(device) for rule, dtype in rules]
-
-
-def _ordinal(device: torch.device) -> int:
-    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def _address(values: Any, n_rows: int, device: torch.device, argument: str) -> torch.Tensor:

@@ -8,11 +8,11 @@ use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::ptr;
 
 use crate::error::{GpuError, GpuErrorKind};
-use crate::kernels::{BLOCK_THREADS, SAMPLE};
+use crate::kernels::{Kernel, Parameter, Unit};
 use crate::library::{Candidate, Opened, functions, open};
 
 type Context = *mut c_void;
-type Module = *mut c_void;
+type ModuleHandle = *mut c_void;
 type Function = *mut c_void;
 type Stream = *mut c_void;
 
@@ -28,14 +28,38 @@ functions! {
         cuDevicePrimaryCtxRetain: fn(*mut Context, c_int) -> c_int;
         cuCtxGetCurrent: fn(*mut Context) -> c_int;
         cuCtxSetCurrent: fn(Context) -> c_int;
-        cuModuleLoadData: fn(*mut Module, *const c_void) -> c_int;
-        cuModuleGetFunction: fn(*mut Function, Module, *const c_char) -> c_int;
+        cuModuleLoadData: fn(*mut ModuleHandle, *const c_void) -> c_int;
+        cuModuleGetFunction: fn(*mut Function, ModuleHandle, *const c_char) -> c_int;
+        cuFuncSetAttribute: fn(Function, c_int, c_int) -> c_int;
         cuStreamIsCapturing: fn(Stream, *mut c_int) -> c_int;
         cuLaunchKernel: fn(
             Function, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, Stream, *mut *mut c_void, *mut *mut c_void
         ) -> c_int;
+        cuLaunchKernelEx: fn(*const LaunchConfig, Function, *mut *mut c_void, *mut *mut c_void) -> c_int;
     }
 }
+
+/// `CUlaunchConfig` of the CUDA headers.
+#[repr(C)]
+pub(crate) struct LaunchConfig {
+    grid: [c_uint; 3],
+    block: [c_uint; 3],
+    n_shared_bytes: c_uint,
+    stream: Stream,
+    attributes: *const LaunchAttribute,
+    n_attributes: c_uint,
+}
+
+/// `CUlaunchAttribute`: a number, padding to eight bytes, 64 bytes of value.
+#[repr(C)]
+pub(crate) struct LaunchAttribute {
+    id: c_uint,
+    padding: c_uint,
+    value: [c_uint; 16],
+}
+
+const LAUNCH_CLUSTER_DIMENSION: c_uint = 4;
+const MAX_DYNAMIC_SHARED_BYTES: c_int = 8;
 
 const MULTIPROCESSOR_COUNT: c_int = 16;
 const COMPUTE_CAPABILITY_MAJOR: c_int = 75;
@@ -60,35 +84,31 @@ pub struct Driver {
     _opened: Opened,
 }
 
-/// The sampling kernel, loaded on one device. It stays loaded: unloading a module breaks graphs that hold it.
-pub struct SampleKernel {
-    function: usize,
+/// A unit's kernels, loaded on one device. They stay loaded: unloading a module breaks graphs that hold it.
+#[derive(Debug)]
+pub struct Module {
     context: usize,
+    functions: Vec<(&'static Kernel, usize)>,
 }
 
-/// The arguments of the sampling kernel: addresses on the device, row-major arrays with one element or row a batch row.
-#[derive(Debug, Clone, Copy)]
-pub struct SampleArguments {
-    /// f32 `[n_rows, n_vocab]`.
-    pub logits: u64,
-    /// Elements between two rows of `logits`.
-    pub row_stride: i64,
-    /// Columns.
-    pub n_vocab: u32,
-    /// u32 `[n_rows, ceil(n_vocab / 32)]`, or 0.
-    pub mask: u64,
-    /// Words between two rows of `mask`; 0 if one serves all.
-    pub mask_stride: i64,
-    /// f32, i64, f64, f64, f64: temperature, top-k, top-p, min-p, typical-p.
-    pub rules: [u64; 5],
-    /// u64.
-    pub seeds: u64,
-    /// u64.
-    pub positions: u64,
-    /// The purpose word of all rows.
-    pub purpose: u32,
-    /// i64, f32, i8, f32: tokens, log-probabilities, statuses, margins.
-    pub outputs: [u64; 4],
+impl Module {
+    fn kernel(&self, name: &str) -> Result<(&'static Kernel, usize), GpuError> {
+        let found = self.functions.iter().find(|(kernel, _)| kernel.name == name);
+        found.copied().ok_or_else(|| GpuErrorKind::UnknownKernel { name: name.to_owned() }.into())
+    }
+}
+
+/// How many blocks and threads a launch has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Blocks along x and y.
+    pub grid: [u32; 2],
+    /// Threads of a block, a multiple of 32.
+    pub n_threads: u32,
+    /// Blocks along x that run together and see each other's shared memory; 1 where the architecture has no clusters.
+    pub n_cluster: u32,
+    /// Shared memory of a block besides what the kernel declares.
+    pub n_shared_bytes: u32,
 }
 
 impl Driver {
@@ -139,14 +159,22 @@ impl Driver {
         };
         self.checked("cuDeviceGetName", code)?;
         let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-        let major = self.attribute(handle, COMPUTE_CAPABILITY_MAJOR)?;
-        let minor = self.attribute(handle, COMPUTE_CAPABILITY_MINOR)?;
         Ok(Device {
             ordinal,
             name: String::from_utf8_lossy(name).into_owned(),
-            arch: (10 * major + minor) as u32,
+            arch: self.arch(ordinal)?,
             n_multiprocessors: self.attribute(handle, MULTIPROCESSOR_COUNT)? as u32,
         })
+    }
+
+    /// The compute capability of a device: ten times the major plus the minor number.
+    ///
+    /// # Errors
+    /// [`GpuError`] if there is no such device.
+    pub fn arch(&self, ordinal: i32) -> Result<u32, GpuError> {
+        let handle = self.handle(ordinal)?;
+        let major = self.attribute(handle, COMPUTE_CAPABILITY_MAJOR)?;
+        Ok((10 * major + self.attribute(handle, COMPUTE_CAPABILITY_MINOR)?) as u32)
     }
 
     fn handle(&self, ordinal: i32) -> Result<c_int, GpuError> {
@@ -170,109 +198,129 @@ impl Driver {
     ///
     /// # Errors
     /// [`GpuError`] if the image does not fit the device, or while `stream` captures a graph.
-    pub fn load_sample(&self, ordinal: i32, image: &[u8], stream: u64) -> Result<SampleKernel, GpuError> {
-        if self.is_capturing(stream)? {
-            return Err(GpuErrorKind::Capturing.into());
-        }
-        let name = CString::new(SAMPLE).unwrap_or_default();
+    pub fn load(
+        &self,
+        ordinal: i32,
+        unit: &'static Unit,
+        image: &[u8],
+        stream: u64,
+    ) -> Result<Module, GpuError> {
         let mut context: Context = ptr::null_mut();
         let handle = self.handle(ordinal)?;
         #[allow(unsafe_code)]
         // SAFETY: an out-parameter; the context is kept for ever, as torch keeps it.
         let code = unsafe { self.functions.cuDevicePrimaryCtxRetain()?(&mut context, handle) };
         self.checked("cuDevicePrimaryCtxRetain", code)?;
-        let function = self.within(context, || {
-            let (mut module, mut function): (Module, Function) = (ptr::null_mut(), ptr::null_mut());
+        self.within(context, || {
+            if self.is_capturing(stream)? {
+                return Err(GpuErrorKind::Capturing.into());
+            }
+            let mut module: ModuleHandle = ptr::null_mut();
             #[allow(unsafe_code)]
-            // SAFETY: the driver checks the ELF image and copies it.
+            // SAFETY: the driver checks an ELF image by its header, reads PTX up to its NUL, and copies either.
             let code = unsafe { self.functions.cuModuleLoadData()?(&mut module, image.as_ptr().cast()) };
             self.checked("cuModuleLoadData", code)?;
-            #[allow(unsafe_code)]
-            // SAFETY: a loaded module and a NUL-terminated name.
-            let code = unsafe { self.functions.cuModuleGetFunction()?(&mut function, module, name.as_ptr()) };
-            self.checked("cuModuleGetFunction", code)?;
-            Ok(function)
-        })?;
-        Ok(SampleKernel { function: function as usize, context: context as usize })
-    }
-
-    /// Start the sampling kernel on `stream`: one block a row.
-    ///
-    /// # Errors
-    /// [`GpuError`] if the launch is refused.
-    ///
-    /// # Safety
-    /// The addresses must be those of arrays on the kernel's device with the documented types and at least `n_rows` rows,
-    /// which stay allocated until the stream has passed the launch.
-    #[allow(unsafe_code)]
-    pub unsafe fn launch_sample(
-        &self,
-        kernel: &SampleKernel,
-        mut arguments: SampleArguments,
-        n_rows: u32,
-        stream: u64,
-    ) -> Result<(), GpuError> {
-        if n_rows == 0 {
-            return Ok(());
-        }
-        fn address<T>(value: &mut T) -> *mut c_void {
-            ptr::from_mut(value).cast()
-        }
-        let [temperature, top_k, top_p, min_p, typical_p] = &mut arguments.rules;
-        let [tokens, log_probs, statuses, margins] = &mut arguments.outputs;
-        let mut parameters = [
-            address(&mut arguments.logits),
-            address(&mut arguments.row_stride),
-            address(&mut arguments.n_vocab),
-            address(&mut arguments.mask),
-            address(&mut arguments.mask_stride),
-            address(temperature),
-            address(top_k),
-            address(top_p),
-            address(min_p),
-            address(typical_p),
-            address(&mut arguments.seeds),
-            address(&mut arguments.positions),
-            address(&mut arguments.purpose),
-            address(tokens),
-            address(log_probs),
-            address(statuses),
-            address(margins),
-        ];
-        self.within(kernel.context as Context, || {
-            // SAFETY: the parameters are those of the kernel in number, order and size; the caller vouches for the arrays.
-            let code = unsafe {
-                self.functions.cuLaunchKernel()?(
-                    kernel.function as Function,
-                    n_rows,
-                    1,
-                    1,
-                    BLOCK_THREADS,
-                    1,
-                    1,
-                    0,
-                    stream as Stream,
-                    parameters.as_mut_ptr(),
-                    ptr::null_mut(),
-                )
-            };
-            self.checked("cuLaunchKernel", code)
+            let functions = unit.kernels.iter().map(|kernel| Ok((kernel, self.function(module, kernel)?)));
+            Ok(Module { context: context as usize, functions: functions.collect::<Result<_, GpuError>>()? })
         })
     }
 
-    /// Is `stream` recording a graph?
+    fn function(&self, module: ModuleHandle, kernel: &Kernel) -> Result<usize, GpuError> {
+        let name = CString::new(kernel.name).unwrap_or_default();
+        let mut function: Function = ptr::null_mut();
+        #[allow(unsafe_code)]
+        // SAFETY: a loaded module and a NUL-terminated name.
+        let code = unsafe { self.functions.cuModuleGetFunction()?(&mut function, module, name.as_ptr()) };
+        self.checked("cuModuleGetFunction", code)?;
+        Ok(function as usize)
+    }
+
+    /// Let a kernel have more shared memory than every kernel may; needed once, and not while a graph is captured.
     ///
     /// # Errors
-    /// [`GpuError`] if the driver does not know the stream.
+    /// [`GpuError`] if the device has less.
+    pub fn allow_shared(&self, module: &Module, kernel: &str, n_bytes: u32) -> Result<(), GpuError> {
+        let (_, function) = module.kernel(kernel)?;
+        self.within(module.context as Context, || {
+            let set = self.functions.cuFuncSetAttribute()?;
+            #[allow(unsafe_code)]
+            // SAFETY: a function of a module that stays loaded.
+            let code = unsafe { set(function as Function, MAX_DYNAMIC_SHARED_BYTES, n_bytes as c_int) };
+            self.checked("cuFuncSetAttribute", code)
+        })
+    }
+
+    /// Start a kernel on `stream`.
+    ///
+    /// # Errors
+    /// [`GpuError`] if the arguments are not those of the kernel in number and size, or the launch is refused.
+    ///
+    /// # Safety
+    /// Addresses among the arguments must be those of arrays on the module's device of the kernel's types and sizes, which
+    /// stay allocated until the stream has passed the launch.
+    #[allow(unsafe_code)]
+    pub unsafe fn launch(
+        &self,
+        module: &Module,
+        kernel: &str,
+        shape: Shape,
+        arguments: &[u64],
+        stream: u64,
+    ) -> Result<(), GpuError> {
+        let (kernel, function) = module.kernel(kernel)?;
+        let fits =
+            |(parameter, value): (&Parameter, &u64)| *parameter == Parameter::Wide || *value >> 32 == 0;
+        let (expected, found) = (kernel.parameters.len(), arguments.len());
+        if expected != found || !kernel.parameters.iter().zip(arguments).all(fits) {
+            return Err(GpuErrorKind::Arguments { kernel: kernel.name, expected, found }.into());
+        }
+        if shape.grid.contains(&0) {
+            return Ok(());
+        }
+        // Little-endian, as every machine with a CUDA driver: the address of a u64 is that of its low half.
+        let mut values = arguments.to_vec();
+        let mut parameters: Vec<*mut c_void> =
+            values.iter_mut().map(|value| ptr::from_mut(value).cast()).collect();
+        let (function, stream) = (function as Function, stream as Stream);
+        let ([x, y], n_threads, n_shared_bytes) = (shape.grid, shape.n_threads, shape.n_shared_bytes);
+        self.within(module.context as Context, || {
+            let parameters = parameters.as_mut_ptr();
+            if shape.n_cluster == 1 {
+                let launch = self.functions.cuLaunchKernel()?;
+                // SAFETY: the parameters are those of the kernel in number, order and size; the caller vouches for arrays.
+                let code = unsafe {
+                    launch(
+                        function,
+                        x,
+                        y,
+                        1,
+                        n_threads,
+                        1,
+                        1,
+                        n_shared_bytes,
+                        stream,
+                        parameters,
+                        ptr::null_mut(),
+                    )
+                };
+                return self.checked("cuLaunchKernel", code);
+            }
+            let mut value = [0; 16];
+            value[..3].copy_from_slice(&[shape.n_cluster, 1, 1]);
+            let attribute = LaunchAttribute { id: LAUNCH_CLUSTER_DIMENSION, padding: 0, value };
+            let (grid, block) = ([x, y, 1], [n_threads, 1, 1]);
+            let (attributes, n_attributes) = (ptr::from_ref(&attribute), 1);
+            let config = LaunchConfig { grid, block, n_shared_bytes, stream, attributes, n_attributes };
+            let launch = self.functions.cuLaunchKernelEx()?;
+            // SAFETY: as above, and a config that lives through the call.
+            let code = unsafe { launch(&config, function, parameters, ptr::null_mut()) };
+            self.checked("cuLaunchKernelEx", code)
+        })
+    }
+
+    /// Is `stream` of the current context recording a graph?
     fn is_capturing(&self, stream: u64) -> Result<bool, GpuError> {
         let mut status = 0;
-        let mut context: Context = ptr::null_mut();
-        #[allow(unsafe_code)]
-        // SAFETY: an out-parameter.
-        self.checked("cuCtxGetCurrent", unsafe { self.functions.cuCtxGetCurrent()?(&mut context) })?;
-        if context.is_null() {
-            return Ok(false);
-        }
         #[allow(unsafe_code)]
         // SAFETY: an out-parameter; an unknown stream is an error code.
         let code = unsafe { self.functions.cuStreamIsCapturing()?(stream as Stream, &mut status) };

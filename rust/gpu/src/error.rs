@@ -40,16 +40,44 @@ pub enum GpuErrorKind {
         name: String,
     },
     /// The kernel source does not compile for this architecture.
-    #[error("the kernels do not compile for sm_{arch}:\n{log}")]
+    #[error("the kernels of {unit} do not compile for {target}:\n{log}")]
     CompileFailed {
-        /// Compute capability, ten times the major plus the minor number.
-        arch: u32,
+        /// The translation unit.
+        unit: &'static str,
+        /// What it was compiled for.
+        target: String,
         /// The compiler's words.
         log: String,
     },
+    /// No image of a unit could be had that the device takes.
+    #[error("expected kernels of {unit} that run on sm_{arch}, found none: {attempts}")]
+    NoImage {
+        /// The translation unit.
+        unit: &'static str,
+        /// Compute capability, ten times the major plus the minor number.
+        arch: u32,
+        /// What was tried and what each attempt said.
+        attempts: String,
+    },
+    /// There is no such unit or kernel.
+    #[error("expected the name of a kernel or of its unit, found {name:?}")]
+    UnknownKernel {
+        /// What was asked for.
+        name: String,
+    },
+    /// The arguments are not those of the kernel.
+    #[error("expected {expected} arguments of {kernel} that fit their types, found {found}")]
+    Arguments {
+        /// The kernel.
+        kernel: &'static str,
+        /// How many it takes.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
     /// A module would have to be loaded while a graph is captured.
     #[error(
-        "the kernels are not loaded on this device and cannot be while a graph is captured\nhint: draw once before"
+        "the kernels are not loaded on this device and cannot be while a graph is captured\nhint: tl.gpu.warmup() or one call before"
     )]
     Capturing,
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::ptr;
 
 use crate::error::{GpuError, GpuErrorKind};
-use crate::kernels::{HEADERS, OPTIONS, SOURCE};
+use crate::kernels::{HEADERS, OPTIONS, Unit};
 use crate::library::{Candidate, Opened, functions, open};
 
 /// NVRTC's opaque program.
@@ -26,12 +26,32 @@ functions! {
         nvrtcGetProgramLog: fn(Program, *mut c_char) -> c_int;
         nvrtcGetCUBINSize: fn(Program, *mut usize) -> c_int;
         nvrtcGetCUBIN: fn(Program, *mut c_char) -> c_int;
+        nvrtcGetPTXSize: fn(Program, *mut usize) -> c_int;
+        nvrtcGetPTX: fn(Program, *mut c_char) -> c_int;
     }
 }
 
-/// Machine code and what the assembler said about registers and spills.
-pub struct Cubin {
-    /// An ELF image for one architecture.
+/// What source is compiled to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The machine code of one architecture: ten times the major plus the minor compute capability.
+    Cubin(u32),
+    /// Text that a driver, if it is not older than the compiler, makes code from for any later architecture.
+    Ptx(u32),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cubin(arch) => write!(f, "sm_{arch}"),
+            Self::Ptx(arch) => write!(f, "compute_{arch}"),
+        }
+    }
+}
+
+/// Compiled kernels and what the assembler said about registers and spills.
+pub struct Compiled {
+    /// An ELF image for one architecture, or PTX that ends with a NUL.
     pub image: Vec<u8>,
     /// The compiler's log.
     pub log: String,
@@ -101,13 +121,13 @@ impl Nvrtc {
         Ok((major, minor))
     }
 
-    /// Compile the kernels for an architecture: ten times the major plus the minor compute capability.
+    /// Compile a unit.
     ///
     /// # Errors
     /// [`GpuError`] with the compiler's log.
-    pub fn compile(&self, arch: u32) -> Result<Cubin, GpuError> {
-        let program = self.create()?;
-        let architecture = format!("--gpu-architecture=sm_{arch}");
+    pub fn compile(&self, unit: &'static Unit, target: Target) -> Result<Compiled, GpuError> {
+        let program = self.create(unit)?;
+        let architecture = format!("--gpu-architecture={target}");
         let options = c_strings(OPTIONS.into_iter().chain([architecture.as_str()]));
         #[allow(unsafe_code)]
         // SAFETY: a live program and option strings that live through the call.
@@ -125,17 +145,23 @@ impl Nvrtc {
         )?;
         let log = String::from_utf8_lossy(&log).trim_end_matches(['\0', '\n']).to_owned();
         if code != 0 {
-            return Err(GpuErrorKind::CompileFailed { arch, log }.into());
+            let target = target.to_string();
+            return Err(GpuErrorKind::CompileFailed { unit: unit.name, target, log }.into());
         }
-        let image =
-            self.read(&program, self.functions.nvrtcGetCUBINSize()?, self.functions.nvrtcGetCUBIN()?)?;
-        Ok(Cubin { image, log })
+        let functions = &self.functions;
+        let image = match target {
+            Target::Cubin(_) => {
+                self.read(&program, functions.nvrtcGetCUBINSize()?, functions.nvrtcGetCUBIN()?)?
+            }
+            Target::Ptx(_) => self.read(&program, functions.nvrtcGetPTXSize()?, functions.nvrtcGetPTX()?)?,
+        };
+        Ok(Compiled { image, log })
     }
 
-    fn create(&self) -> Result<Guard<'_>, GpuError> {
-        let source = c_strings([SOURCE, "sample.cu"]);
-        let (names, contents) =
-            (c_strings(HEADERS.map(|(name, _)| name)), c_strings(HEADERS.map(|(_, content)| content)));
+    fn create(&self, unit: &Unit) -> Result<Guard<'_>, GpuError> {
+        let source = c_strings([unit.text, unit.name]);
+        let names = c_strings(HEADERS.iter().map(|(name, _)| *name));
+        let contents = c_strings(HEADERS.iter().map(|(_, content)| *content));
         let mut program: Program = ptr::null_mut();
         #[allow(unsafe_code)]
         // SAFETY: NUL-terminated strings that live through the call, as many names as contents.

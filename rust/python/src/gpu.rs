@@ -1,11 +1,15 @@
 //! The Python face of the `gpu` domain: extract, detach, one core call, wrap.
 
+use std::path::PathBuf;
+
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use tokenloom_gpu::driver::{Driver, SampleArguments, SampleKernel};
-use tokenloom_gpu::kernels::{HEADERS, OPTIONS, SOURCE};
-use tokenloom_gpu::nvrtc::Nvrtc;
-use tokenloom_gpu::{Candidate, GpuError};
+use tokenloom_gpu::cache::Cache;
+use tokenloom_gpu::driver::{Driver, Module, Shape};
+use tokenloom_gpu::kernels::{UNITS, Unit};
+use tokenloom_gpu::load::{Origin, Places, load};
+use tokenloom_gpu::nvrtc::{Nvrtc, Target};
+use tokenloom_gpu::{Candidate, GpuError, GpuErrorKind};
 
 use crate::error::{DeviceError, Raise, raise};
 
@@ -13,7 +17,7 @@ use crate::error::{DeviceError, Raise, raise};
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod gpu {
     #[pymodule_export]
-    use super::{PyCompiler, PyDriver, PySampleKernel, kernel_source};
+    use super::{PyCompiler, PyDriver, PyModule, kernels};
 }
 
 impl Raise for GpuError {
@@ -22,11 +26,15 @@ impl Raise for GpuError {
     }
 }
 
-/// Everything the compiled code depends on: files, their contents and options.
+/// The kernels of every unit, by name.
 #[pyfunction]
-fn kernel_source() -> Vec<(&'static str, &'static str)> {
-    let options = OPTIONS.into_iter().map(|option| ("option", option));
-    [("sample.cu", SOURCE)].into_iter().chain(HEADERS).chain(options).collect()
+fn kernels() -> Vec<(&'static str, Vec<&'static str>)> {
+    UNITS.iter().map(|unit| (unit.name, unit.kernels.iter().map(|kernel| kernel.name).collect())).collect()
+}
+
+fn unit_named(name: &str) -> PyResult<&'static Unit> {
+    Unit::named(name)
+        .ok_or_else(|| raise(GpuError::from(GpuErrorKind::UnknownKernel { name: name.to_owned() })))
 }
 
 #[pyclass(frozen, name = "Compiler", module = "tokenloom.gpu")]
@@ -51,9 +59,18 @@ impl PyCompiler {
         self.nvrtc.version().map_err(raise)
     }
 
-    fn compile<'py>(&self, py: Python<'py>, arch: u32) -> PyResult<(Bound<'py, PyBytes>, String)> {
-        let cubin = py.detach(|| self.nvrtc.compile(arch)).map_err(raise)?;
-        Ok((PyBytes::new(py, &cubin.image), cubin.log))
+    /// A unit as machine code of an architecture, or as PTX, and the compiler's log.
+    fn compile<'py>(
+        &self,
+        py: Python<'py>,
+        unit: &str,
+        arch: u32,
+        ptx: bool,
+    ) -> PyResult<(Bound<'py, PyBytes>, String)> {
+        let unit = unit_named(unit)?;
+        let target = if ptx { Target::Ptx(arch) } else { Target::Cubin(arch) };
+        let compiled = py.detach(|| self.nvrtc.compile(unit, target)).map_err(raise)?;
+        Ok((PyBytes::new(py, &compiled.image), compiled.log))
     }
 }
 
@@ -80,56 +97,75 @@ impl PyDriver {
         Ok(devices.into_iter().map(|device| (device.name, device.arch, device.n_multiprocessors)).collect())
     }
 
-    fn load_sample(
+    /// A unit on a device, from wherever an image of it can be had: `folders` are those of prebuilt images and of the
+    /// cache, with the limit of the cache in bytes.
+    fn load(
         &self,
         py: Python<'_>,
         ordinal: i32,
-        image: &[u8],
+        unit: &str,
+        folders: (Option<PathBuf>, PathBuf, u64),
+        compiler: CompilerArg,
         stream: u64,
-    ) -> PyResult<PySampleKernel> {
-        let kernel = py.detach(|| self.driver.load_sample(ordinal, image, stream)).map_err(raise)?;
-        Ok(PySampleKernel { kernel })
+    ) -> PyResult<PyModule> {
+        let unit = unit_named(unit)?;
+        let nvrtc = match &compiler {
+            CompilerArg::Compiler(compiler) => Ok(&compiler.get().nvrtc),
+            CompilerArg::Reason(reason) => Err(reason.clone()),
+        };
+        let (prebuilt, cache, max_bytes) = folders;
+        let places = Places { prebuilt, cache: Cache::new(cache, max_bytes), nvrtc };
+        let loaded = py.detach(|| load(&self.driver, ordinal, unit, &places, stream));
+        let (module, origin) = loaded.map_err(raise)?;
+        Ok(PyModule { module, origin })
     }
 
-    /// The addresses must be those of live arrays on the kernel's device, as `SampleArguments` describes them. A launch
-    /// takes microseconds, so the interpreter stays attached.
-    #[pyo3(signature = (kernel, n_rows, logits, row_stride, n_vocab, mask, mask_stride, rules, addresses, purpose, outputs, stream))]
-    #[allow(clippy::too_many_arguments)]
-    fn launch_sample(
+    /// Let a kernel have this much shared memory.
+    fn allow_shared(&self, module: &PyModule, kernel: &str, n_bytes: u32) -> PyResult<()> {
+        self.driver.allow_shared(&module.module, kernel, n_bytes).map_err(raise)
+    }
+
+    /// Start a kernel; `shape` is blocks along x and y, threads, blocks of a cluster, bytes of shared memory. Addresses
+    /// must be those of live arrays on the module's device. Takes microseconds, so the interpreter stays attached.
+    fn launch(
         &self,
-        kernel: &PySampleKernel,
-        n_rows: u32,
-        logits: u64,
-        row_stride: i64,
-        n_vocab: u32,
-        mask: u64,
-        mask_stride: i64,
-        rules: [u64; 5],
-        addresses: [u64; 2],
-        purpose: u32,
-        outputs: [u64; 4],
+        module: &PyModule,
+        kernel: &str,
+        shape: (u32, u32, u32, u32, u32),
+        arguments: Vec<u64>,
         stream: u64,
     ) -> PyResult<()> {
-        let [seeds, positions] = addresses;
-        let arguments = SampleArguments {
-            logits,
-            row_stride,
-            n_vocab,
-            mask,
-            mask_stride,
-            rules,
-            seeds,
-            positions,
-            purpose,
-            outputs,
-        };
+        let (x, y, n_threads, n_cluster, n_shared_bytes) = shape;
+        let shape = Shape { grid: [x, y], n_threads, n_cluster, n_shared_bytes };
         #[allow(unsafe_code)]
-        // SAFETY: the only caller, tokenloom.torch.sampling, passes tensors it holds, checked for device, dtype and shape.
-        unsafe { self.driver.launch_sample(&kernel.kernel, arguments, n_rows, stream) }.map_err(raise)
+        // SAFETY: the only caller, tokenloom.torch.device, passes tensors it holds, checked for device, dtype and shape.
+        unsafe { self.driver.launch(&module.module, kernel, shape, &arguments, stream) }.map_err(raise)
     }
 }
 
-#[pyclass(frozen, name = "SampleKernel", module = "tokenloom.gpu")]
-struct PySampleKernel {
-    kernel: SampleKernel,
+/// A compiler, or why there is none.
+#[derive(FromPyObject)]
+enum CompilerArg {
+    Compiler(Py<PyCompiler>),
+    Reason(String),
+}
+
+#[pyclass(frozen, name = "Module", module = "tokenloom.gpu")]
+struct PyModule {
+    module: Module,
+    origin: Origin,
+}
+
+#[pymethods]
+impl PyModule {
+    /// Where the image came from.
+    #[getter]
+    fn origin(&self) -> &'static str {
+        match self.origin {
+            Origin::Prebuilt => "prebuilt",
+            Origin::Cache => "cache",
+            Origin::Compiled => "compiled",
+            Origin::Ptx => "ptx",
+        }
+    }
 }

@@ -1,0 +1,56 @@
+"""How does a call on CUDA tensors become a launch?
+
+The kernels of a unit are loaded on the tensors' device when first asked for. The stream is asked for at every launch,
+and whatever a kernel writes is a tensor that the caller made with torch, so torch's allocator, streams and graphs know
+about all of it. Nothing is copied and nothing waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from tokenloom import gpu
+
+__all__ = ["launch"]
+
+#: What a kernel takes: a tensor's address, an integer, or the address 0.
+Argument = torch.Tensor | int | None
+
+
+def launch(
+    unit: str,
+    kernel: str,
+    device: torch.device,
+    grid: tuple[int, int],
+    arguments: Sequence[Argument],
+    *,
+    n_threads: int = 256,
+    n_cluster: int = 1,
+    n_shared_bytes: int = 0,
+) -> None:
+    """Start a kernel on the device's current stream.
+
+    Args:
+        unit: A key of :data:`tokenloom.gpu.UNITS`.
+        kernel: One of its kernels.
+        device: The device of all tensors among the arguments.
+        grid: Blocks along x and y.
+        arguments: What the kernel takes, in order; the tensors' dtypes, shapes and strides are the caller's to check.
+        n_threads: Threads of a block, a multiple of 32.
+        n_cluster: Blocks along x that see each other's shared memory.
+        n_shared_bytes: Shared memory of a block besides what the kernel declares.
+
+    Raises:
+        DeviceError: The kernels cannot be had, or the launch is refused.
+    """
+    ordinal = _ordinal(device)
+    stream = torch.cuda.current_stream(device).cuda_stream
+    driver, module = gpu.module(ordinal, unit, stream)
+    values = [value.data_ptr() if isinstance(value, torch.Tensor) else value or 0 for value in arguments]
+    driver.launch(module, kernel, (*grid, n_threads, n_cluster, n_shared_bytes), values, stream)
+
+
+def _ordinal(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.index is None else device.index
