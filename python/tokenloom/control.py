@@ -14,429 +14,48 @@ tokens at once (``mask``) where that is possible, and always for single tokens (
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tokenloom._canonical import Canonical
+from tokenloom._constraint import END_TOKENS, Compiled, Conjunction, Constraint, Grammar, State, fill_masks
+from tokenloom._contract import check_contract
 from tokenloom._core import control as _core
-from tokenloom._core.bytelevel import CanonicalLaw
-from tokenloom._core.bytelevel import Sequence as TokenSequence
-from tokenloom._core.tokenizer import Tokenizer as CompiledTokenizer
-from tokenloom.errors import ConstraintError, ParamsError, UnsupportedFeatureError
+from tokenloom._feeding import Feeding, ReadsBytes
+from tokenloom._predicate import Predicate
+from tokenloom.errors import ArrayError, ConstraintError, ParamsError
 from tokenloom.sample import Rng
 from tokenloom.tokenizer import Tokenizer
 
 __all__ = [
     "END_TOKENS",
     "Canonical",
+    "Compiled",
     "Conjunction",
     "Constraint",
+    "Feeding",
     "Grammar",
     "Predicate",
+    "ReadsBytes",
     "State",
+    "automaton",
     "awrs",
     "canonical",
+    "cap_probs",
+    "check_contract",
+    "choose",
+    "copy_from",
+    "fill_masks",
     "json_schema",
     "lark",
+    "phrases",
     "predicate",
     "regex",
+    "table",
 ]
-
-Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
-
-END_TOKENS = frozenset(
-    {
-        "</s>",
-        "<eos>",
-        "<end_of_turn>",
-        "<|END_OF_TURN_TOKEN|>",
-        "<|call|>",
-        "<|end_of_text|>",
-        "<|endoftext|>",
-        "<|eom_id|>",
-        "<|eot_id|>",
-        "<|im_end|>",
-        "<|return|>",
-        "<\uff5cend\u2581of\u2581sentence\uff5c>",
-    }
-)
-"""The special tokens that end a text where the caller does not say which do."""
-
-
-@runtime_checkable
-class State(Protocol):
-    """How far one text has come. Ids that are no token are not allowed, never an error of ``check``."""
-
-    @property
-    def ids(self) -> NDArray[np.uint32]:
-        """The tokens taken so far, uint32 ``[n]``."""
-
-    @property
-    def prefix(self) -> bytes:
-        """The bytes of the tokens taken so far, without end tokens."""
-
-    def mask(self) -> NDArray[np.int32] | None:
-        """The allowed tokens as packed words, int32 ``[ceil(V / 32)]``, or None where only ``check`` can tell.
-
-        Bit ``id % 32`` of word ``id // 32`` is 1 where the token is allowed, as in xgrammar, llguidance and vLLM.
-
-        Raises:
-            ConstraintError: nothing is allowed and the text is not complete.
-        """
-
-    def check(self, id: int) -> bool:
-        """Whether the token is allowed: its bit of the mask."""
-
-    def check_many(self, ids: Ids) -> NDArray[np.bool_]:
-        """Whether each token is allowed, bool ``[n]``."""
-
-    def fork(self) -> State:
-        """A state of its own at the same place."""
-
-    def advance(self, id: int) -> None:
-        """Take a token.
-
-        Raises:
-            ConstraintError: it is not allowed; the state is as before.
-        """
-
-    def rollback(self, n: int) -> None:
-        """Take back the last ``n`` tokens.
-
-        Raises:
-            ConstraintError: fewer were taken; the state is as before.
-        """
-
-    def is_accepting(self) -> bool:
-        """Whether the text is complete, so that an end token is allowed, or was taken."""
-
-    def forced(self) -> NDArray[np.uint32]:
-        """The tokens that must come next, uint32 ``[n]``: the encoder's choice for the bytes without alternative."""
-
-
-class Constraint(ABC):
-    """What a text must satisfy. ``a & b`` is satisfied where both are."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def start(self) -> State:
-        """The state before the first token."""
-
-    def __and__(self, other: Constraint) -> Conjunction:
-        if not isinstance(other, Constraint):
-            return NotImplemented
-        return Conjunction(self, other)
-
-
-class Grammar(Constraint):
-    """A constraint that knows the mask of all allowed tokens. Made by :func:`json_schema` and its like."""
-
-    __slots__ = ("_core", "_made_from")
-
-    def __init__(self, kind: str, source: str, tokenizer: Tokenizer, eos: Collection[int] | None) -> None:
-        ends = _end_tokens(tokenizer, eos)
-        self._made_from = (kind, source, tokenizer, ends)
-        self._core = _core.Grammar(kind, source, tokenizer._core, ends)
-
-    def start(self) -> State:
-        """The state before the first token."""
-        return self._core.start()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Grammar, self._made_from)
-
-
-class Predicate(Constraint):
-    """A constraint that asks a Python function. Made by :func:`predicate`."""
-
-    __slots__ = ("complete", "eos", "fn", "special", "tokenizer")
-
-    def __init__(
-        self,
-        fn: Callable[[bytes], bool],
-        tokenizer: Tokenizer,
-        complete: Callable[[bytes], bool] | None,
-        eos: Collection[int] | None,
-    ) -> None:
-        self.fn, self.tokenizer, self.complete = fn, tokenizer, complete
-        self.eos = frozenset(_end_tokens(tokenizer, eos))
-        self.special = frozenset(tokenizer.special_tokens.values())
-
-    def start(self) -> State:
-        """The state before the first token."""
-        return _PredicateState(self, ())
-
-
-class Canonical(Constraint):
-    """A constraint that keeps to canonical encodings. Made by :func:`canonical`."""
-
-    __slots__ = ("_law", "context", "eos", "tokenizer")
-
-    def __init__(self, tokenizer: Tokenizer, context: Sequence[int], eos: Collection[int] | None) -> None:
-        if not isinstance(tokenizer._core, CompiledTokenizer):
-            raise UnsupportedFeatureError("the canonical filter needs byte pair encoding that is compiled")
-        self.tokenizer, self.context = tokenizer, tuple(int(id) for id in context)
-        self.eos = frozenset(_end_tokens(tokenizer, eos))
-        self._law = CanonicalLaw(tokenizer._core)
-
-    def start(self) -> State:
-        """The state before the first token.
-
-        Raises:
-            ConstraintError: no encoding starts with the context.
-        """
-        here = self._law.sequence([])
-        for step, id in enumerate(self.context):
-            pushed = here.pushed(id)
-            if pushed is None:
-                prefix = self.tokenizer.decode_bytes(list(self.context[:step]))
-                message = f"no encoding starts with the context up to token {id} at position {step}"
-                raise ConstraintError(message, prefix=prefix, step=step)
-            here = pushed
-        return _CanonicalState(self, here, ())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Canonical, (self.tokenizer, self.context, self.eos))
-
-
-class Conjunction(Constraint):
-    """A constraint that is satisfied where all its parts are. Made by ``a & b``.
-
-    Its mask is the parts' masks joined, or None if a part has none. Each part may be satisfiable and the conjunction
-    not: that shows as a dead end where no token is left.
-    """
-
-    __slots__ = ("parts",)
-
-    def __init__(self, *parts: Constraint) -> None:
-        self.parts = parts
-
-    def start(self) -> State:
-        """The state before the first token."""
-        return _ConjunctionState([part.start() for part in self.parts])
-
-
-class _PredicateState:
-    """The tokens taken, each with the bytes up to and with it; one tuple, so that readers see it whole."""
-
-    __slots__ = ("_constraint", "_path")
-
-    def __init__(self, constraint: Predicate, path: tuple[tuple[int, bytes], ...]) -> None:
-        self._constraint, self._path = constraint, path
-
-    @property
-    def ids(self) -> NDArray[np.uint32]:
-        return np.array([id for id, _ in self._path], dtype=np.uint32)
-
-    @property
-    def prefix(self) -> bytes:
-        return self._path[-1][1] if self._path else b""
-
-    def _has_ended(self) -> bool:
-        return bool(self._path) and self._path[-1][0] in self._constraint.eos
-
-    def _extended(self, id: int) -> bytes | None:
-        """The prefix with one more token; None for ids that spell no text."""
-        if id in self._constraint.special:
-            return None
-        try:
-            return self.prefix + self._constraint.tokenizer.token_bytes(id)
-        except KeyError:
-            return None
-
-    def mask(self) -> None:
-        return None
-
-    def check(self, id: int) -> bool:
-        if self._has_ended():
-            return False
-        if id in self._constraint.eos:
-            return self.is_accepting()
-        extended = self._extended(int(id))
-        return extended is not None and bool(self._constraint.fn(extended))
-
-    def check_many(self, ids: Ids) -> NDArray[np.bool_]:
-        return np.fromiter((self.check(id) for id in np.asarray(ids).tolist()), dtype=np.bool_)
-
-    def fork(self) -> State:
-        return _PredicateState(self._constraint, self._path)
-
-    def advance(self, id: int) -> None:
-        if not self.check(id):
-            raise _not_allowed(id, self)
-        extended = self.prefix if id in self._constraint.eos else self._extended(int(id))
-        self._path = (*self._path, (int(id), extended or b""))
-
-    def rollback(self, n: int) -> None:
-        self._path = self._path[: _kept(n, len(self._path), self)]
-
-    def is_accepting(self) -> bool:
-        complete = self._constraint.complete
-        return self._has_ended() or complete is None or bool(complete(self.prefix))
-
-    def forced(self) -> NDArray[np.uint32]:
-        return np.empty(0, dtype=np.uint32)
-
-
-class _CanonicalState:
-    """The sequence before the first token, and each token taken with the sequence up to it."""
-
-    __slots__ = ("_constraint", "_first", "_path")
-
-    def __init__(
-        self, constraint: Canonical, first: TokenSequence, path: tuple[tuple[int, TokenSequence], ...]
-    ) -> None:
-        self._constraint, self._first, self._path = constraint, first, path
-
-    @property
-    def ids(self) -> NDArray[np.uint32]:
-        return np.array([id for id, _ in self._path], dtype=np.uint32)
-
-    @property
-    def prefix(self) -> bytes:
-        tokenizer, eos = self._constraint.tokenizer, self._constraint.eos
-        return b"".join(tokenizer.token_bytes(id) for id, _ in self._path if id not in eos)
-
-    def _here(self) -> TokenSequence:
-        return self._path[-1][1] if self._path else self._first
-
-    def _has_ended(self) -> bool:
-        return bool(self._path) and self._path[-1][0] in self._constraint.eos
-
-    def mask(self) -> NDArray[np.int32]:
-        here, constraint = self._here(), self._constraint
-        words = here.mask()
-        if self._has_ended():
-            words[:] = 0
-        bits = words.view(np.uint32)
-        for id in constraint._law.symbols.tolist():
-            allowed = id in constraint.eos and not self._has_ended() and here.ends()
-            bit = np.uint32(1 << id % 32)
-            bits[id // 32] = bits[id // 32] | bit if allowed else bits[id // 32] & ~bit
-        return words
-
-    def check(self, id: int) -> bool:
-        return self._pushed(int(id)) is not None
-
-    def _pushed(self, id: int) -> TokenSequence | None:
-        constraint = self._constraint
-        if self._has_ended() or (id not in constraint.eos and id in constraint._law.symbols) or id < 0:
-            return None
-        return self._here().pushed(id)
-
-    def check_many(self, ids: Ids) -> NDArray[np.bool_]:
-        words = self.mask().view(np.uint32)
-        wanted = np.asarray(ids, dtype=np.int64)
-        known = (wanted >= 0) & (wanted < 32 * len(words))
-        places = np.where(known, wanted, 0)
-        bits: NDArray[np.bool_] = (words[places // 32] >> (places % 32).astype(np.uint32) & 1).astype(np.bool_)
-        return bits & known
-
-    def fork(self) -> State:
-        return _CanonicalState(self._constraint, self._first, self._path)
-
-    def advance(self, id: int) -> None:
-        pushed = self._pushed(int(id))
-        if pushed is None:
-            raise _not_allowed(id, self)
-        self._path = (*self._path, (int(id), pushed))
-
-    def rollback(self, n: int) -> None:
-        self._path = self._path[: _kept(n, len(self._path), self)]
-
-    def is_accepting(self) -> bool:
-        return self._has_ended() or self._here().ends()
-
-    def forced(self) -> NDArray[np.uint32]:
-        return np.empty(0, dtype=np.uint32)
-
-
-class _ConjunctionState:
-    __slots__ = ("_parts",)
-
-    def __init__(self, parts: list[State]) -> None:
-        self._parts = parts
-
-    @property
-    def ids(self) -> NDArray[np.uint32]:
-        return self._parts[0].ids
-
-    @property
-    def prefix(self) -> bytes:
-        return self._parts[0].prefix
-
-    def mask(self) -> NDArray[np.int32] | None:
-        joined: NDArray[np.int32] | None = None
-        for part in self._parts:
-            words = part.mask()
-            if words is None:
-                return None
-            joined = words if joined is None else joined & words
-        if joined is not None and not joined.any() and not self.is_accepting():
-            step = len(self.ids)
-            message = f"no token can follow after {step} tokens and the text is not complete"
-            raise ConstraintError(message, prefix=self.prefix, step=step)
-        return joined
-
-    def check(self, id: int) -> bool:
-        return all(part.check(id) for part in self._parts)
-
-    def check_many(self, ids: Ids) -> NDArray[np.bool_]:
-        ids = np.asarray(ids)
-        allowed = np.ones(len(ids), dtype=np.bool_)
-        for part in self._parts:
-            allowed[allowed] = part.check_many(ids[allowed])
-        return allowed
-
-    def fork(self) -> State:
-        return _ConjunctionState([part.fork() for part in self._parts])
-
-    def advance(self, id: int) -> None:
-        if not self.check(id):
-            raise _not_allowed(id, self)
-        parts = [part.fork() for part in self._parts]
-        for part in parts:
-            part.advance(id)
-        self._parts = parts
-
-    def rollback(self, n: int) -> None:
-        _kept(n, len(self.ids), self)
-        for part in self._parts:
-            part.rollback(n)
-
-    def is_accepting(self) -> bool:
-        return all(part.is_accepting() for part in self._parts)
-
-    def forced(self) -> NDArray[np.uint32]:
-        """What the first part forces, as far as the others allow it."""
-        ids = next((ids for part in self._parts if len(ids := part.forced())), np.empty(0, dtype=np.uint32))
-        ahead = self.fork()
-        for n, id in enumerate(ids.tolist()):
-            if not ahead.check(id):
-                return ids[:n]
-            ahead.advance(id)
-        return ids
-
-
-def _not_allowed(id: int, state: State) -> ConstraintError:
-    step = len(state.ids)
-    return ConstraintError(f"token {id} is not allowed after {step} tokens", prefix=state.prefix, step=step)
-
-
-def _kept(n: int, step: int, state: State) -> int:
-    if not 0 <= n <= step:
-        raise ConstraintError(f"cannot take back {n} tokens of {step}", prefix=state.prefix, step=step)
-    return step - n
-
-
-def _end_tokens(tokenizer: Tokenizer, eos: Collection[int] | None) -> list[int]:
-    if eos is None:
-        return sorted(id for name, id in tokenizer.special_tokens.items() if name in END_TOKENS)
-    return sorted(int(id) for id in eos)
 
 
 def json_schema(
@@ -462,7 +81,7 @@ def json_schema(
         text = schema if isinstance(schema, str) else json.dumps(schema)
     except (TypeError, ValueError, RecursionError) as error:
         raise ConstraintError(f"the JSON Schema cannot be written as JSON: {error}") from error
-    return Grammar("json_schema", text, tokenizer, eos)
+    return Grammar("grammar", ("json_schema", text), tokenizer, eos)
 
 
 def regex(pattern: str, tokenizer: Tokenizer, eos: Collection[int] | None = None) -> Constraint:
@@ -476,7 +95,7 @@ def regex(pattern: str, tokenizer: Tokenizer, eos: Collection[int] | None = None
     Raises:
         ConstraintError: the pattern cannot be compiled.
     """
-    return Grammar("regex", pattern, tokenizer, eos)
+    return Grammar("grammar", ("regex", pattern), tokenizer, eos)
 
 
 def lark(grammar: str, tokenizer: Tokenizer, eos: Collection[int] | None = None) -> Constraint:
@@ -491,7 +110,7 @@ def lark(grammar: str, tokenizer: Tokenizer, eos: Collection[int] | None = None)
     Raises:
         ConstraintError: the grammar cannot be compiled.
     """
-    return Grammar("lark", grammar, tokenizer, eos)
+    return Grammar("grammar", ("lark", grammar), tokenizer, eos)
 
 
 def predicate(
@@ -499,11 +118,13 @@ def predicate(
     tokenizer: Tokenizer,
     complete: Callable[[bytes], bool] | None = None,
     eos: Collection[int] | None = None,
+    batch: Callable[[list[bytes]], Sequence[bool]] | None = None,
 ) -> Constraint:
     """Texts whose every token keeps ``fn(prefix)`` true.
 
-    ``mask()`` of its states is None: use ``check``, or :func:`awrs` for samples with weights. What ``fn`` raises is
-    raised unchanged.
+    ``mask()`` of its states is None, because the function is never asked about a vocabulary: use ``check``, or
+    :func:`awrs` for samples with weights. Answers are remembered by prefix. What ``fn`` raises is raised unchanged,
+    with a note that names the prefix. :func:`check_contract` finds functions that do not keep the contract.
 
     Args:
         fn: takes the bytes so far, the new token's included; they may end inside a character. Monotone: once
@@ -511,8 +132,9 @@ def predicate(
         tokenizer: whose tokens the texts are made of.
         complete: whether a text may end; by default every text may.
         eos: the tokens that end a text; by default the special tokens named in :data:`END_TOKENS`.
+        batch: what ``fn`` says about each of a list of prefixes, where one call for many is cheaper.
     """
-    return Predicate(fn, tokenizer, complete, eos)
+    return Predicate(fn, tokenizer, complete, eos, batch)
 
 
 def canonical(tokenizer: Tokenizer, context: Sequence[int] = (), eos: Collection[int] | None = None) -> Constraint:
@@ -541,6 +163,174 @@ def canonical(tokenizer: Tokenizer, context: Sequence[int] = (), eos: Collection
     (False, True, True)
     """
     return Canonical(tokenizer, context, eos)
+
+
+def automaton(make: Callable[[], ReadsBytes], tokenizer: Tokenizer, eos: Collection[int] | None = None) -> Constraint:
+    """Texts that an automaton of your own reads byte by byte.
+
+    Masks walk the trie of the vocabulary and call ``feed`` once a node up to the first byte that is refused: a
+    microsecond each, so prefer checks where most bytes are allowed. What the automaton raises is raised unchanged.
+
+    Args:
+        make: returns an automaton before its first byte: an object with ``feed(byte: int) -> bool``,
+            ``undo(n: int)`` and ``is_complete() -> bool``; forks copy it with ``copy.deepcopy``.
+        tokenizer: whose tokens the texts are made of.
+        eos: the tokens that end a text; by default the special tokens named in :data:`END_TOKENS`.
+    """
+    return Feeding(make, tokenizer, eos)
+
+
+def table(
+    transitions: ArrayLike,
+    complete: ArrayLike,
+    tokenizer: Tokenizer,
+    start: int = 0,
+    eos: Collection[int] | None = None,
+) -> Constraint:
+    r"""Texts that a deterministic automaton accepts, given as a table.
+
+    The table is trimmed and minimised once (Moore's partition refinement), so states from which nothing complete can be
+    reached need not be found by the caller.
+
+    Args:
+        transitions: integers ``[n, 256]``: the state after each state and byte, negative where none follows.
+        complete: bool ``[n]``: whether a text may end in each state.
+        tokenizer: whose tokens the texts are made of.
+        start: the state before the first byte.
+        eos: the tokens that end a text; by default the special tokens named in :data:`END_TOKENS`.
+
+    Raises:
+        ArrayError: the shapes do not fit.
+        ConstraintError: a state does not exist, there are more than 65,536, or no complete text can be reached.
+
+    >>> import numpy as np, tokenloom as tl
+    >>> ranks = {bytes([b]): b for b in range(256)} | {b"ab": 256}
+    >>> toy = tl.Tokenizer.from_tiktoken("toy", pat_str=r"\s|\S+", mergeable_ranks=ranks, special_tokens={"</s>": 257})
+    >>> transitions = np.full((2, 256), -1)
+    >>> transitions[0, ord("a")], transitions[1, ord("b")] = 1, 0
+    >>> state = tl.control.table(transitions, [True, False], toy).start()  # (ab)*
+    >>> state.check(256), state.check(98), state.check(257)
+    (True, False, True)
+    """
+    rows, flags = np.asarray(transitions), np.asarray(complete, dtype=np.bool_)
+    if rows.ndim != 2 or rows.shape[1] != 256 or rows.dtype.kind not in "iu" or flags.shape != (len(rows),):
+        raise ArrayError(
+            "expected integer transitions of shape [n, 256] and complete of shape [n], "
+            f"found {list(rows.shape)} of {rows.dtype} and {list(flags.shape)}",
+            argument="transitions",
+        )
+    dead = 0xFFFF_FFFF
+    targets = np.where((rows < 0) | (rows > dead), dead, rows).astype(np.uint32).ravel()
+    return Compiled("table", (targets, flags, start), tokenizer, eos)
+
+
+def phrases(
+    tokenizer: Tokenizer,
+    required: Sequence[str | bytes] = (),
+    banned: Sequence[str | bytes] = (),
+    stop: Sequence[str | bytes] = (),
+    eos: Collection[int] | None = None,
+) -> Constraint:
+    """Texts that hold every required phrase and no banned one, however tokens cut them.
+
+    Args:
+        tokenizer: whose tokens the texts are made of.
+        required: must all occur before the text may end; at most 64.
+        banned: must not occur.
+        stop: if given, the text ends with the first of these that occurs, and may not end otherwise. One that comes
+            before all required phrases have occurred is not allowed.
+        eos: the tokens that end a text; by default the special tokens named in :data:`END_TOKENS`.
+
+    Raises:
+        ConstraintError: a phrase is empty, there are too many, or a required phrase holds a banned one.
+
+    Aho and Corasick, "Efficient string matching" (1975).
+    """
+    lists = tuple([_as_bytes(phrase) for phrase in phrases] for phrases in (required, banned, stop))
+    return Compiled("phrases", lists, tokenizer, eos)
+
+
+def choose(
+    items: Collection[str | bytes],
+    tokenizer: Tokenizer,
+    separator: str | bytes = ", ",
+    least: int = 1,
+    most: int | None = None,
+    repeats: bool = False,
+    eos: Collection[int] | None = None,
+) -> Constraint:
+    """Lists of items of a catalogue, in any order, none of them twice.
+
+    Args:
+        items: what may be listed; at most 65,536.
+        tokenizer: whose tokens the texts are made of.
+        separator: what stands between two items. No item may go on with its first byte where another item ends.
+        least: fewest items of a list.
+        most: most items of a list; by default all.
+        repeats: whether an item may be listed again.
+        eos: the tokens that end a text; by default the special tokens named in :data:`END_TOKENS`.
+
+    Raises:
+        ConstraintError: no list can be told apart or keep the bounds; the message says why.
+    """
+    bounds = (least, most)
+    arguments = ([_as_bytes(item) for item in items], _as_bytes(separator), bounds, repeats)
+    return Compiled("choice", arguments, tokenizer, eos)
+
+
+def copy_from(
+    source: str | bytes, tokenizer: Tokenizer, least_bytes: int = 1, eos: Collection[int] | None = None
+) -> Constraint:
+    """Texts that are a run of the source's bytes: quotations, names, numbers that must not be invented.
+
+    Args:
+        source: what is copied from; at most 4 MiB.
+        tokenizer: whose tokens the texts are made of.
+        least_bytes: fewest bytes of a copy.
+        eos: the tokens that end a text; by default the special tokens named in :data:`END_TOKENS`.
+
+    Raises:
+        ConstraintError: the source is empty, too long, or shorter than ``least_bytes``.
+
+    Blumer et al., "The smallest automaton recognizing the subwords of a text" (1985).
+    """
+    return Compiled("excerpt", (_as_bytes(source), least_bytes), tokenizer, eos)
+
+
+def cap_probs(probs: ArrayLike, caps: ArrayLike) -> tuple[NDArray[np.float64], float]:
+    """The distribution closest to ``probs`` that gives no token more than its cap.
+
+    With ``caps = 1 - (probability that the text ends badly behind the token)`` a dead end gets at most the probability
+    with which it can be escaped. The answer is ``min(s * probs, caps)`` with the one ``s`` for which it sums to one
+    ("water-filling"), exact where repeated clipping and renormalising stays above the caps.
+
+    Args:
+        probs: probabilities, float ``[V]``; normalised first.
+        caps: most probability of each token, float ``[V]``.
+
+    Returns:
+        The capped distribution, float64 ``[V]``, and ``s``; ``inf`` where the caps of tokens with mass sum to less than
+        one: the distribution is then proportional to them.
+
+    Raises:
+        ArrayError: the lengths differ.
+        DistributionError: an entry is negative or not finite, or no token has both mass and a positive cap.
+
+    Cao et al., "Systematic rectification of language models via dead-end analysis" (2023), has the caps.
+
+    >>> import tokenloom as tl
+    >>> tl.control.cap_probs([0.8, 0.15, 0.05], [0.5, 1.0, 1.0])
+    (array([0.5  , 0.375, 0.125]), 2.5)
+    """
+    rows = [np.ascontiguousarray(values, dtype=np.float64) for values in (probs, caps)]
+    if rows[0].ndim != 1 or rows[0].shape != rows[1].shape:
+        found = f"{list(rows[0].shape)} and {list(rows[1].shape)}"
+        raise ArrayError(f"expected probs and caps of one shape [V], found {found}", argument="caps")
+    return _core.cap_probs(*rows)
+
+
+def _as_bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else bytes(text)
 
 
 def awrs(

@@ -15,7 +15,7 @@ pub(crate) mod control {
     #[pymodule_export]
     use super::awrs;
     #[pymodule_export]
-    use crate::grammar::{PyGrammar, PyGrammarState};
+    use crate::constraint::{PyConstraint, PyState, cap_probs, fill_masks, walk_mask};
 }
 
 /// A Python object that answers which token ids are allowed. The interpreter is attached for each call only.

@@ -3,6 +3,7 @@
 
 mod array;
 mod bytelevel;
+mod constraint;
 mod control;
 mod direct;
 mod draft;
@@ -11,7 +12,6 @@ mod error;
 mod exactness;
 mod formats;
 mod gpu;
-mod grammar;
 mod interpreted;
 mod ints;
 mod lexica;

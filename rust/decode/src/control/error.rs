@@ -31,6 +31,30 @@ pub enum ControlErrorKind {
         /// Levels allowed.
         limit: usize,
     },
+    /// A table of transitions does not fit together.
+    #[error("the table cannot be used: {reason}")]
+    Table {
+        /// What was expected and found.
+        reason: Box<str>,
+    },
+    /// Phrases that cannot be asked for.
+    #[error("the phrases cannot be used: {reason}")]
+    Phrases {
+        /// What was expected and found.
+        reason: Box<str>,
+    },
+    /// A catalogue that cannot be chosen from.
+    #[error("the items cannot be chosen from: {reason}")]
+    Choice {
+        /// What was expected and found.
+        reason: Box<str>,
+    },
+    /// A source that cannot be copied from.
+    #[error("the source cannot be copied from: {reason}")]
+    Excerpt {
+        /// What was expected and found.
+        reason: Box<str>,
+    },
     /// The vocabulary exceeds what a token trie of the grammar engine holds.
     #[error("grammars take ids below {limit}, the vocabulary has ids up to {max_id}")]
     VocabularyTooLarge {

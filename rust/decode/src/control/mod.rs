@@ -1,16 +1,35 @@
 //! Which tokens may come next, and what does a rejected draw weigh?
 //!
-//! A constraint is compiled once for a vocabulary ([`Grammar`]) and walked once a text ([`GrammarState`]). A state can
-//! be asked for the mask of all allowed tokens or about single tokens; both give the same answer. See `grammar` for
-//! the rules on end tokens, forced tokens and dead ends. Where only single tokens can be checked, [`awrs()`] draws with as
-//! few checks as the model's agreement with the constraint allows, and says what the draw weighs.
+//! A [`Constraint`] is compiled once for a vocabulary and walked once a text ([`ConstraintState`]). A state can be asked
+//! for the mask of all allowed tokens or about single tokens; both give the same answer. Grammars are those of an engine
+//! (`grammar`), everything else is a small machine over bytes (`automaton`): tables, phrases, choices, excerpts. Where
+//! only single tokens can be checked, [`awrs()`] draws with as few checks as the model's agreement with the constraint
+//! allows, and says what the draw weighs.
 
+mod automaton;
 mod awrs;
+mod caps;
+mod choice;
+mod conjunction;
 mod error;
+mod excerpt;
 mod grammar;
 mod grammar_vocabulary;
+mod mask_rows;
+mod phrases;
+mod state;
+mod table;
 
+pub use automaton::{Automaton, ByteAutomaton, ByteWalker, walk_mask};
 pub use awrs::{AwrsError, Check, WeightedToken, awrs, recursive};
+pub use caps::cap_probs;
+pub use choice::{Choice, ChoiceState};
+pub use conjunction::Conjunction;
 pub use error::{ControlError, ControlErrorKind};
-pub use grammar::{Grammar, GrammarSource, GrammarState};
+pub use excerpt::{Excerpt, ExcerptState};
+pub use grammar::{Grammar, GrammarSource};
 pub use grammar_vocabulary::{EncodeBytes, GrammarVocabulary};
+pub use mask_rows::fill_masks;
+pub use phrases::{Phrases, PhrasesState};
+pub use state::{Constraint, ConstraintState};
+pub use table::{DEAD, Table};
