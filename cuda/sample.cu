@@ -80,12 +80,13 @@ static __device__ void keep_top_k(const Row& row, Kept& kept, u32 k, float own_m
     n_listed += logit > -infinity() && logit >= bound;
   }
   if (block_sum(n_listed) < k) return;
-  kept.last_best = find_cut(row.n_vocab, (double)k, [&](u32 token, u64* order, u64* mass) {
+  u64 last = find_cut(row.n_vocab, (double)k, [&](u32 token, u64* order, u64* mass) {
     float logit = row.logit(token);
     *order = order_of(logit, token);
     *mass = 1;
     return logit > -infinity() && logit >= bound;
   });
+  kept.last_best = last | 0xFFFFFFFFu;  // and all that tie with it
 }
 
 static __device__ void keep_top_p(const Row& row, Kept& kept, double top_p) {
@@ -124,11 +125,21 @@ static __device__ void keep_typical(const Row& row, Kept& kept, double typical_p
     *mass = mass_of(row.weight(logit));
     return kept.has(row, logit, token);
   });
-  kept.last_typical = last;
+  kept.last_typical = last | 0xFFFFFFFFu;  // and all that are as near
 }
 
-// The race among the kept tokens, and their mass.
-static __device__ Finish race(const Row& row, const Kept& kept, const Rng& rng, u64* total) {
+// The best logit that is kept: typical may have removed the best of all.
+static __device__ float best_kept(const Row& row, const Kept& kept) {
+  Finish best = nobody();
+  for (u32 token = threadIdx.x; token < row.n_vocab; token += blockDim.x) {
+    float logit = row.logit(token);
+    if (kept.has(row, logit, token)) best.merge({-logit, infinity(), token});
+  }
+  return -block_finish(best).time;
+}
+
+// The race among the kept tokens, weighed as `weighed` says, and their mass.
+static __device__ Finish race(const Row& row, const Row& weighed, const Kept& kept, const Rng& rng, u64* total) {
   Finish finish = nobody();
   u64 sum = 0;
   for (u32 block = threadIdx.x; block < (row.n_vocab + 3) / 4; block += blockDim.x) {
@@ -146,7 +157,7 @@ static __device__ Finish race(const Row& row, const Kept& kept, const Rng& rng, 
 #pragma unroll
     for (u32 word = 0; word < 4; ++word) {
       if (!(flags >> word & 1)) continue;
-      float weight = row.weight(logits[word]);
+      float weight = weighed.weight(logits[word]);
       sum += mass_of(weight);
       finish.merge({wait_of(rng, first + word, words.word[word]) / weight, infinity(), first + word});
     }
@@ -202,11 +213,15 @@ extern "C" __global__ void __launch_bounds__(512, 1)
     if (top_k > 0 && top_k < (i64)n_vocab) keep_top_k(row, kept, (u32)top_k, -own.time);
     if (top_ps[n_row] < 1.0) keep_top_p(row, kept, top_ps[n_row]);
     kept.min_weight = (float)min_ps[n_row];
-    if (typical_ps[n_row] < 1.0) keep_typical(row, kept, typical_ps[n_row]);
+    Row weighed = row;
+    if (typical_ps[n_row] < 1.0) {
+      keep_typical(row, kept, typical_ps[n_row]);
+      weighed.max = best_kept(row, kept);
+    }
     u64 total;
     Rng rng = {seeds[n_row], positions[n_row], purpose};
-    finish = race(row, kept, rng, &total);
-    log_prob = row.log_weight(row.logits[finish.token]) - ln_mass(total);
+    finish = race(row, weighed, kept, rng, &total);
+    log_prob = weighed.log_weight(row.logits[finish.token]) - ln_mass(total);
     float ratio = finish.next_time / finish.time;
     margin = ratio < infinity() ? ln(ratio) : infinity();
   }

@@ -14,8 +14,9 @@ True
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
@@ -24,9 +25,14 @@ from numpy.typing import ArrayLike, NDArray
 from tokenloom._core import sample as _core
 from tokenloom._core.sample import Rng
 from tokenloom.errors import ArrayError, DistributionError, ParamsError
+from tokenloom.tokenizer import Ragged
 
 __all__ = [
     "MAX_VOCAB",
+    "QUANTILES",
+    "Bfloat16Bits",
+    "Draws",
+    "LogitStats",
     "Params",
     "Purpose",
     "Rng",
@@ -34,16 +40,19 @@ __all__ = [
     "SampledWithMargins",
     "Status",
     "distribution",
+    "draw",
     "keep_set",
+    "process",
     "rules_of",
     "sample",
     "seeds",
     "waiting_times",
 ]
 
-ORDERS = ("hf",)
 #: The widest row that can be drawn from.
 MAX_VOCAB = _core.MAX_VOCAB
+#: The shares of the mass at which :class:`LogitStats` gives the surprise.
+QUANTILES = _core.QUANTILES
 
 
 class Purpose(enum.IntEnum):
@@ -55,6 +64,8 @@ class Purpose(enum.IntEnum):
     RESIDUAL = 3
     AWRS = 4
     RESAMPLE = 0x4000_0000
+    #: The coin of XTC: one a position, whatever is drawn, because it decides about the distribution itself.
+    XTC = 0x4000_0001
 
 
 class Status(enum.IntEnum):
@@ -67,21 +78,55 @@ class Status(enum.IntEnum):
     EMPTY = 2
 
 
+Tokens: TypeAlias = Sequence[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Params:
     """The sampling rules of a request. The default of each field switches its rule off.
 
-    Rules apply in the order of Hugging Face's processors, each to the renormalised survivors of the one before.
-    Tokens are ordered by (logit, falling; id, rising), and a cut through equal values is exact; the processors keep
-    every token that ties with the last one.
+    Bias, penalties and bans change single logits and come first; the other rules apply in ``order``, each to the
+    renormalised survivors of the one before. Definitions, papers and the three hosts' differences:
+    ``docs/concepts/sample.md``.
 
     Attributes:
-        temperature: Logits are divided by it; 0 takes the best token, ties to the smallest id, and ignores the rest.
+        temperature: Logits are divided by it; 0 takes the best token of what is left, ties to the smallest id.
         top_k: Keep this many of the best tokens (Fan et al. 2018); 0 keeps all.
         top_p: Keep the shortest prefix, best first, whose mass reaches it (Holtzman et al. 2020).
         min_p: Keep tokens with at least this share of the best one's probability (Nguyen et al. 2025).
         typical_p: Keep the tokens whose surprise is closest to the entropy, up to this mass (Meister et al. 2023).
-        order: The order of the rules. ``"hf"`` is the only one there is.
+        order: ``"hf"``, ``"vllm"``, ``"llamacpp"``, ``"joint"`` (top-p of the whole distribution and top-k) or a tuple
+            of ``temperature``, ``top_k``, ``top_k_with_ties``, ``top_p``, ``min_p``, ``typical_p``,
+            ``typical_p_with_ties``, ``epsilon_cutoff``, ``eta_cutoff``, ``top_n_sigma``, ``p_less``, ``xtc``,
+            ``mirostat``, each at most once; what is not listed is not applied.
+        dynatemp_range: The temperature lies between ``temperature`` plus and minus this, growing with the entropy.
+        dynatemp_exponent: The power of the entropy's share of its maximum.
+        epsilon_cutoff: Keep tokens with at least this probability (Hewitt et al. 2022).
+        eta_cutoff: Keep tokens with at least ``min(eta, sqrt(eta) e^-H)`` (Hewitt et al. 2022).
+        top_n_sigma: Keep logits within this many standard deviations of the best (Tang et al. 2024).
+        p_less: 1 keeps tokens with at least ``sum p^2``, 2 with ``(V sum p^2 - 1) / (V - 1)`` (Tan et al. 2025).
+        xtc_probability: How often XTC removes the obvious choices, all but the least likely of them.
+        xtc_threshold: The probability of an obvious choice; above 0.5 switches XTC off.
+        mirostat: 1 or 2, the version (Basu et al. 2021); the state goes in and out of :func:`draw`.
+        mirostat_tau: The surprise aimed at, in bits.
+        mirostat_eta: The learning rate.
+        repetition_penalty: Divides positive logits of seen tokens, multiplies others (Keskar et al. 2019).
+        frequency_penalty: Taken from a logit for each time the token was seen.
+        presence_penalty: Taken once from the logit of a seen token. With ``order="vllm"`` both see the output alone.
+        penalty_last_n: The three penalties look at this many of the last tokens; -1 at all.
+        dry_multiplier: Factor of DRY: a token that would continue a repetition of ``n >= dry_allowed_length`` tokens
+            loses ``dry_multiplier * dry_base ** (n - dry_allowed_length)``.
+        dry_base: Its base.
+        dry_allowed_length: Shorter repetitions are free.
+        dry_last_n: DRY looks at this many of the last tokens; -1 at all.
+        dry_breakers: Sequences of tokens that a repetition may not reach across.
+        no_repeat_ngram_size: No sequence of this many tokens may come twice.
+        bias: Added to logits: ``{token: bias}`` or ``{(token, token, ...): bias}``, which biases the last one where the
+            text ends with the others; ``-inf`` forbids.
+        bad_words: Sequences of tokens that may not appear. With ``order="vllm"`` the output alone is looked at.
+        allowed_ids: Tokens that may be drawn; empty allows all.
+        min_tokens: ``stop_ids`` are forbidden until the output has this many tokens.
+        stop_ids: Tokens that end the text.
 
     Raises:
         ParamsError: A field is out of its range; the message names it.
@@ -92,12 +137,63 @@ class Params:
     top_p: float = 1.0
     min_p: float = 0.0
     typical_p: float = 1.0
-    order: str = "hf"
+    order: str | tuple[str, ...] = "hf"
+    _: KW_ONLY
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
+    epsilon_cutoff: float = 0.0
+    eta_cutoff: float = 0.0
+    top_n_sigma: float = 0.0
+    p_less: int = 0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    penalty_last_n: int = -1
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_last_n: int = -1
+    dry_breakers: Sequence[Tokens] = ()
+    no_repeat_ngram_size: int = 0
+    bias: Mapping[int | Tokens, float] | Sequence[tuple[Tokens, float]] = ()
+    bad_words: Sequence[Tokens] = ()
+    allowed_ids: Tokens = ()
+    min_tokens: int = 0
+    stop_ids: Tokens = ()
+    rules: _core.Rules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.order not in ORDERS:
-            raise ParamsError(f"expected order to be one of {', '.join(map(repr, ORDERS))}, found {self.order!r}")
-        _core.check_params(self.temperature, self.top_k, self.top_p, self.min_p, self.typical_p)
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        put("order", self.order if isinstance(self.order, str) else tuple(self.order))
+        pairs = self.bias.items() if isinstance(self.bias, Mapping) else self.bias
+        put("bias", tuple((_tuple((key,) if isinstance(key, int) else key), float(bias)) for key, bias in pairs))
+        put("dry_breakers", tuple(map(_tuple, self.dry_breakers)))
+        put("bad_words", tuple(map(_tuple, self.bad_words)))
+        put("allowed_ids", _tuple(self.allowed_ids))
+        put("stop_ids", _tuple(self.stop_ids))
+        put("top_k", min(self.top_k, 2**63 - 1))
+        put("rules", _core.Rules(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_params, ({each.name: getattr(self, each.name) for each in fields(self) if each.init},))
+
+
+def _params(values: dict[str, Any]) -> Params:
+    return Params(**values)
+
+
+def _tuple(tokens: Tokens) -> tuple[int, ...]:
+    ids = tuple(int(token) for token in tokens)
+    if any(not 0 <= token < 2**32 for token in ids):
+        raise ParamsError(f"expected token ids between 0 and 2**32 - 1, found {ids}")
+    return ids
 
 
 class Sampled(NamedTuple):
@@ -133,6 +229,69 @@ class SampledWithMargins(NamedTuple):
     margins: Any
 
 
+class LogitStats(NamedTuple):
+    """What the model's own distribution looks like: temperature 1, no mask, no penalties. Natural logarithms.
+
+    Attributes:
+        log_norm: float32[B], the logarithm of the sum of ``e**logit``.
+        entropy: float32[B], the mean of the surprise ``-log p``.
+        varentropy: float32[B], the variance of the surprise.
+        collision: float32[B], ``sum p**2``: how often two draws agree.
+        max_logprob: float32[B], of the best token.
+        margin: float32[B], the gap between the two best logits.
+        rank: int64[B], how many tokens are better than the drawn one.
+        mass_above: float32[B], their probability.
+        quantiles: float32[B, 6], the surprise of the token at which the mass of the best tokens reaches each of
+            :data:`QUANTILES`.
+    """
+
+    log_norm: Any
+    entropy: Any
+    varentropy: Any
+    collision: Any
+    max_logprob: Any
+    margin: Any
+    rank: Any
+    mass_above: Any
+    quantiles: Any
+
+
+class Draws(NamedTuple):
+    """Everything about one draw a row: NumPy arrays, or torch tensors where the logits were one.
+
+    Attributes:
+        tokens: See :class:`Sampled`.
+        logprobs: See :class:`Sampled`.
+        status: See :class:`Sampled`.
+        margins: See :class:`SampledWithMargins`.
+        raw_logprobs: float32[B], of the same tokens under the model: temperature 1, no mask, no penalties.
+        mirostat_mu: float32[B], the state to pass with the next position, in bits.
+        stats: :class:`LogitStats`.
+        top_tokens: int64[B, n_top], best first; -1 where fewer can be drawn.
+        top_logprobs: float32[B, n_top], theirs under the model or the rules; ``-inf`` where there is none.
+    """
+
+    tokens: Any
+    logprobs: Any
+    status: Any
+    margins: Any
+    raw_logprobs: Any
+    mirostat_mu: Any
+    stats: LogitStats
+    top_tokens: Any
+    top_logprobs: Any
+
+
+class Bfloat16Bits(NamedTuple):
+    """Logits in bfloat16, which NumPy does not have.
+
+    Attributes:
+        bits: uint16[B, V].
+    """
+
+    bits: NDArray[np.uint16]
+
+
 Rules: TypeAlias = tuple[
     NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
 ]
@@ -145,9 +304,12 @@ def sample(
     seeds: Any = ...,
     positions: Any = ...,
     mask: Any = ...,
+    history: Any = ...,
     *,
+    prompt_lengths: Any = ...,
     purpose: int = ...,
     return_margins: Literal[False] = ...,
+    threads: int | None = ...,
 ) -> Sampled: ...
 
 
@@ -158,9 +320,12 @@ def sample(
     seeds: Any = ...,
     positions: Any = ...,
     mask: Any = ...,
+    history: Any = ...,
     *,
+    prompt_lengths: Any = ...,
     purpose: int = ...,
     return_margins: Literal[True],
+    threads: int | None = ...,
 ) -> SampledWithMargins: ...
 
 
@@ -170,20 +335,29 @@ def sample(
     seeds: Any = 0,
     positions: Any = 0,
     mask: Any = None,
+    history: Any = None,
     *,
+    prompt_lengths: Any = 0,
     purpose: int = Purpose.SAMPLE,
     return_margins: bool = False,
+    threads: int | None = None,
 ) -> Sampled | SampledWithMargins:
     """Draw one token a row. The same (logits, params, seed, position) gives the same token in every batch.
 
     Args:
-        logits: float[B, V], NumPy or torch (CPU or CUDA). Draws are made in float32; wider rows are rounded first.
+        logits: float[B, V], NumPy or torch (CPU or CUDA); bfloat16 as torch has it or as :class:`Bfloat16Bits`. Draws
+            are made in float32; float64 is rounded first.
         params: One :class:`Params`, or one a row.
         seeds: uint64[B]; one int serves a single row only, see :func:`seeds`.
         positions: int64[B], at least 0: the absolute position of the token that is drawn; one int serves all rows.
         mask: int32[B, ceil(V / 32)] or one such row; bit ``t % 32`` of word ``t // 32`` set allows token ``t``.
+        history: The text so far of each row, prompt first, for the rules that look at it: B sequences of ids, an int
+            array [B, n] or a :class:`tokenloom.Ragged`.
+        prompt_lengths: int64[B], how many tokens of ``history`` are the prompt; one int serves all rows.
         purpose: What the random numbers are for: :class:`Purpose`.
         return_margins: Return :class:`SampledWithMargins`.
+        threads: At most this many threads, which live for this call only; as many as pay where ``None``. They do not
+            change the tokens.
 
     Returns:
         Tokens, log-probabilities and statuses. A row that cannot be drawn from has token -1 and a status, and changes
@@ -191,59 +365,157 @@ def sample(
 
     Raises:
         ArrayError: An array has the wrong dtype or shape.
+        ParamsError: A rule needs ``history`` and there is none.
     """
     if _is_torch(logits):
         from tokenloom.torch import sampling
 
-        drawn = sampling.sample(logits, params, seeds, positions, mask, purpose)
-    else:
-        rows = _rows(logits)
-        n_rows, n_vocab = rows.shape
-        drawn = SampledWithMargins(
-            *_core.draw(
-                _float32(rows),
-                rules_of(params, n_rows),
-                checked_seeds(seeds, n_rows),
-                checked_positions(positions, n_rows),
-                checked_mask(mask, n_rows, n_vocab),
-                purpose,
-            )
+        drawn = sampling.sample(
+            logits, params, seeds, positions, mask, history, prompt_lengths, purpose=purpose, threads=threads
         )
+    else:
+        batch = _Batch(logits, params, mask)
+        arguments = batch.arguments(batch.addresses(seeds, positions), batch.texts(history, prompt_lengths))
+        drawn = SampledWithMargins(*_core.draw(arguments, purpose, batch.threads(threads))[:4])
     return drawn if return_margins else Sampled(*drawn[:3])
 
 
+def draw(
+    logits: Any,
+    params: Params | Sequence[Params] = Params(),
+    seeds: Any = 0,
+    positions: Any = 0,
+    mask: Any = None,
+    history: Any = None,
+    *,
+    prompt_lengths: Any = 0,
+    mirostat_mu: Any = None,
+    n_top: int = 0,
+    top: Literal["raw", "processed"] = "raw",
+    purpose: int = Purpose.SAMPLE,
+    threads: int | None = None,
+) -> Draws:
+    """:func:`sample`, the state of mirostat, and what each row looks like. The tokens are those of :func:`sample`.
+
+    >>> import numpy as np, tokenloom as tl
+    >>> drawn = tl.sample.draw(np.log([[0.5, 0.25, 0.125, 0.125]]), seeds=7, n_top=2)
+    >>> round(float(drawn.stats.entropy[0] / np.log(2)), 3), drawn.top_tokens.tolist()
+    (1.75, [[0, 1]])
+
+    Args:
+        logits: See :func:`sample`; on the CPU.
+        params: See :func:`sample`.
+        seeds: See :func:`sample`.
+        positions: See :func:`sample`.
+        mask: See :func:`sample`.
+        history: See :func:`sample`.
+        prompt_lengths: See :func:`sample`.
+        mirostat_mu: float32[B], the states that the draw before returned, in bits; NaN or ``None`` begins a text, with
+            twice ``mirostat_tau``.
+        n_top: How many of the best tokens to return.
+        top: Whether their probabilities are those of the model or those of the rules.
+        purpose: See :func:`sample`.
+        threads: See :func:`sample`.
+
+    Raises:
+        ArrayError: An array has the wrong dtype or shape.
+        ParamsError: ``top`` is neither, ``n_top`` is negative, or a rule needs ``history`` and there is none.
+    """
+    if top not in ("raw", "processed"):
+        raise ParamsError(f"expected top to be 'raw' or 'processed', found {top!r}")
+    if n_top < 0:
+        raise ParamsError(f"expected n_top of at least 0, found {n_top}")
+    if _is_torch(logits):
+        from tokenloom.torch import sampling
+
+        options = {"mirostat_mu": mirostat_mu, "n_top": n_top, "top": top, "purpose": purpose, "threads": threads}
+        return sampling.draw(logits, params, seeds, positions, mask, history, prompt_lengths, **options)
+    batch = _Batch(logits, params, mask)
+    texts = batch.texts(history, prompt_lengths)
+    arguments = batch.arguments(batch.addresses(seeds, positions), texts, mirostat_mu)
+    n_top = min(n_top, batch.n_vocab)
+    row, raw, numbers, tokens, logprobs = _core.report(
+        arguments, purpose, batch.threads(threads), n_top, top == "processed"
+    )
+    columns = list(numbers[:, :8].T)
+    stats = LogitStats(*columns[:6], _ranks(columns[6]), columns[7], numbers[:, 8:])
+    return Draws(*row[:4], raw, row[4], stats, tokens, logprobs)
+
+
+def _ranks(numbers: NDArray[np.float32]) -> NDArray[np.int64]:
+    return np.where(np.isfinite(numbers), numbers, -1).astype(np.int64)
+
+
 def keep_set(
-    logits: ArrayLike, params: Params | Sequence[Params] = Params(), mask: ArrayLike | None = None
+    logits: Any,
+    params: Params | Sequence[Params] = Params(),
+    mask: ArrayLike | None = None,
+    history: Any = None,
+    *,
+    prompt_lengths: Any = 0,
+    seeds: Any = 0,
+    positions: Any = 0,
 ) -> NDArray[np.bool_]:
-    """Which tokens the rules keep: bool[B, V]. Arguments as in :func:`sample`.
+    """Which tokens the rules keep: bool[B, V]. Arguments as in :func:`sample`; seeds decide about XTC alone.
 
     Raises:
         DistributionError: A row has no token; ``error.row`` says which.
     """
-    rows = _rows(logits)
-    flags, statuses = _core.keep_sets(
-        _float32(rows), rules_of(params, len(rows)), checked_mask(mask, len(rows), rows.shape[1])
-    )
+    batch = _Batch(logits, params, mask)
+    addresses = batch.addresses(seeds, positions, broadcast=True)
+    flags, statuses = _core.keep_sets(batch.arguments(addresses, batch.texts(history, prompt_lengths)))
     _check(statuses)
     return flags
 
 
-def distribution(
-    logits: ArrayLike, params: Params | Sequence[Params] = Params(), mask: ArrayLike | None = None
-) -> NDArray[np.float64]:
-    """The distribution that :func:`sample` draws from: float64[B, V] probabilities. Arguments as in :func:`sample`.
+def process(
+    logits: Any,
+    params: Params | Sequence[Params] = Params(),
+    mask: ArrayLike | None = None,
+    history: Any = None,
+    *,
+    prompt_lengths: Any = 0,
+    seeds: Any = 0,
+    positions: Any = 0,
+) -> NDArray[np.float32]:
+    """The logits that the rules leave, float32[B, V]: adjusted and divided by the temperature, ``-inf`` where removed.
 
-    The kept tokens are those of the draw (chosen in float32); their probabilities are exact to float64, also for
-    float64 logits. The draw itself rounds weights to float32: a relative error below 1e-6.
+    Their softmax is :func:`distribution`. A temperature of 0 leaves a 0 at the best token. Arguments as in
+    :func:`sample`; seeds decide about XTC alone.
 
     Raises:
         DistributionError: A row has no token; ``error.row`` says which.
     """
-    rows = _rows(logits)
-    exact = np.ascontiguousarray(rows) if rows.dtype == np.float64 else None
-    probs, statuses = _core.probabilities(
-        _float32(rows), exact, rules_of(params, len(rows)), checked_mask(mask, len(rows), rows.shape[1])
-    )
+    batch = _Batch(logits, params, mask)
+    addresses = batch.addresses(seeds, positions, broadcast=True)
+    left, statuses = _core.processed(batch.arguments(addresses, batch.texts(history, prompt_lengths)))
+    _check(statuses)
+    return left
+
+
+def distribution(
+    logits: Any,
+    params: Params | Sequence[Params] = Params(),
+    mask: ArrayLike | None = None,
+    history: Any = None,
+    *,
+    prompt_lengths: Any = 0,
+    seeds: Any = 0,
+    positions: Any = 0,
+) -> NDArray[np.float64]:
+    """The distribution that :func:`sample` draws from: float64[B, V] probabilities. Arguments as in :func:`sample`.
+
+    The kept tokens are those of the draw (chosen in float32); their probabilities are exact to float64, also for
+    float64 logits. The draw itself rounds weights to float32: a relative error below 1e-6. Seeds decide about XTC
+    alone.
+
+    Raises:
+        DistributionError: A row has no token; ``error.row`` says which.
+    """
+    batch = _Batch(logits, params, mask)
+    addresses = batch.addresses(seeds, positions, broadcast=True)
+    arguments = batch.arguments(addresses, batch.texts(history, prompt_lengths))
+    probs, statuses = _core.probabilities(arguments, batch.exact())
     _check(statuses)
     return probs
 
@@ -258,21 +530,90 @@ def waiting_times(rng: int | Rng, n_tokens: int, purpose: int = Purpose.SAMPLE) 
     return _core.waiting_times(rng, purpose, n_tokens)
 
 
-def rules_of(params: Params | Sequence[Params], n_rows: int) -> Rules:
-    """The fields of one :class:`Params`, or of one a row, as arrays (temperature, top_k, top_p, min_p, typical_p)."""
+def _each(params: Params | Sequence[Params], n_rows: int) -> list[Params]:
     each = [params] if isinstance(params, Params) else list(params)
     if not isinstance(params, Params) and len(each) != n_rows:
         raise ArrayError(f"expected one Params or one a row ({n_rows}), found {len(each)}", argument="params")
     for item in each:
         if not isinstance(item, Params):
             raise ArrayError(f"expected params to be tokenloom.sample.Params, found {type(item).__name__}")
+    return each
+
+
+def rules_of(params: Params | Sequence[Params], n_rows: int) -> Rules:
+    """The fields of one :class:`Params`, or of one a row, as arrays (temperature, top_k, top_p, min_p, typical_p)."""
+    each = _each(params, n_rows)
     return (
         np.array([item.temperature for item in each], dtype=np.float64),
-        np.array([min(item.top_k, 2**63 - 1) for item in each], dtype=np.int64),
+        np.array([item.top_k for item in each], dtype=np.int64),
         np.array([item.top_p for item in each], dtype=np.float64),
         np.array([item.min_p for item in each], dtype=np.float64),
         np.array([item.typical_p for item in each], dtype=np.float64),
     )
+
+
+class _Batch:
+    """Rows, rules and mask, checked."""
+
+    def __init__(self, logits: Any, params: Params | Sequence[Params], mask: Any) -> None:
+        self._given = logits
+        self._logits: Any
+        if isinstance(logits, Bfloat16Bits):
+            rows: NDArray[Any] = _rows(logits.bits, np.uint16)
+            self._logits = (np.ascontiguousarray(rows), True)
+        else:
+            rows = _rows(logits)
+            is_half = rows.dtype == np.float16
+            self._logits = (np.ascontiguousarray(rows).view(np.uint16), False) if is_half else _float32(rows)
+        self.n_rows, self.n_vocab = rows.shape
+        self._params = _each(params, self.n_rows)
+        self._mask = checked_mask(mask, self.n_rows, self.n_vocab)
+
+    def addresses(self, seeds: Any, positions: Any, broadcast: bool = False) -> Any:
+        if broadcast and isinstance(seeds, int):
+            seeds = np.full(self.n_rows, seeds, dtype=np.uint64)
+        return checked_seeds(seeds, self.n_rows), checked_positions(positions, self.n_rows)
+
+    def texts(self, history: Any, prompt_lengths: Any) -> Any:
+        if history is None:
+            if any(params.rules.needs_history for params in self._params):
+                raise ParamsError("expected history for the rules that look at the text so far, found None")
+            return None
+        lengths = np.ascontiguousarray(_integers(prompt_lengths, self.n_rows, "prompt_lengths", True), dtype=np.int64)
+        ragged = history if isinstance(history, Ragged) else _ragged(history)
+        if len(ragged) != self.n_rows:
+            raise ArrayError(f"expected history of {self.n_rows} rows, found {len(ragged)}", argument="history")
+        return ragged.values, ragged.offsets, lengths
+
+    def arguments(self, addresses: Any, texts: Any, mirostat_mu: Any = None) -> Any:
+        mus = None if mirostat_mu is None else np.ascontiguousarray(mirostat_mu, dtype=np.float32)
+        if mus is not None and mus.ndim != 1:
+            raise ArrayError(f"expected mirostat_mu of shape [{self.n_rows}], found {list(mus.shape)}")
+        return self._logits, [params.rules for params in self._params], self._mask, addresses, texts, mus
+
+    def exact(self) -> NDArray[np.float64]:
+        if isinstance(self._given, Bfloat16Bits):
+            wide = self._given.bits.astype(np.uint32) << 16
+            return np.ascontiguousarray(wide.view(np.float32), dtype=np.float64)
+        return np.ascontiguousarray(self._given, dtype=np.float64)
+
+    def threads(self, wanted: int | None) -> int:
+        if wanted is None:
+            # Starting a thread takes as long as a few hundred thousand logits.
+            n_worth = min(self.n_rows, self.n_rows * self.n_vocab >> 20)
+            return min(n_worth, len(os.sched_getaffinity(0))) if n_worth > 1 else 1
+        if wanted < 1:
+            raise ArrayError(f"expected at least 1 thread, found {wanted}", argument="threads")
+        return wanted
+
+
+def _ragged(history: Any) -> Ragged:
+    rows = [np.asarray(row) for row in history]
+    for row in rows:
+        if row.ndim != 1 or (row.size and (row.dtype.kind not in "iu" or int(row.min()) < 0)):
+            raise ArrayError(f"expected history of ids of at least 0, found {row.dtype} {list(row.shape)}")
+    offsets = np.cumsum([0] + [len(row) for row in rows], dtype=np.int64)
+    return Ragged(np.concatenate([np.zeros(0, np.uint32), *rows]).astype(np.uint32), offsets)
 
 
 def _is_torch(array: object) -> bool:
@@ -288,10 +629,11 @@ def _check(statuses: Sequence[int]) -> None:
             )
 
 
-def _rows(logits: ArrayLike) -> NDArray[Any]:
+def _rows(logits: ArrayLike, dtype: Any = None) -> NDArray[Any]:
     rows = np.asarray(logits)
-    if rows.dtype.kind != "f" or rows.dtype.itemsize > 8:
-        raise ArrayError(f"expected logits of dtype float16, float32 or float64, found {rows.dtype}", argument="logits")
+    if (rows.dtype.kind != "f" or rows.dtype.itemsize > 8) if dtype is None else rows.dtype != dtype:
+        wanted = "float16, float32 or float64" if dtype is None else np.dtype(dtype).name
+        raise ArrayError(f"expected logits of dtype {wanted}, found {rows.dtype}", argument="logits")
     if rows.ndim != 2:
         hint = "\nhint: logits[None] is a batch of one row" if rows.ndim == 1 else ""
         raise ArrayError(f"expected logits of shape [B, V], found {list(rows.shape)}{hint}", argument="logits")

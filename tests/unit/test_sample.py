@@ -77,8 +77,11 @@ def test_waiting_times_are_the_twin_s_rounded():
 def test_ties_are_cut_to_the_smaller_ids():
     logits = np.zeros((1, 200), np.float32)
     logits[0, [50, 150]] = 1.0
-    assert np.flatnonzero(tl.sample.keep_set(logits, Params(top_k=5))).tolist() == [0, 1, 2, 50, 150]
-    assert np.flatnonzero(tl.sample.keep_set(logits, Params(top_k=1))).tolist() == [50]
+    assert np.flatnonzero(tl.sample.keep_set(logits, Params(top_k=5, order="llamacpp"))).tolist() == [0, 1, 2, 50, 150]
+    assert np.flatnonzero(tl.sample.keep_set(logits, Params(top_k=1, order="joint"))).tolist() == [50]
+    for order in ("hf", "vllm"):
+        assert np.flatnonzero(tl.sample.keep_set(logits, Params(top_k=1, order=order))).tolist() == [50, 150]
+        assert tl.sample.keep_set(logits, Params(top_k=5, order=order)).all()
     half = Params(top_p=0.5)
     assert np.flatnonzero(tl.sample.keep_set(np.zeros((1, 8), np.float32), half)).tolist() == [0, 1, 2, 3]
     assert np.flatnonzero(tl.sample.keep_set(np.array([[-0.0, 0.0, -0.0, 0.0]], np.float32), half)).tolist() == [0, 1]
@@ -204,8 +207,22 @@ def test_bad_arrays_are_named(arguments, message):
         ("top_p", 1.1),
         ("min_p", -1e-9),
         ("typical_p", 0.0),
-        ("order", "vllm"),
-        ("order", "llamacpp"),
+        ("order", "sglang"),
+        ("order", ("top_k", "heat")),
+        ("order", ("top_k", "top_k_with_ties")),
+        ("epsilon_cutoff", 1.5),
+        ("eta_cutoff", -1.0),
+        ("top_n_sigma", -1.0),
+        ("p_less", 3),
+        ("xtc_probability", 2.0),
+        ("mirostat", 3),
+        ("repetition_penalty", 0.0),
+        ("frequency_penalty", float("nan")),
+        ("dry_base", 0.5),
+        ("min_tokens", -1),
+        ("bias", {3: float("inf")}),
+        ("bias", {(): 1.0}),
+        ("bad_words", [[]]),
     ],
 )
 def test_bad_params_are_named(field, value):

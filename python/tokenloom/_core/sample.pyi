@@ -5,27 +5,20 @@ from numpy.typing import NDArray
 
 __all__ = [
     "MAX_VOCAB",
+    "QUANTILES",
     "Rng",
-    "check_params",
+    "Rules",
     "derive_seeds",
     "draw",
     "keep_sets",
     "probabilities",
+    "processed",
+    "report",
     "waiting_times",
 ]
 
 MAX_VOCAB: int
-
-__all__ = [
-    "MAX_VOCAB",
-    "Rng",
-    "check_params",
-    "derive_seeds",
-    "draw",
-    "keep_sets",
-    "probabilities",
-    "waiting_times",
-]
+QUANTILES: list[float]
 
 @final
 class Rng:
@@ -45,25 +38,29 @@ class Rng:
     def __copy__(self) -> Rng: ...
     def __deepcopy__(self, memo: Any, /) -> Rng: ...
 
-_Rules = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+@final
+class Rules:
+    @property
+    def needs_history(self) -> bool: ...
+    def __new__(cls, fields: Any) -> Self: ...
 
-def check_params(temperature: float, top_k: int, top_p: float, min_p: float, typical_p: float) -> None: ...
+_Logits = NDArray[np.float32] | tuple[NDArray[np.uint16], bool]
+_Batch = tuple[
+    _Logits,
+    list[Rules],
+    NDArray[np.uint32] | None,
+    tuple[NDArray[np.uint64], NDArray[np.uint64]],
+    tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]] | None,
+    NDArray[np.float32] | None,
+]
+_Drawn = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]
+
 def derive_seeds(rng: int | Rng, n_streams: int) -> NDArray[np.uint64]: ...
 def waiting_times(rng: int | Rng, purpose: int, n_tokens: int) -> NDArray[np.float32]: ...
-def draw(
-    logits: NDArray[np.float32],
-    rules: _Rules,
-    seeds: NDArray[np.uint64],
-    positions: NDArray[np.uint64],
-    mask: NDArray[np.uint32] | None,
-    purpose: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]: ...
-def keep_sets(
-    logits: NDArray[np.float32], rules: _Rules, mask: NDArray[np.uint32] | None
-) -> tuple[NDArray[np.bool_], list[int]]: ...
-def probabilities(
-    logits: NDArray[np.float32],
-    exact: NDArray[np.float64] | None,
-    rules: _Rules,
-    mask: NDArray[np.uint32] | None,
-) -> tuple[NDArray[np.float64], list[int]]: ...
+def draw(batch: _Batch, purpose: int, n_threads: int) -> _Drawn: ...
+def report(
+    batch: _Batch, purpose: int, n_threads: int, n_top: int, processed: bool
+) -> tuple[_Drawn, NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]: ...
+def keep_sets(batch: _Batch) -> tuple[NDArray[np.bool_], list[int]]: ...
+def probabilities(batch: _Batch, exact: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[int]]: ...
+def processed(batch: _Batch) -> tuple[NDArray[np.float32], list[int]]: ...

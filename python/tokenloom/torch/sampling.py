@@ -15,32 +15,87 @@ import torch
 
 from tokenloom import sample as _sample
 from tokenloom.errors import ArrayError, DeviceError
-from tokenloom.sample import Params, SampledWithMargins
+from tokenloom.sample import Bfloat16Bits, Draws, LogitStats, Params, SampledWithMargins
 from tokenloom.torch.device import launch
 
-__all__ = ["sample"]
+__all__ = ["draw", "sample"]
 
 
 def sample(
-    logits: torch.Tensor, params: Params | Sequence[Params], seeds: Any, positions: Any, mask: Any, purpose: int
+    logits: torch.Tensor,
+    params: Params | Sequence[Params],
+    seeds: Any,
+    positions: Any,
+    mask: Any,
+    history: Any,
+    prompt_lengths: Any,
+    *,
+    purpose: int,
+    threads: int | None,
 ) -> SampledWithMargins:
     """:func:`tokenloom.sample.sample` for a tensor of logits; returns tensors on the device of the logits."""
     if logits.device.type == "cuda":
+        _check_kernel_has(params)
         return _sample_cuda(logits, params, seeds, positions, mask, purpose)
-    if logits.device.type != "cpu":
-        raise DeviceError(f"expected logits on the CPU or a CUDA device, found {logits.device}")
+    rows, arguments = _cpu(logits, seeds, positions, mask, history)
     drawn = _sample.sample(
-        _array(logits), params, _array(seeds), _array(positions), _array(mask), purpose=purpose, return_margins=True
+        rows,
+        params,
+        *arguments,
+        prompt_lengths=_array(prompt_lengths),
+        purpose=purpose,
+        return_margins=True,
+        threads=threads,
     )
     return SampledWithMargins(*(torch.from_numpy(array) for array in drawn))
 
 
+def draw(
+    logits: torch.Tensor,
+    params: Params | Sequence[Params],
+    seeds: Any,
+    positions: Any,
+    mask: Any,
+    history: Any,
+    prompt_lengths: Any,
+    *,
+    mirostat_mu: Any,
+    **options: Any,
+) -> Draws:
+    """:func:`tokenloom.sample.draw` for a CPU tensor of logits; returns tensors."""
+    rows, arguments = _cpu(logits, seeds, positions, mask, history)
+    options = {"mirostat_mu": _array(mirostat_mu), "prompt_lengths": _array(prompt_lengths), **options}
+    drawn = _sample.draw(rows, params, *arguments, **options)
+    stats = LogitStats(*(torch.from_numpy(np.ascontiguousarray(array)) for array in drawn.stats))
+    tensors = {name: torch.from_numpy(array) for name, array in drawn._asdict().items() if name != "stats"}
+    return Draws(stats=stats, **tensors)
+
+
+def _cpu(logits: torch.Tensor, *arguments: Any) -> tuple[Any, list[Any]]:
+    if logits.device.type != "cpu":
+        raise DeviceError(f"expected logits on the CPU or a CUDA device, found {logits.device}")
+    return _logits(logits), [_array(argument) for argument in arguments]
+
+
+def _logits(logits: torch.Tensor) -> Any:
+    """A CPU tensor as an array that shares its memory, bfloat16 as its bits."""
+    if logits.dtype == torch.bfloat16:
+        return Bfloat16Bits(logits.detach().view(torch.int16).numpy().view(np.uint16))
+    return logits.detach().numpy()
+
+
 def _array(value: Any) -> Any:
     """A CPU tensor as an array that shares its memory; anything else as it is."""
-    if not isinstance(value, torch.Tensor):
-        return value
-    value = value.detach().cpu()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+
+
+def _check_kernel_has(params: Params | Sequence[Params]) -> None:
+    for item in [params] if isinstance(params, Params) else params:
+        if item != Params(item.temperature, item.top_k, item.top_p, item.min_p, item.typical_p):
+            raise DeviceError(
+                "expected temperature, top_k, top_p, min_p and typical_p in the order 'hf', which the CUDA kernel has, "
+                f"found {item}\nhint: logits.cpu() is drawn from by all rules"
+            )
 
 
 def _sample_cuda(

@@ -46,6 +46,8 @@ impl Purpose {
     pub const RESIDUAL: Self = Self(3);
     /// Choosing the ancestors of particles.
     pub const RESAMPLE: Self = Self(0x4000_0000);
+    /// Whether XTC is applied. One coin a position, whatever the draw is for: it decides about the distribution itself.
+    pub const XTC: Self = Self(0x4000_0001);
     const DERIVE: Self = Self(0x7FFF_FFFF);
 
     /// Pass `n_pass` of adaptive weighted rejection sampling: purposes 4, 5, ... up to `RESAMPLE`.

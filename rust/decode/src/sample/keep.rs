@@ -1,24 +1,23 @@
 //! Which tokens may be drawn?
 //!
-//! Every rule but min-p keeps a prefix of some order: the tokens before which less than a limit has been seen, counting
-//! ones (top-k), mass in order of logit (top-p), or mass in order of distance from the entropy (typical). So one cut does
-//! all three. An order is a u64 with the key above the id: ties are cut exactly, to the smaller id, and the kernel in
-//! `cuda/sample.cuh` compares the same integers. Masses are integers too (`math::mass`), so no sum depends on an order.
+//! A [`Kept`] starts with every token above `-inf` and goes through the operations of a [`Shape`]. Top-k, top-p and
+//! typical keep a prefix of some order: the tokens before which less than a limit has been seen, counting ones, mass in
+//! order of logit, or mass in order of distance from the entropy. So one cut does all three. An order is a u64 with the
+//! key above the id: a cut through ties is exact, to the smaller id, and a kernel compares the same integers. The other
+//! rules are a threshold on the weight. Masses are integers (`math::mass`), so no sum depends on an order.
 //!
-//! Rules apply in the order of Hugging Face's processors, each to what the one before has left, renormalised: temperature,
-//! top-k, top-p, min-p, typical. Where no values tie the sets are theirs; theirs keep all ties of the last token.
-//!
-//! A row is read, then only tokens that can still matter are listed: above the k-th best block maximum for top-k, above
-//! `(1 - p) / 2` of the mean mass for top-p (all below it together hold less than `1 - p`). Selection is by
+//! Only tokens that can still matter are listed: above the k-th best block maximum for top-k, above `(1 - p) / 2` of the
+//! mean mass for top-p (all below it together hold less than `1 - p`), above the threshold for the others. Selection is by
 //! median-of-medians halving: linear in the listed tokens, whatever their values. Worst input: a flat row, where every
 //! token is listed.
 //!
-//! Papers: top-k, Fan et al. 2018; top-p, Holtzman et al. 2020; typical, Meister et al. 2023; min-p, Nguyen et al. 2025.
+//! Papers: docs/concepts/sample.md.
 
-use super::math::{MASS_BITS, exp_negative, mass};
-use super::params::Params;
+use super::mass::{self, Moments};
+use super::math::{MASS_BITS, exp_negative, ln, ln_mass, mass};
+use super::order::Op;
 use super::row::Row;
-use crate::wide::wide;
+use super::shape::Shape;
 
 /// A logit and its token as one integer: better tokens are smaller, ties are in order of id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +44,8 @@ impl Entry {
     }
 }
 
-/// What turns a logit into a weight: the best token of the row weighs one.
-#[derive(Clone, Copy)]
+/// What turns a logit into a weight: the best token weighs one.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
     pub(super) max: f32,
     pub(super) temperature: f32,
@@ -65,115 +64,384 @@ impl Scale {
     }
 
     /// A logit that every token with at least this log-weight reaches, whatever the rounding.
-    fn logit_bound(self, log_weight: f64) -> f32 {
+    pub(super) fn logit_bound(self, log_weight: f64) -> f32 {
         let slack = 1e-5 * (1.0 + log_weight.abs());
         let bound = f64::from(self.max) + f64::from(self.temperature) * (log_weight - slack);
         (bound as f32).next_down()
     }
 }
 
-/// The tokens a row may be drawn from.
-pub(super) enum Kept {
+/// A mass as a multiple of the best token's.
+#[inline]
+fn units(mass: u64) -> f32 {
+    mass as f32 * 2.273_736_8e-13
+}
+
+/// The tokens that are left.
+pub(super) enum Tokens {
     /// Every token above `-inf`.
     All,
     /// These, in no order.
     Listed(Vec<Entry>),
 }
 
-impl Kept {
-    /// Apply the rules of `params` to a row.
-    pub(super) fn new(row: &Row<'_>, scale: Scale, params: &Params) -> Self {
-        let mut kept = Self::All;
-        if let Some(k) = params.n_best(row.logits.len()) {
-            kept = Self::Listed(top_k(row, k));
-        }
-        if params.top_p < 1.0 {
-            kept = Self::Listed(kept.top_p(row, scale, params.top_p));
-        }
-        if params.min_p > 0.0 {
-            kept = Self::Listed(kept.min_p(row, scale, params.min_p));
-        }
-        if params.typical_p < 1.0 {
-            kept = Self::Listed(kept.typical_p(row, scale, params.typical_p));
+/// What the operations have left of a row.
+pub(super) struct Kept<'a, 'r> {
+    row: &'a Row<'r>,
+    pub(super) tokens: Tokens,
+    pub(super) scale: Scale,
+    /// Where a temperature of zero took the best token: how far the next was behind.
+    pub(super) greedy_margin: Option<f32>,
+}
+
+impl<'a, 'r> Kept<'a, 'r> {
+    /// Everything, at temperature 1.
+    pub(super) fn all(row: &'a Row<'r>) -> Self {
+        let scale = Scale { max: row.max, temperature: 1.0 };
+        Self { row, tokens: Tokens::All, scale, greedy_margin: None }
+    }
+
+    /// What is left after the operations of `shape`. `coin` is the word that decides about XTC, `mu` the state of mirostat.
+    pub(super) fn shaped(row: &'a Row<'r>, shape: &Shape, coin: u32, mu: f32) -> Self {
+        let mut kept = Self::all(row);
+        for op in shape.ops() {
+            kept.apply(op, shape, coin, mu);
         }
         kept
     }
 
+    fn apply(&mut self, op: Op, shape: &Shape, coin: u32, mu: f32) {
+        match op {
+            Op::Temperature => self.set_temperature(shape),
+            Op::TopK => self.top_k(shape.top_k as usize, false),
+            Op::TopKWithTies => self.top_k(shape.top_k as usize, true),
+            Op::TopP => self.top_p(shape.top_p),
+            Op::MinP => self.at_least(shape.min_p),
+            Op::Typical => self.typical_p(shape.typical_p, false),
+            Op::TypicalWithTies => self.typical_p(shape.typical_p, true),
+            Op::Epsilon => self.at_least(shape.epsilon * units(self.total_mass())),
+            Op::Eta => {
+                let moments = self.moments();
+                let entropy = ln_mass(moments.total) + moments.center();
+                let least = shape.eta.min(shape.sqrt_eta * exp_negative(-entropy));
+                self.at_least(least * units(moments.total));
+            }
+            Op::TopNSigma => self.top_n_sigma(shape.n_sigma),
+            Op::PLess => self.p_less(shape.p_less_is_normed == 1),
+            Op::Xtc if u64::from(coin) < shape.xtc_cells => self.without_obvious(shape.xtc_threshold),
+            Op::Xtc => {}
+            Op::Mirostat => self.mirostat(shape.mirostat, mu),
+        }
+    }
+
     /// The kept tokens whose logit reaches `bound`; those that an earlier rule listed are few and stay.
-    pub(super) fn into_entries(self, row: &Row<'_>, bound: f32) -> Vec<Entry> {
-        match self {
-            Self::Listed(entries) => entries,
-            Self::All => {
+    pub(super) fn take_entries(&mut self, bound: f32) -> Vec<Entry> {
+        match std::mem::replace(&mut self.tokens, Tokens::All) {
+            Tokens::Listed(entries) => entries,
+            Tokens::All => {
                 let mut entries = vec![];
-                row.for_each_from(bound, |token, logit| entries.push(Entry::new(logit, token)));
+                self.row.for_each_from(bound, |token, logit| entries.push(Entry::new(logit, token)));
                 entries
             }
         }
     }
 
-    /// The sum of the masses.
-    pub(super) fn total_mass(&self, row: &Row<'_>, scale: Scale) -> u64 {
-        match self {
-            Self::All => total_mass(row.logits, scale),
-            Self::Listed(entries) => entries.iter().map(|entry| mass(scale.weight(entry.logit()))).sum(),
+    /// All that is left, in no order.
+    pub(super) fn into_entries(mut self) -> Vec<Entry> {
+        self.take_entries(f32::NEG_INFINITY)
+    }
+
+    /// The `n` best tokens that are left, best first, and the logarithms of their probabilities.
+    pub(super) fn top(&mut self, n: usize) -> Vec<(u32, f32)> {
+        let log_total = ln_mass(self.total_mass());
+        let mut best = match &self.tokens {
+            Tokens::Listed(entries) => entries.clone(),
+            Tokens::All => best_of(self.row, n),
+        };
+        best.sort_unstable();
+        best.truncate(n);
+        best.iter().map(|entry| (entry.token(), self.scale.log_weight(entry.logit()) - log_total)).collect()
+    }
+
+    pub(super) fn total_mass(&self) -> u64 {
+        match &self.tokens {
+            Tokens::All => mass::total_mass(self.row, self.scale),
+            Tokens::Listed(entries) => {
+                entries.iter().map(|entry| mass(self.scale.weight(entry.logit()))).sum()
+            }
         }
     }
 
-    fn top_p(self, row: &Row<'_>, scale: Scale, top_p: f64) -> Vec<Entry> {
-        let total = self.total_mass(row, scale) as f64;
-        let mean = total / (1u64 << MASS_BITS) as f64 / row.logits.len() as f64;
-        let bound = scale.logit_bound(((1.0 - top_p) / 2.0 * mean).ln());
-        let mut entries = self.into_entries(row, if 1.0 - top_p > 1e-9 { bound } else { f32::NEG_INFINITY });
-        cut_by_mass(&mut entries, top_p * total, |entry| mass(scale.weight(entry.logit())));
-        entries
-    }
-
-    fn min_p(self, row: &Row<'_>, scale: Scale, min_p: f64) -> Vec<Entry> {
-        let mut entries = self.into_entries(row, scale.logit_bound(min_p.ln()));
-        entries.retain(|entry| scale.weight(entry.logit()) >= min_p as f32);
-        entries
-    }
-
-    fn typical_p(self, row: &Row<'_>, scale: Scale, typical_p: f64) -> Vec<Entry> {
-        let entries = self.into_entries(row, f32::NEG_INFINITY);
-        let (mut total, mut surprise) = (0u64, 0u64);
-        for entry in &entries {
-            let weight = scale.weight(entry.logit());
-            total += mass(weight);
-            // At most 1/e, so it has a mass too.
-            surprise += if weight > 0.0 { mass(weight * -scale.log_weight(entry.logit())) } else { 0 };
+    pub(super) fn moments(&self) -> Moments {
+        match &self.tokens {
+            Tokens::All => mass::moments(self.row, self.scale),
+            Tokens::Listed(entries) => {
+                let mut sums = Moments::default();
+                for entry in entries {
+                    sums.add(self.scale.log_weight(entry.logit()), self.scale.weight(entry.logit()));
+                }
+                sums
+            }
         }
+    }
+
+    /// The best token may be gone: what is left is weighed against its own best.
+    fn rescale(&mut self, entries: Vec<Entry>) {
+        self.scale.max = entries.iter().min().map_or(self.scale.max, |best| best.logit());
+        self.tokens = Tokens::Listed(entries);
+    }
+
+    fn set_temperature(&mut self, shape: &Shape) {
+        let mut temperature = shape.temperature;
+        if shape.temperature_range > 0.0 {
+            let n_tokens = match &self.tokens {
+                Tokens::All => mass::count_and_min(self.row).0,
+                Tokens::Listed(entries) => entries.len() as u64,
+            };
+            if n_tokens < 2 {
+                return;
+            }
+            let moments = self.moments();
+            let entropy = ln_mass(moments.total) + moments.center();
+            // The product of the exponent and the logarithm is at most zero, up to rounding.
+            let share = (entropy / ln(n_tokens as f32)).min(1.0);
+            let power = if share < f32::MIN_POSITIVE {
+                if shape.temperature_exponent == 0.0 { 1.0 } else { 0.0 }
+            } else {
+                exp_negative(shape.temperature_exponent * ln(share).min(0.0))
+            };
+            let low = (temperature - shape.temperature_range).max(0.0);
+            temperature = low + (temperature + shape.temperature_range - low) * power;
+        }
+        if temperature < f32::MIN_POSITIVE {
+            self.keep_best();
+        } else {
+            self.scale.temperature = temperature;
+        }
+    }
+
+    fn keep_best(&mut self) {
+        let (best, next) = match &self.tokens {
+            Tokens::All => {
+                let token = self.row.best();
+                (Entry::new(self.row.max, token), self.row.runner_up(token))
+            }
+            Tokens::Listed(entries) => {
+                let worst = Entry(u64::MAX);
+                let (best, next) = entries.iter().fold((worst, worst), |(best, next), &entry| {
+                    if entry < best { (entry, best) } else { (best, next.min(entry)) }
+                });
+                (best, if next == worst { f32::NEG_INFINITY } else { next.logit() })
+            }
+        };
+        self.scale.max = best.logit();
+        self.greedy_margin = Some(best.logit() - next);
+        self.tokens = Tokens::Listed(vec![best]);
+    }
+
+    fn top_k(&mut self, k: usize, with_ties: bool) {
+        let mut bound = f32::NEG_INFINITY;
+        if matches!(self.tokens, Tokens::All) && k <= self.row.maxima.len() {
+            // k blocks reach the k-th best maximum, so at least k tokens do.
+            let mut maxima = self.row.maxima.to_vec();
+            bound = *maxima.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1;
+        }
+        let mut entries = self.take_entries(bound);
+        if entries.len() > k {
+            let last = *entries.select_nth_unstable(k - 1).1;
+            if with_ties {
+                entries.retain(|entry| entry.logit() >= last.logit());
+            } else {
+                entries.truncate(k);
+            }
+        }
+        self.tokens = Tokens::Listed(entries);
+    }
+
+    fn top_p(&mut self, top_p: f64) {
+        let (total, scale) = (self.total_mass(), self.scale);
+        let bound = self.tail_bound(top_p, total);
+        let mut entries = self.take_entries(scale.logit_bound(bound));
+        let n_kept =
+            cut_by_mass(&mut entries, top_p * total as f64, |entry| mass(scale.weight(entry.logit())));
+        entries.truncate(n_kept);
+        self.tokens = Tokens::Listed(entries);
+    }
+
+    /// The log-weight below which all tokens together hold less than `(1 - p) / 2` of the mass.
+    pub(super) fn tail_bound(&self, p: f64, total: u64) -> f64 {
+        let mean = total as f64 / (1u64 << MASS_BITS) as f64 / self.row.reader.n_vocab() as f64;
+        if 1.0 - p > 1e-9 { ((1.0 - p) / 2.0 * mean).ln() } else { f64::NEG_INFINITY }
+    }
+
+    /// Keep tokens with at least this weight, and in any case the best and its equals.
+    fn at_least(&mut self, least: f32) {
+        let scale = self.scale;
+        let mut entries = self.take_entries(scale.logit_bound(f64::from(least.min(1.0)).ln()));
+        entries.retain(|entry| scale.weight(entry.logit()) >= least || entry.logit() == scale.max);
+        self.tokens = Tokens::Listed(entries);
+    }
+
+    fn p_less(&mut self, is_normed: bool) {
+        let Moments { total, squares, .. } = self.moments();
+        let mut least = squares as f64 / total as f64;
+        if is_normed {
+            // (V sum p^2 - 1) / (V - 1), in units of the best token.
+            let n_vocab = self.row.reader.n_vocab() as f64;
+            let units = total as f64 / (1u64 << MASS_BITS) as f64;
+            least = (n_vocab * least - units) / (n_vocab - 1.0).max(1.0);
+        }
+        self.at_least(least.max(0.0) as f32);
+    }
+
+    fn top_n_sigma(&mut self, n_sigma: f32) {
+        let max = self.scale.max;
+        let (n_tokens, least) = match &self.tokens {
+            Tokens::All => mass::count_and_min(self.row),
+            Tokens::Listed(entries) => {
+                (entries.len() as u64, entries.iter().max().map_or(max, |worst| worst.logit()))
+            }
+        };
+        let range = mass::deviation(least, max, 1.0);
+        if range < f32::MIN_POSITIVE {
+            return;
+        }
+        // A power of two that is not below the range, so that deviations lie between 0 and 1.
+        let exponent = (range.to_bits() >> 23) as i32 - 126;
+        let unit = f32::from_bits(((127 - exponent).clamp(1, 254) as u32) << 23);
+        let (sum, sum_squares) = match &self.tokens {
+            Tokens::All => mass::deviations(self.row, max, unit),
+            Tokens::Listed(entries) => entries.iter().fold((0, 0), |(sum, sum_squares), entry| {
+                let x = mass::deviation(entry.logit(), max, unit);
+                (sum + mass(x), sum_squares + mass(x * x))
+            }),
+        };
+        let scaled = (1u64 << MASS_BITS) as f64 * n_tokens as f64;
+        let mean = sum as f64 / scaled;
+        let variance = (sum_squares as f64 / scaled - mean * mean).max(0.0);
+        let sigma = variance.sqrt() / f64::from(unit * mass::SHRINK);
+        let bound = (f64::from(max) - f64::from(n_sigma) * sigma) as f32;
+        let mut entries = self.take_entries(bound);
+        entries.retain(|entry| entry.logit() >= bound);
+        self.tokens = Tokens::Listed(entries);
+    }
+
+    fn typical_p(&mut self, typical_p: f64, with_ties: bool) {
+        let (moments, scale) = (self.moments(), self.scale);
         // -log p - H = -log_weight - (mean of -log_weight): the normaliser drops out.
-        let center = (surprise as f64 / total as f64) as f32;
-        let distance = |entry: &Entry| (-scale.log_weight(entry.logit()) - center).abs();
-        let mut by_distance: Vec<u64> = entries
-            .iter()
-            .map(|entry| u64::from(distance(entry).to_bits()) << 32 | u64::from(entry.token()))
-            .collect();
-        let logit = |key: u64| row.logits[(key & 0xFFFF_FFFF) as usize];
-        cut_by_mass(&mut by_distance, typical_p * total as f64, |key| mass(scale.weight(logit(key))));
-        by_distance.into_iter().map(|key| Entry::new(logit(key), key as u32)).collect()
+        let center = moments.center();
+        let limit = typical_p * moments.total as f64;
+        let key = |entry: Entry| {
+            let distance = (-scale.log_weight(entry.logit()) - center).abs();
+            u64::from(distance.to_bits()) << 32 | u64::from(entry.token())
+        };
+        let weigh = |entry: &Entry| mass(scale.weight(entry.logit()));
+        let mut bound = f32::NEG_INFINITY;
+        if matches!(self.tokens, Tokens::All) {
+            // Tokens below a log-weight are further from the center than it is. Where those that are nearer hold the
+            // limit, the others need not be listed.
+            let log_weight = self.tail_bound(typical_p, moments.total);
+            let reach = (-log_weight - 1e-4 * (1.0 + log_weight.abs())) as f32 - center;
+            let candidate = scale.logit_bound(log_weight);
+            let mut nearer = 0;
+            self.row.for_each_from(candidate, |token, logit| {
+                let entry = Entry::new(logit, token);
+                nearer += if f32::from_bits((key(entry) >> 32) as u32) < reach { weigh(&entry) } else { 0 };
+            });
+            bound = if nearer as f64 >= limit { candidate } else { bound };
+        }
+        let entries = self.take_entries(bound);
+        let mut by_distance: Vec<u64> = entries.into_iter().map(key).collect();
+        let reader = &self.row.reader;
+        let entry_of = |key: u64| Entry::new(reader.logit(key as u32), key as u32);
+        let n_kept = cut_by_mass(&mut by_distance, limit, |key| weigh(&entry_of(key)));
+        if with_ties {
+            let last = by_distance[..n_kept].iter().max().map_or(0, |key| key >> 32);
+            by_distance.retain(|key| key >> 32 <= last);
+        } else {
+            by_distance.truncate(n_kept);
+        }
+        self.rescale(by_distance.into_iter().map(entry_of).collect());
+    }
+
+    /// XTC: of the tokens with at least this probability, only the last stays.
+    fn without_obvious(&mut self, threshold: f32) {
+        let scale = self.scale;
+        let least = threshold * units(self.total_mass());
+        let bound = scale.logit_bound(f64::from(least).ln());
+        let is_obvious = |entry: &Entry| scale.weight(entry.logit()) >= least;
+        let last = match &self.tokens {
+            Tokens::Listed(entries) => entries.iter().copied().filter(is_obvious).max(),
+            Tokens::All => {
+                let mut last = None;
+                self.row.for_each_from(bound, |token, logit| {
+                    let entry = Entry::new(logit, token);
+                    last = if is_obvious(&entry) { last.max(Some(entry)) } else { last };
+                });
+                last
+            }
+        };
+        if let Some(last) = last {
+            let mut entries = self.take_entries(f32::NEG_INFINITY);
+            entries.retain(|entry| *entry >= last);
+            self.rescale(entries);
+        }
+    }
+
+    fn mirostat(&mut self, version: u32, mu: f32) {
+        if version == 2 {
+            let least = exp_negative((-mu * std::f32::consts::LN_2).min(0.0));
+            let least = if mu < 0.0 { f32::INFINITY } else { least * units(self.total_mass()) };
+            self.at_least(least);
+        } else {
+            let k = self.mirostat_k(f64::from(mu));
+            self.top_k(k, false);
+        }
+    }
+
+    /// The k of mirostat as published: the exponent of Zipf's law from the best hundred, then the k of its surprise.
+    fn mirostat_k(&mut self, mu: f64) -> usize {
+        const N_BEST: usize = 100;
+        let n_vocab = self.row.reader.n_vocab();
+        let mut best = match &self.tokens {
+            Tokens::Listed(entries) => entries.clone(),
+            Tokens::All => best_of(self.row, N_BEST),
+        };
+        best.sort_unstable();
+        best.truncate(N_BEST);
+        let (mut sum_products, mut sum_squares) = (0.0, 0.0);
+        for (rank, pair) in best.windows(2).enumerate() {
+            let t = ((rank + 2) as f64 / (rank + 1) as f64).ln();
+            let gap = f64::from(pair[0].logit()) - f64::from(pair[1].logit());
+            sum_products += t * gap / f64::from(self.scale.temperature);
+            sum_squares += t * t;
+        }
+        if sum_squares == 0.0 {
+            return 1;
+        }
+        let s = sum_products / sum_squares;
+        let excess = s - 1.0;
+        let n = n_vocab as f64;
+        // The quotient tends to 1 / ln n where the excess tends to zero.
+        let zipf = if excess.abs() < 1e-9 { 1.0 / n.ln() } else { excess / (1.0 - n.powf(-excess)) };
+        let k = (zipf * mu.exp2()).powf(1.0 / s);
+        (k as usize).clamp(1, n_vocab)
     }
 }
 
-/// The `k` best tokens, fewer if fewer are above `-inf`.
-fn top_k(row: &Row<'_>, k: usize) -> Vec<Entry> {
-    let mut bound = f32::NEG_INFINITY;
-    if k <= row.maxima.len() {
-        // k blocks reach the k-th best maximum, so at least k tokens do.
-        let mut maxima = row.maxima.to_vec();
-        bound = *maxima.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1;
+/// The `n` best tokens of a row, in no order.
+fn best_of(row: &Row<'_>, n: usize) -> Vec<Entry> {
+    let mut kept = Kept::all(row);
+    if n == 0 {
+        return vec![];
     }
-    let mut entries = Kept::All.into_entries(row, bound);
-    if entries.len() > k {
-        entries.select_nth_unstable(k - 1);
-        entries.truncate(k);
-    }
-    entries
+    kept.top_k(n, false);
+    kept.into_entries()
 }
 
-/// Keep the entries before which, in ascending order, there is less mass than `limit`; at least one.
-fn cut_by_mass<T: Copy + Ord>(entries: &mut Vec<T>, limit: f64, mass: impl Fn(T) -> u64) {
+/// How many entries have, in ascending order, less mass than `limit` before them; at least one where there is any. They
+/// come first afterwards.
+pub(super) fn cut_by_mass<T: Copy + Ord>(entries: &mut [T], limit: f64, mass: impl Fn(T) -> u64) -> usize {
     // Any entry with mass ends a limit of zero.
     let limit = limit.max(0.5);
     let (mut n_kept, mut n_open, mut before) = (0, entries.len(), 0u64);
@@ -188,58 +456,7 @@ fn cut_by_mass<T: Copy + Ord>(entries: &mut Vec<T>, limit: f64, mass: impl Fn(T)
             n_open = middle;
         }
     }
-    entries.truncate(n_kept);
-}
-
-/// Lanes of the loops over a whole row.
-pub(super) const LANES: usize = 16;
-
-/// Sums of masses, in two halves that vector units can add: `mass = high 2^22 + low`.
-#[derive(Default, Clone, Copy)]
-pub(super) struct MassLanes {
-    high: [u32; LANES],
-    low: [u32; LANES],
-}
-
-impl MassLanes {
-    /// Steps after which the halves must be drained: the low halves are below 2^22.
-    pub(super) const MAX_STEPS: usize = 1 << 10;
-
-    #[inline(always)]
-    pub(super) fn add(&mut self, lane: usize, weight: f32) {
-        // Exact: scaling by powers of two, and the fraction that truncation leaves.
-        let scaled = weight * 1_048_576.0;
-        let high = scaled as i32;
-        let low = ((scaled - high as f32) * 4_194_304.0) as i32;
-        self.high[lane] += high as u32;
-        self.low[lane] += low as u32;
-    }
-
-    #[inline(always)]
-    pub(super) fn drain(&mut self) -> u64 {
-        let sum = |lanes: &[u32; LANES]| lanes.iter().map(|&lane| u64::from(lane)).sum::<u64>();
-        let total = (sum(&self.high) << 22) + sum(&self.low);
-        *self = Self::default();
-        total
-    }
-}
-
-wide! {
-    fn total_mass(logits: &[f32], scale: Scale) -> u64 {
-        let mut total = 0;
-        let mut lanes = MassLanes::default();
-        for span in logits.chunks(LANES * MassLanes::MAX_STEPS) {
-            let (steps, tail) = span.as_chunks::<LANES>();
-            for step in steps {
-                for (lane, &logit) in step.iter().enumerate() {
-                    lanes.add(lane, scale.weight(logit));
-                }
-            }
-            total += lanes.drain();
-            total += tail.iter().map(|&logit| mass(scale.weight(logit))).sum::<u64>();
-        }
-        total
-    }
+    n_kept
 }
 
 #[cfg(test)]
@@ -261,7 +478,8 @@ mod tests {
     fn a_cut_keeps_the_entry_that_crosses_the_limit() {
         let cut = |limit: f64| {
             let mut entries = vec![4u64, 2, 3, 1];
-            cut_by_mass(&mut entries, limit, |entry| entry * 10);
+            let n_kept = cut_by_mass(&mut entries, limit, |entry| entry * 10);
+            entries.truncate(n_kept);
             entries.sort_unstable();
             entries
         };
@@ -270,13 +488,5 @@ mod tests {
         assert_eq!(cut(10.5), [1, 2]);
         assert_eq!(cut(30.0), [1, 2]);
         assert_eq!(cut(99.0), [1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn lanes_add_up_to_the_masses() {
-        let logits: Vec<f32> = (0..40_007).map(|n| -((n * 7919 % 10_007) as f32) * 4e-3).collect();
-        let scale = Scale { max: 0.0, temperature: 0.9 };
-        let expected: u64 = logits.iter().map(|&logit| mass(scale.weight(logit))).sum();
-        assert_eq!(total_mass(&logits, scale), expected);
     }
 }

@@ -47,13 +47,18 @@ fn fine_wait(word: u32, refinement: u32) -> f32 {
 /// The waiting time of one token.
 #[inline]
 pub(super) fn wait(rng: &Rng, token: u32, purpose: Purpose) -> f32 {
-    let word = rng.word(token, purpose);
+    wait_of(rng, token, rng.word(token, purpose), purpose)
+}
+
+/// The waiting time of a token whose first word is known.
+#[inline(always)]
+pub(super) fn wait_of(rng: &Rng, token: u32, word: u32, purpose: Purpose) -> f32 {
     if word < REFINE_BELOW { fine_wait(word, rng.refinement(token, purpose)) } else { coarse_wait(word) }
 }
 
 /// The first words of `CHUNK` tokens from block `first_block` on: Philox with the blocks in the lanes of a vector.
 #[inline(always)]
-fn chunk_words(rng: &Rng, first_block: u32, purpose: Purpose) -> [u32; CHUNK] {
+pub(super) fn chunk_words(rng: &Rng, first_block: u32, purpose: Purpose) -> [u32; CHUNK] {
     const N_BLOCKS: usize = CHUNK / 4;
     let mut c0: [u32; N_BLOCKS] = std::array::from_fn(|lane| first_block.wrapping_add(lane as u32));
     let mut c1 = [rng.position as u32; N_BLOCKS];

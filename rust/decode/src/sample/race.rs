@@ -2,13 +2,22 @@
 //!
 //! Token `t` arrives after its waiting time (`noise`) divided by its weight; the earliest arrival is the draw, ties to
 //! the smallest id. Neither the draw nor the total mass depends on the order in which tokens are looked at.
+//!
+//! A waiting time is at least the fraction `word / 2^32` that it is made of. So most blocks are passed by after their
+//! random words: where even the smallest of them, divided by the block's best weight, comes after the second arrival so
+//! far, no logarithm and no division is needed. The weights are needed for the total in any case.
 
-use super::keep::{Kept, LANES, MassLanes, Scale};
+use super::keep::{Entry, Kept, Scale, Tokens};
+use super::mass::{LANES, MassLanes};
 use super::math::{ln, mass};
-use super::noise::{CHUNK, fill_waits, wait};
-use super::row::Row;
+use super::noise::{self, CHUNK, wait, wait_of};
+use super::row::{BLOCK, Block, Row};
 use crate::rng::{Purpose, Rng};
 use crate::wide::wide;
+
+const _: () = assert!(BLOCK == CHUNK, "random words come by the block");
+/// Longer lists are raced block by block.
+const SHORT_LIST: usize = 256;
 
 /// The first two arrivals and the mass of all runners.
 #[derive(Debug, Clone, Copy)]
@@ -42,10 +51,15 @@ impl Finish {
 }
 
 /// Run the race among the kept tokens of a row.
-pub(super) fn race(row: &Row<'_>, kept: &Kept, scale: Scale, rng: Rng, purpose: Purpose) -> Finish {
-    match kept {
-        Kept::All => race_all(row.logits, scale, rng, purpose),
-        Kept::Listed(entries) => {
+pub(super) fn race(row: &Row<'_>, kept: &mut Kept<'_, '_>, rng: Rng, purpose: Purpose) -> Finish {
+    let scale = kept.scale;
+    match &mut kept.tokens {
+        Tokens::All => race_all(row, scale, rng, purpose),
+        Tokens::Listed(entries) if entries.len() > SHORT_LIST => {
+            entries.sort_unstable_by_key(|entry| entry.token());
+            race_listed(entries, scale, rng, purpose)
+        }
+        Tokens::Listed(entries) => {
             let mut finish = Finish::NOBODY;
             for entry in entries {
                 let weight = scale.weight(entry.logit());
@@ -57,77 +71,122 @@ pub(super) fn race(row: &Row<'_>, kept: &Kept, scale: Scale, rng: Rng, purpose: 
     }
 }
 
+/// The race so far, and the masses that were not yet added up.
+struct Runners {
+    finish: Finish,
+    masses: MassLanes,
+    n_blocks: usize,
+}
+
+impl Runners {
+    const NOBODY: Self =
+        Self { finish: Finish::NOBODY, masses: MassLanes { high: [0; LANES], low: [0; LANES] }, n_blocks: 0 };
+
+    #[inline(always)]
+    fn run(&mut self, first: u32, block: &Block, heaviest: f32, scale: Scale, rng: &Rng, purpose: Purpose) {
+        let mut weights = [0f32; BLOCK];
+        for (step, quarter) in block.as_chunks::<LANES>().0.iter().enumerate() {
+            for (lane, &logit) in quarter.iter().enumerate() {
+                let weight = scale.weight(logit);
+                weights[step * LANES + lane] = weight;
+                self.masses.add(lane, weight);
+            }
+        }
+        self.n_blocks += 1;
+        if self.n_blocks == MassLanes::MAX_BLOCKS {
+            self.finish.total_mass += self.masses.drain();
+            self.n_blocks = 0;
+        }
+        let words = noise::chunk_words(rng, first >> 2, purpose);
+        let smallest = words.iter().fold(u32::MAX, |a, &b| a.min(b));
+        // The slack covers the rounding of waiting times, weights and quotients.
+        let latest = f64::from(self.finish.next_time) * f64::from(heaviest) * 1.0001;
+        if f64::from(smallest) * (1.0 / 4_294_967_296.0) > latest {
+            return;
+        }
+        for (offset, (&word, &weight)) in words.iter().zip(&weights).enumerate() {
+            if f64::from(word) * (1.0 / 4_294_967_296.0) <= latest {
+                let token = first + offset as u32;
+                self.finish.arrive(token, wait_of(rng, token, word, purpose) / weight);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Finish {
+        self.finish.total_mass += self.masses.drain();
+        self.finish
+    }
+}
+
 wide! {
-    fn race_all(logits: &[f32], scale: Scale, rng: Rng, purpose: Purpose) -> Finish {
-        let mut finish = Finish::NOBODY;
-        let mut waits = [0f32; CHUNK];
-        let mut masses = MassLanes::default();
-        let mut times = [f32::INFINITY; LANES];
-        let mut next_times = [f32::INFINITY; LANES];
-        let mut tokens = [u32::MAX; LANES];
-        let (chunks, tail) = logits.as_chunks::<CHUNK>();
-        for (n_chunk, chunk) in chunks.iter().enumerate() {
-            let first = (n_chunk * CHUNK) as u32;
-            fill_waits(&rng, first, purpose, &mut waits);
-            for step in (0..CHUNK).step_by(LANES) {
-                for lane in 0..LANES {
-                    let weight = scale.weight(chunk[step + lane]);
-                    masses.add(lane, weight);
-                    let time = waits[step + lane] / weight;
-                    let is_first = time < times[lane];
-                    let loser = if is_first { times[lane] } else { time };
-                    next_times[lane] = if loser < next_times[lane] { loser } else { next_times[lane] };
-                    tokens[lane] = if is_first { first + (step + lane) as u32 } else { tokens[lane] };
-                    times[lane] = if is_first { time } else { times[lane] };
-                }
-            }
-            if n_chunk % (MassLanes::MAX_STEPS * LANES / CHUNK) == 0 {
-                finish.total_mass += masses.drain();
+    fn race_all(row: &Row<'_>, scale: Scale, rng: Rng, purpose: Purpose) -> Finish {
+        let mut buffer = [0.0; BLOCK];
+        let mut runners = Runners::NOBODY;
+        for (n_block, &max) in row.maxima.iter().enumerate() {
+            let heaviest = scale.weight(max);
+            if heaviest > 0.0 {
+                let block = row.reader.block(n_block, &mut buffer);
+                runners.run((n_block * BLOCK) as u32, block, heaviest, scale, &rng, purpose);
             }
         }
-        finish.total_mass += masses.drain();
-        for lane in 0..LANES {
-            finish.arrive(tokens[lane], times[lane]);
-            finish.arrive(u32::MAX, next_times[lane]);
+        runners.finish()
+    }
+}
+
+wide! {
+    /// The race of entries in order of id.
+    fn race_listed(entries: &[Entry], scale: Scale, rng: Rng, purpose: Purpose) -> Finish {
+        let mut runners = Runners::NOBODY;
+        for same in entries.chunk_by(|a, b| a.token() as usize / BLOCK == b.token() as usize / BLOCK) {
+            let mut block = [f32::NEG_INFINITY; BLOCK];
+            let mut max = f32::NEG_INFINITY;
+            for entry in same {
+                block[entry.token() as usize % BLOCK] = entry.logit();
+                max = max.max(entry.logit());
+            }
+            let first = same[0].token() / BLOCK as u32 * BLOCK as u32;
+            let heaviest = scale.weight(max);
+            if heaviest > 0.0 {
+                runners.run(first, &block, heaviest, scale, &rng, purpose);
+            }
         }
-        let first_of_tail = (logits.len() - tail.len()) as u32;
-        for (token, &logit) in (first_of_tail..).zip(tail) {
-            let weight = scale.weight(logit);
-            finish.total_mass += mass(weight);
-            finish.arrive(token, wait(&rng, token, purpose) / weight);
-        }
-        finish
+        runners.finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::keep::Entry;
-    use super::super::row::RowBuffers;
+    use super::super::row::{Logits, RowBuffers};
     use super::super::weighted::WeightedRace;
     use super::*;
 
     #[test]
-    fn the_wide_race_equals_the_listed_one() {
+    fn races_by_block_and_by_token_are_equal() {
         for n_tokens in [1usize, 63, 64, 65, 1000, 20_003] {
             let logits: Vec<f32> = (0..n_tokens)
                 .map(|n| if n % 5 == 4 { f32::NEG_INFINITY } else { (n * 7919 % 101) as f32 * 0.2 })
                 .collect();
             let mut buffers = RowBuffers::default();
-            let row = buffers.read(&logits, None).unwrap();
+            let row = buffers.read(Logits::F32(&logits), None, &[], &[]).unwrap();
             let scale = Scale { max: row.max, temperature: 0.8 };
             for position in 0..20 {
-                let rng = Rng::new(5, position);
-                let entries: Vec<Entry> = Kept::All.into_entries(&row, f32::NEG_INFINITY);
-                let wide = race(&row, &Kept::All, scale, rng, Purpose::SAMPLE);
-                let listed = race(&row, &Kept::Listed(entries), scale, rng, Purpose::SAMPLE);
-                assert_eq!(
-                    (wide.token, wide.time, wide.total_mass),
-                    (listed.token, listed.time, listed.total_mass)
-                );
-                assert_eq!(wide.next_time, listed.next_time);
+                let (rng, purpose) = (Rng::new(5, position), Purpose::SAMPLE);
+                let wide = race_all(&row, scale, rng, purpose);
+                let mut entries = Kept::all(&row).into_entries();
+                entries.sort_unstable_by_key(|entry| entry.token());
+                let listed = race_listed(&entries, scale, rng, purpose);
+                let mut single = Finish::NOBODY;
+                for entry in entries {
+                    let weight = scale.weight(entry.logit());
+                    single.total_mass += mass(weight);
+                    single.arrive(entry.token(), wait(&rng, entry.token(), purpose) / weight);
+                }
+                for finish in [wide, listed] {
+                    assert_eq!((finish.token, finish.time), (single.token, single.time));
+                    assert_eq!((finish.next_time, finish.total_mass), (single.next_time, single.total_mass));
+                }
                 let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(scale.weight(logit))).collect();
-                let mut weighted = WeightedRace::new(rng, Purpose::SAMPLE);
+                let mut weighted = WeightedRace::new(rng, purpose);
                 weighted.run(0, &weights);
                 assert_eq!(weighted.winner(), Some(wide.token));
             }
