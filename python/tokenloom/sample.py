@@ -437,8 +437,8 @@ def draw(
     row, raw, numbers, tokens, logprobs = _core.report(
         arguments, purpose, batch.threads(threads), n_top, top == "processed"
     )
-    columns = list(numbers[:, :8].T)
-    stats = LogitStats(*columns[:6], _ranks(columns[6]), columns[7], numbers[:, 8:])
+    norm, entropy, spread, collision, best, margin, ranks, above = numbers[:, :8].T
+    stats = LogitStats(norm, entropy, spread, collision, best, margin, _ranks(ranks), above, numbers[:, 8:])
     return Draws(*row[:4], raw, row[4], stats, tokens, logprobs)
 
 
