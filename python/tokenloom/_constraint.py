@@ -28,6 +28,7 @@ __all__ = [
     "Ids",
     "State",
     "copy_words",
+    "core_state",
     "core_tokenizer",
     "end_tokens",
     "fill_masks",
@@ -306,6 +307,11 @@ class _ConjunctionState:
         return ids
 
 
+def core_state(state: Any) -> _core.State | None:
+    """The state in the core, where the constraint is compiled."""
+    return state.core if isinstance(state, _CompiledState) else None
+
+
 def fill_masks(states: Sequence[State | None], out: Any, threads: int | None = None) -> NDArray[np.bool_]:
     """Fill a row of a bitmask for every text of a batch.
 
@@ -329,7 +335,7 @@ def fill_masks(states: Sequence[State | None], out: Any, threads: int | None = N
         raise ArrayError(
             f"expected out with a row for each of {len(states)} states, found {len(words)}", argument="out"
         )
-    own = [state.core if isinstance(state, _CompiledState) else None for state in states]
+    own = [core_state(state) for state in states]
     _core.fill_masks(own, words, n_threads(threads))
     has_mask = np.ones(len(states), dtype=np.bool_)
     for row, state in enumerate(states):

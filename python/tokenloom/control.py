@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenloom._canonical import Canonical
+from tokenloom._checking import CheckedDraw, draw_checked
 from tokenloom._constraint import END_TOKENS, Compiled, Conjunction, Constraint, Grammar, State, fill_masks
 from tokenloom._contract import check_contract
 from tokenloom._core import control as _core
@@ -33,6 +34,7 @@ from tokenloom.tokenizer import Tokenizer
 __all__ = [
     "END_TOKENS",
     "Canonical",
+    "CheckedDraw",
     "Compiled",
     "Conjunction",
     "Constraint",
@@ -48,6 +50,7 @@ __all__ = [
     "check_contract",
     "choose",
     "copy_from",
+    "draw_checked",
     "fill_masks",
     "json_schema",
     "lark",

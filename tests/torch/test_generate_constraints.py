@@ -51,12 +51,38 @@ def test_every_prefix_satisfies_the_predicate(
     )
 
 
-def test_check_draws_the_tokens_that_mask_draws(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
-    constraint = tl.control.predicate(no_vowel, tiny_tokenizer)
-    masked = run(tiny_model, tiny_tokenizer, constraint, method="mask")
-    checked = run(tiny_model, tiny_tokenizer, constraint, method="check")
-    assert checked[0].ids.tolist() == masked[0].ids.tolist()
-    assert checked[0].stats.checks < masked[0].stats.checks / 10
+RULES = [
+    tl.sample.Params(),
+    tl.sample.Params(temperature=0.0),
+    tl.sample.Params(temperature=1.7),
+    tl.sample.Params(top_k=5),
+    tl.sample.Params(top_p=0.8),
+    tl.sample.Params(temperature=2.0, top_k=40, top_p=0.95, min_p=0.01),
+    tl.sample.Params(typical_p=0.9),
+]
+
+
+@pytest.mark.parametrize("params", RULES, ids=str)
+def test_check_draws_the_tokens_that_mask_draws(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, params: tl.sample.Params
+) -> None:
+    grammar = tl.control.regex("([a-f ]*(the|and|in)[.,!]? ?)*", tiny_tokenizer)
+    for seed in range(3):
+        options = {"params": params, "seed": seed, "max_new_tokens": 12}
+        masked = run(tiny_model, tiny_tokenizer, grammar, method="mask", **options)
+        checked = run(tiny_model, tiny_tokenizer, grammar, method="check", **options)
+        assert checked[0].ids.tolist() == masked[0].ids.tolist()
+
+
+def test_predicates_are_never_asked_about_the_vocabulary(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+) -> None:
+    answers = [
+        run(tiny_model, tiny_tokenizer, tl.control.predicate(no_vowel, tiny_tokenizer), method=method)[0]
+        for method in ("mask", "check")
+    ]
+    assert answers[0].ids.tolist() == answers[1].ids.tolist()
+    assert all(answer.stats.checks < 20 * answer.stats.n_tokens for answer in answers)
 
 
 @pytest.mark.parametrize("method", ["mask", "check", "awrs"])
@@ -153,3 +179,50 @@ def test_a_raising_predicate_speaks_for_itself(
             drafter=Drafter(),
         )
     assert ended == [True], "the drafter's stream is given back"
+
+
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+def test_forced_tokens_cost_one_forward_pass(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, cache: str
+) -> None:
+    schema = {"const": {"the name of the thing": "and on and on and on"}}
+    constraint = tl.control.json_schema(schema, tiny_tokenizer)
+    prompts = ["the first", "and another one"]
+
+    def answers(**options: Any) -> list[tl.torch.Generation]:
+        return run(tiny_model, tiny_tokenizer, constraint, prompts, max_new_tokens=60, cache=cache, seed=7, **options)
+
+    plain, drafted = answers(forced="ask"), answers()
+    assert [a.ids.tolist() for a in drafted] == [a.ids.tolist() for a in plain]
+    assert all(a.stats.drafted == 0 for a in plain)
+    assert all(a.stats.accepted > 0 for a in drafted)
+    jumped = answers(forced="jump")
+    for method in ("mask", "check"):
+        for drafter in (None, tl.draft.Suffix(), tl.draft.Recycling()):
+            again = answers(forced="jump", method=method, drafter=drafter)
+            assert [a.ids.tolist() for a in again] == [a.ids.tolist() for a in jumped]
+    for answer in jumped:
+        assert answer.text.replace(" ", "").startswith('{"the')
+        assert answer.stats.forced > 10
+        assert answer.stats.model_calls <= answer.stats.n_tokens - answer.stats.forced + 1
+        assert answer.logprobs.shape == answer.ids.shape
+    whole = tl.control.regex("the and on", tiny_tokenizer)
+    (text,) = run(tiny_model, tiny_tokenizer, whole, forced="jump")
+    assert text.text == "the and on"
+    assert text.stats.model_calls <= 1
+
+
+@pytest.mark.parametrize("n_new", [1, 2, 3, 5])
+def test_forced_tokens_keep_to_the_length(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, n_new: int
+) -> None:
+    for forced in ("draft", "jump"):
+        (answer,) = run(
+            tiny_model,
+            tiny_tokenizer,
+            tl.control.regex("the and on and on", tiny_tokenizer),
+            max_new_tokens=n_new,
+            forced=forced,
+        )
+        assert len(answer.ids) == n_new
+        assert answer.finish_reason == "length"

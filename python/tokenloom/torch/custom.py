@@ -41,6 +41,7 @@ def custom_generate(
     drafter: Any = None,
     constraint: Any = None,
     method: str = "mask",
+    forced: str = "draft",
     draft_budget: int | str | Pace = 16,
     draft_shape: str = "tree",
     seed: int | None = None,
@@ -52,6 +53,7 @@ def custom_generate(
         drafter: where drafts come from (``tl.draft``), or None.
         constraint: what the text must satisfy (``tl.control``), or None.
         method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"``.
+        forced: what becomes of tokens that the constraint leaves no choice about, as in :func:`generate`.
         draft_budget: most tokens drafted in one step; ``"auto"``: as many as pay on this model and device, perhaps none
             (:class:`Pace`, with the stored :func:`cost_curve`; its first use measures for some seconds); or a
             :class:`Pace`, which goes on learning from call to call.
@@ -117,6 +119,7 @@ def custom_generate(
                     writing=listener,
                     process=prefix.processed_by(logits_processor) if logits_processor else None,
                     is_over=prefix.ended_by(stopping_criteria),
+                    forced=forced,
                 )
             )
         budget, pace = (0, None) if drafter is None else pace_of(model, draft_budget)

@@ -9,10 +9,9 @@ depth by depth, so that a constraint is asked for masks of what is drawn alone.
 Under a constraint:
 
 - ``mask``: the constraint's mask is applied before the sampling rules.
-- ``check``: draw without the constraint, then put the token to it; a refused token is struck out and the draw repeated
-  with the same randomness. Without truncation rules this gives the same tokens as ``mask``, because the winner of a
-  race among all tokens, if allowed, also wins the race among the allowed ones. With top-k, top-p and the like the
-  first draw is truncated before the constraint is asked, as in llama.cpp.
+- ``check``: the same tokens, by asking about single ones (``tl.control.draw_checked``). Truncation rules ask about the
+  head of the row: where they keep the same tokens whether everything beyond the head is allowed or nothing, the rest
+  does not matter. Constraints without masks are drawn from in this way under ``mask`` too.
 - ``awrs``: adaptive weighted rejection sampling (Lipkin et al., 2025): few checks, and a log weight that makes up for
   the mass that was refused.
 """
@@ -27,15 +26,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenloom import control, sample
+from tokenloom._checking import draw_checked
+from tokenloom._constraint import core_state
 from tokenloom.errors import DistributionError
-from tokenloom.torch.gate import Gate, set_bit, unpack
+from tokenloom.sample import Params
+from tokenloom.torch.gate import Gate, pack, unpack
 
 if TYPE_CHECKING:
     from tokenloom.torch.row import Row
 
 __all__ = ["Drawn", "draw"]
 
-_MAX_REDRAWS = 32
+_HEADS = (64, 1024)
+"""How many of the best tokens are asked about, one after the other, before there is a mask."""
 
 
 @dataclass
@@ -77,7 +80,9 @@ def draw(rows: Sequence[Row], logits: NDArray[np.float32], method: str) -> list[
     """
     ends = np.cumsum([len(row.tree) + 1 for row in rows])
     walkers = [_Walker(row, logits[end - len(row.tree) - 1 : end]) for row, end in zip(rows, ends, strict=True)]
-    step = _draw_together if rows[0].gate is None or method == "mask" else _each_by(method)
+    gate = rows[0].gate
+    together = gate is None or (method == "mask" and gate.has_mask)
+    step = _draw_together if together else _each_by(method)
     active = walkers
     while active:
         step(active)
@@ -131,6 +136,8 @@ class _Walker:
         if self.goes_on and self.row.gate is not None:
             self.row.gate.advance(token)
             self._n_advanced += 1
+            # What is forced is not drawn, drafted or not; the walk then ends on a node, without one more token.
+            self.goes_on = not self.row.jumps
 
     def stop(self) -> None:
         """Nothing may follow here."""
@@ -147,7 +154,8 @@ def _draw_together(walkers: list[_Walker]) -> None:
     """One token for each walker, drawn in one call."""
     masks = None
     if walkers[0].row.gate is not None:
-        masks = np.stack([walker.row.gate.mask() for walker in walkers if walker.row.gate is not None])
+        each = [walker.row.gate.mask() for walker in walkers if walker.row.gate is not None]
+        masks = np.stack([mask for mask in each if mask is not None])
         is_open = np.asarray(masks.any(axis=1))
         for walker, has_any in zip(walkers, is_open, strict=True):
             if not has_any:
@@ -188,19 +196,63 @@ def _each_by(method: str) -> Any:
 
 
 def _draw_checked(walker: _Walker, gate: Gate) -> tuple[int, float, float]:
-    row, logits, position = walker.row, walker.logits(), walker.position
-    open_mask = np.full((1, -(-len(logits) // 32)), -1, dtype=np.int32)
-    for _ in range(_MAX_REDRAWS):
-        token, logprob = _sample_one(row, logits, position, open_mask)
-        if token < 0:  # the rules left nothing else
-            break
-        if gate(token):
-            return token, logprob, 0.0
-        set_bit(open_mask[0], token, False)
+    row = walker.row
+    if row.process is None and row.params == Params(temperature=row.params.temperature):
+        own = gate.state if core_state(gate.state) is not None else gate
+        rng = sample.Rng(row.seed, walker.position)
+        drawn = draw_checked(walker.logits(), own, rng, row.params.temperature, gate.eos)
+        if own is not gate:
+            gate.n_checks += drawn.n_checks
+        return drawn.token, drawn.logprob, 0.0
+    if row.process is None and _keeps_prefix(row.params):
+        return _draw_from_head(walker, gate, walker.logits(), _HEADS)
     mask = gate.mask()
+    if mask is None:
+        return _draw_from_head(walker, gate, walker.logits(), ())
     if not mask.any():
         return -1, -np.inf, 0.0
-    return *_sample_one(row, walker.logits(mask), position, mask[None]), 0.0
+    return *_sample_one(row, walker.logits(mask), walker.position, mask[None]), 0.0
+
+
+def _keeps_prefix(params: Params) -> bool:
+    """Whether every rule keeps the best tokens down to some place."""
+    rules = {name: getattr(params, name) for name in ("temperature", "top_k", "top_p", "min_p")}
+    return params == Params(**rules)
+
+
+def _draw_from_head(
+    walker: _Walker, gate: Gate, logits: NDArray[np.float32], heads: tuple[int, ...]
+) -> tuple[int, float, float]:
+    """Ask about the best tokens, more and more of them, until the rest does not matter."""
+    order = np.argsort(-logits, kind="stable")
+    order = order[: int(np.isfinite(logits).sum())]
+    allowed = np.zeros(len(logits), dtype=np.bool_)
+    n_asked = 0
+    for n_head in (*(n for n in heads if n < len(order)), len(order)):
+        fresh = order[n_asked:n_head]
+        allowed[fresh] = gate.check_many(fresh)
+        n_asked = n_head
+        mask = pack(allowed)[None]
+        if n_head < len(order):
+            rest = np.ones_like(allowed)
+            rest[order[:n_head]] = False
+            if not allowed.any() or not _keep_alike(walker.row.params, logits, mask, pack(allowed | rest)[None]):
+                if gate.has_mask and n_head == heads[-1]:
+                    break
+                continue
+        if not allowed.any():
+            return -1, -np.inf, 0.0
+        return *_sample_one(walker.row, logits, walker.position, mask), 0.0
+    whole = gate.mask()
+    if whole is None or not whole.any():
+        return -1, -np.inf, 0.0
+    return *_sample_one(walker.row, logits, walker.position, whole[None]), 0.0
+
+
+def _keep_alike(params: Params, logits: NDArray[np.float32], one: NDArray[np.int32], other: NDArray[np.int32]) -> bool:
+    """Whether the rules keep the same tokens under both masks."""
+    kept = [sample.keep_set(logits[None], params, mask) for mask in (one, other)]
+    return bool((kept[0] == kept[1]).all())
 
 
 def _sample_one(row: Row, logits: NDArray[np.float32], position: int, mask: NDArray[np.int32]) -> tuple[int, float]:

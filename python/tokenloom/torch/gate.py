@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenloom.errors import ConstraintError
+
 __all__ = ["Gate"]
 
 
@@ -31,6 +33,27 @@ class Gate:
         self._eos_ids = np.array(sorted(eos), dtype=np.int64)
         self._n_tokens = n_tokens
         self.n_checks = 0
+        self._has_mask: bool | None = None
+
+    @property
+    def state(self) -> Any:
+        """The constraint's state."""
+        return self._state
+
+    @property
+    def eos(self) -> frozenset[int]:
+        """The end tokens."""
+        return self._eos
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the constraint knows masks, or must be asked about single tokens."""
+        if self._has_mask is None:
+            try:
+                self._has_mask = self._state.mask() is not None
+            except ConstraintError:
+                self._has_mask = True
+        return self._has_mask
 
     def __call__(self, token: int) -> bool:
         """Whether ``token`` may come next."""
@@ -47,14 +70,11 @@ class Gate:
         allowed[np.isin(ids, self._eos_ids)] = bool(self._state.is_accepting())
         return allowed
 
-    def mask(self) -> NDArray[np.int32]:
-        """One bit a token, packed into int32 words; 1 = may come next.
-
-        A constraint without a mask of its own (a predicate) is asked about every token instead.
-        """
+    def mask(self) -> NDArray[np.int32] | None:
+        """One bit a token, packed into int32 words, 1 = may come next; None for constraints that have no mask."""
         words = self._state.mask()
         if words is None:
-            return pack(self.check_many(np.arange(self._n_tokens, dtype=np.uint32)))
+            return None
         # As wide as the logits that are drawn from, which may be wider or narrower than the constraint's vocabulary.
         packed = np.zeros(-(-self._n_tokens // 32), dtype=np.int32)
         n_words = min(len(packed), len(words))
@@ -69,6 +89,15 @@ class Gate:
     def is_accepting(self) -> bool:
         """Whether the text so far may end here."""
         return bool(self._state.is_accepting())
+
+    def forced(self) -> list[int]:
+        """The tokens that must come next, as far as the constraint knows; not while the text may end."""
+        forced = getattr(self._state, "forced", None)
+        if forced is None or self.is_accepting():
+            return []
+        ids = [int(token) for token in forced()]
+        ends = [at for at, token in enumerate(ids) if token in self._eos or token >= self._n_tokens]
+        return ids[: ends[0]] if ends else ids
 
     def advance(self, token: int) -> None:
         """The text goes on with ``token``."""

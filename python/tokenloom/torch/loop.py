@@ -41,6 +41,7 @@ def generate(
     draft_shape: str = "tree",
     constraint: Any = None,
     method: str = "mask",
+    forced: str = "draft",
     params: Params | Sequence[Params] = Params(),  # noqa: B008 (immutable)
     seed: int | Sequence[int] = 0,
     heal: bool = False,
@@ -66,6 +67,10 @@ def generate(
             main chain. Models that take no mask of four dimensions (sliding windows, flash attention) read chains.
         constraint: what the text must satisfy (``tl.control``), or None.
         method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"`` (see ``draw``).
+        forced: tokens that the constraint leaves no choice about (``state.forced()``): ``"draft"``: the model reads
+            them in one forward pass and draws them, which changes nothing but the speed; ``"jump"``: they are taken without
+            asking the model, in one forward pass always, which rules out other spellings of the same bytes;
+            ``"ask"``: they are drawn like all others.
         params: sampling rules, one for all prompts or one each. Default: the model's own distribution, ``Params()``;
             ``Params(temperature=0)`` is greedy.
         seed: one for all prompts, or one each. A prompt's answer depends on its own seed only, so equal prompts with
@@ -97,6 +102,7 @@ def generate(
     A predicate that raises ends the generation with its own exception.
     """
     _check_word(method, ("mask", "check", "awrs"), "method")
+    _check_word(forced, ("draft", "jump", "ask"), "forced")
     _check_word(draft_shape, ("tree", "chain"), "draft_shape")
     _check_word(cache, ("dynamic", "static"), "cache")
     texts = _as_list(prompts)
@@ -126,6 +132,7 @@ def generate(
             stream=None if drafter is None else drafter.begin(np.asarray(prompt, dtype=np.int32)),
             gate=None if constraint is None else Gate(constraint.start(), ends, n_vocab),
             writing=Writing(tokenizer, stops, _bind(stream, index), overhangs[index]),
+            forced=forced,
         )
         for index, prompt in enumerate(ids)
     ]

@@ -19,6 +19,7 @@ class Stats:
         model_calls: forward passes this prompt took part in, its prompt's own included; without drafts, one a token.
         drafted: tokens proposed and run through the model.
         accepted: drafted tokens that were also drawn, hence kept.
+        forced: tokens that the constraint forced and that were taken without asking the model.
         checks: tokens put to the constraint.
         seconds: wall time of the batch this prompt was in, by part: ``draft``, ``model``, ``draw``.
     """
@@ -27,6 +28,7 @@ class Stats:
     model_calls: int = 0
     drafted: int = 0
     accepted: int = 0
+    forced: int = 0
     checks: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 

@@ -20,9 +20,12 @@ from tokenloom.torch.gate import Gate
 from tokenloom.torch.result import Generation, Stats
 from tokenloom.torch.tree_attention import chain_first, main_chain, subtree
 
-__all__ = ["Row", "as_tree"]
+__all__ = ["MAX_FORCED", "Row", "as_tree"]
 
 _NOTHING = DraftTree(tokens=[], parents=[])
+
+MAX_FORCED = 32
+"""Most forced tokens that are drafted in one step."""
 
 
 class Row:
@@ -42,6 +45,7 @@ class Row:
         is_over: ``is_over(new_tokens) -> bool``, asked after every token, or None.
         start: absolute position of the first new token, for texts whose prompt is counted otherwise; default: the
             prompt's length.
+        forced: what becomes of tokens that the constraint forces: ``"draft"``, ``"jump"`` or ``"ask"``.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Row:
         process: Callable[[list[int], NDArray[np.float32]], NDArray[np.float32]] | None = None,
         is_over: Callable[[list[int]], bool] | None = None,
         start: int | None = None,
+        forced: str = "ask",
     ) -> None:
         self.index = index
         self.params = params
@@ -80,8 +85,16 @@ class Row:
         self._is_over = is_over
         self._logprobs: list[float] = []
         self._log_weight = 0.0
+        self._forced = forced
         if writing is not None and writing.stopped:
             self.finish_reason = "stop"
+        self.taken = self._jump()
+        self.pending += self.taken
+
+    @property
+    def jumps(self) -> bool:
+        """Whether forced tokens come next, to be taken without a draw."""
+        return self._forced == "jump" and self.gate is not None and bool(self.gate.forced())
 
     @property
     def position(self) -> int:
@@ -117,6 +130,10 @@ class Row:
             tree = _first_nodes(tree, budget, self.n_useful)
         if len(tree) and self.gate is not None:
             tree = self._allowed(tree, self.gate)
+        if self._forced == "draft" and self.gate is not None and self.n_useful > 0:
+            forced = self.gate.forced()[: min(self.n_useful, MAX_FORCED)]
+            if len(forced) > (int(tree.depths.max()) if len(tree) else 0):
+                tree = DraftTree(tokens=forced, parents=list(range(-1, len(forced) - 1)))
         self.tree = tree
 
     def read(self, tree: DraftTree) -> None:
@@ -163,9 +180,11 @@ class Row:
                 break
         path = drawn.path[: len(taken)]
         self.stats.accepted += len(path)
-        self.stats.n_tokens = len(self.ids)
         if taken:
-            self.pending = taken[-1:]
+            taken += self._jump()
+            # The path was read as drafts; what follows it was not.
+            self.pending = taken[len(path) :]
+        self.stats.n_tokens = len(self.ids)
         if drawn.dead_end and not self.finish_reason:
             self._end_dead()
         return [*range(n_fed), *(n_fed + node for node in path)]
@@ -180,6 +199,21 @@ class Row:
                 step=self.step,
             )
         self.finish_reason = "constraint"
+
+    def _jump(self) -> list[int]:
+        """Take the tokens that the constraint forces without asking the model."""
+        jumped: list[int] = []
+        while not self.finish_reason and self.jumps:
+            assert self.gate is not None
+            for token in self.gate.forced():
+                jumped.append(token)
+                self.ids.append(token)
+                self._logprobs.append(0.0)
+                self._push(token)
+                if self.finish_reason:
+                    break
+        self.stats.forced += len(jumped)
+        return jumped
 
     def _push(self, token: int) -> None:
         if token in self._eos:

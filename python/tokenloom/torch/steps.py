@@ -25,7 +25,7 @@ from tokenloom.torch.cost import cost_curve
 from tokenloom.torch.draw import draw
 from tokenloom.torch.pace import Pace
 from tokenloom.torch.result import Generation
-from tokenloom.torch.row import Row
+from tokenloom.torch.row import MAX_FORCED, Row
 
 __all__ = ["Plan", "decode", "pace_of"]
 
@@ -115,6 +115,8 @@ def _batch(model: Any, rows: Sequence[Row], plan: Plan) -> Batch:
         return Batch(model, len(rows))
     n_longest = max(len(row.pending) + row.n_useful + 1 for row in rows)
     n_drafted = 0 if plan.drafter is None else plan.budget
+    if any(row.gate is not None for row in rows):
+        n_drafted = max(n_drafted, MAX_FORCED)
     return Batch(model, len(rows), Batch.columns_needed(len(rows), n_longest, n_drafted))
 
 

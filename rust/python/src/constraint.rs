@@ -159,14 +159,14 @@ impl PyState {
     }
 
     /// The error with what was taken before it.
-    fn place(&self, py: Python<'_>, error: &ControlError) -> PyErr {
+    pub(crate) fn place(&self, py: Python<'_>, error: &ControlError) -> PyErr {
         let state = self.state();
         constraint_error(py, error, state.prefix(), state.ids().len())
     }
 }
 
 /// Ids that no vocabulary has stand for those that are negative or too large.
-pub(crate) fn as_id(id: i64) -> u32 {
+fn as_id(id: i64) -> u32 {
     u32::try_from(id).unwrap_or(u32::MAX)
 }
 

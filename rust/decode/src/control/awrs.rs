@@ -43,6 +43,15 @@ pub trait Check {
         tokens.iter().map(|&token| self.check(token)).collect()
     }
 
+    /// Writes which tokens are allowed, bit `t % 32` of word `t / 32`, where that is possible; whether it was.
+    ///
+    /// # Errors
+    /// As [`Check::check`].
+    fn fill_mask(&mut self, words: &mut [u32]) -> Result<bool, Self::Error> {
+        let _ = words;
+        Ok(false)
+    }
+
     /// May more tokens be checked than are needed, because [`Check::check_many`] makes them cheap?
     fn is_batched(&self) -> bool {
         false

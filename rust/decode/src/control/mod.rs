@@ -9,6 +9,7 @@
 mod automaton;
 mod awrs;
 mod caps;
+mod checked;
 mod choice;
 mod conjunction;
 mod error;
@@ -23,6 +24,7 @@ mod table;
 pub use automaton::{Automaton, ByteAutomaton, ByteWalker, walk_mask};
 pub use awrs::{AwrsError, Check, WeightedToken, awrs, recursive};
 pub use caps::cap_probs;
+pub use checked::{CheckedDraw, CheckedError, draw_checked};
 pub use choice::{Choice, ChoiceState};
 pub use conjunction::Conjunction;
 pub use error::{ControlError, ControlErrorKind};

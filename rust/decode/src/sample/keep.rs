@@ -430,7 +430,7 @@ impl<'a, 'r> Kept<'a, 'r> {
 }
 
 /// The `n` best tokens of a row, in no order.
-fn best_of(row: &Row<'_>, n: usize) -> Vec<Entry> {
+pub(super) fn best_of(row: &Row<'_>, n: usize) -> Vec<Entry> {
     let mut kept = Kept::all(row);
     if n == 0 {
         return vec![];

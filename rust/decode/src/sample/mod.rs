@@ -9,6 +9,7 @@
 
 mod adjust;
 mod arrivals;
+mod finishers;
 mod keep;
 mod mass;
 mod math;
@@ -25,6 +26,7 @@ mod weighted;
 
 pub use adjust::{Adjust, History, adjustments};
 pub use arrivals::{Arrival, Arrivals, LogProb};
+pub use finishers::{Finisher, RaceOrder};
 pub use order::{Op, Order};
 pub use params::{Lists, Params, ParamsError, Phrase};
 pub use row::{Logits, Status};
