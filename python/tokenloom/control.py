@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tokenloom._awrs import Weighted, awrs, awrs_batch
 from tokenloom._canonical import Canonical
 from tokenloom._checking import CheckedDraw, draw_checked
 from tokenloom._constraint import END_TOKENS, Compiled, Conjunction, Constraint, Grammar, State, fill_masks
@@ -27,8 +28,7 @@ from tokenloom._contract import check_contract
 from tokenloom._core import control as _core
 from tokenloom._feeding import Feeding, ReadsBytes
 from tokenloom._predicate import Predicate
-from tokenloom.errors import ArrayError, ConstraintError, ParamsError
-from tokenloom.sample import Rng
+from tokenloom.errors import ArrayError, ConstraintError
 from tokenloom.tokenizer import Tokenizer
 
 __all__ = [
@@ -43,8 +43,10 @@ __all__ = [
     "Predicate",
     "ReadsBytes",
     "State",
+    "Weighted",
     "automaton",
     "awrs",
+    "awrs_batch",
     "canonical",
     "cap_probs",
     "check_contract",
@@ -334,40 +336,3 @@ def cap_probs(probs: ArrayLike, caps: ArrayLike) -> tuple[NDArray[np.float64], f
 
 def _as_bytes(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else bytes(text)
-
-
-def awrs(
-    logprobs: ArrayLike,
-    check: Callable[[int], bool] | Any,
-    rng: int | Rng,
-    estimator: Literal["recursive"] = "recursive",
-) -> tuple[int, float, int]:
-    """Draw a token that ``check`` allows, and the weight that makes up for the tokens it forbids.
-
-    Tokens are checked in the order in which plain sampling with the same rng would draw them without replacement; the
-    first allowed one is returned. For every function f, the mean of ``exp(log_weight) * f(token)`` over seeds is the
-    sum of ``p(t) * f(t)`` over the allowed tokens t: the weight is unbiased for the allowed mass and proper for the
-    token. If everything is allowed, the token is that of plain sampling and the weight is the mass of the row.
-
-    Adaptive weighted rejection sampling (Lipkin et al., 2025, section 4).
-
-    Args:
-        logprobs: natural log-probabilities, float32 or float64[V], after temperature, truncation and masks; need not be
-            normalised, the weight then includes their mass.
-        check: takes a token id and returns whether it may come next; or an object with ``check_many(ids) -> bool[n]``
-            (ids uint32[n]), which is asked for batches of 2, 4, ... 64 tokens; or an object with ``check``.
-        rng: an int seed (position 0), or a :class:`tokenloom.Rng`.
-        estimator: ``"recursive"``: one check more than the first allowed token needs.
-
-    Returns:
-        ``(token, log_weight, n_checks)``; ``(-1, -inf, n_checks)`` where every token with mass is forbidden.
-
-    Raises:
-        ArrayError: wrong dtype or shape.
-        DistributionError: NaN or +inf, or nothing above -inf.
-        ParamsError: an unknown estimator.
-        Exception: whatever ``check`` raises, as it is.
-    """
-    if estimator != "recursive":
-        raise ParamsError(f"expected estimator 'recursive', found {estimator!r}")
-    return _core.awrs(np.ascontiguousarray(logprobs), check, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,33 +37,123 @@ class Only:
         return token == self.token
 
 
+OPTIONS = [
+    {},
+    {"budget": 3},
+    {"estimator": "known_mass", "top_m": 2, "extra": 2},
+    {"estimator": "known_mass", "top_m": 7, "extra": 3, "budget": 9},
+    {"estimator": "geometric"},
+    {"estimator": "geometric", "accepts": 4, "budget": 12},
+]
+
+
+def twin_of(
+    probs: list[float], check: Any, seed: int, position: int, options: dict[str, Any]
+) -> tuple[int, float, int]:
+    urn = twin.Race(probs, seed, position)
+    options = {"estimator": "recursive"} | options
+    estimator = options.pop("estimator")
+    return (twin.geometric if estimator == "geometric" else twin.known_mass)(urn, check, **options)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_equal_to_the_twin(dtype: type[np.floating]) -> None:
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_equal_to_the_twin(dtype: type[np.floating], options: dict[str, Any]) -> None:
     rng = np.random.default_rng(11)
-    for seed in range(300):
-        n_vocab = int(rng.integers(1, 200))
+    for seed in range(60):
+        n_vocab = int(rng.integers(1, 200)) if seed % 10 else 1300
         logprobs = np.log(rng.dirichlet(np.full(n_vocab, 0.3))).astype(dtype)
         logprobs[rng.random(n_vocab) < 0.2] = -np.inf
         if not np.isfinite(logprobs).any():
             continue
         allowed = rng.random(n_vocab) < rng.choice([0.02, 0.3, 0.9])
         probs = np.exp(logprobs.astype(np.float64)).tolist()
-        expected = twin.recursive(probs, twin.race_order(probs, seed, 5), allowed.tolist().__getitem__)
-        token, log_weight, n_checks = tl.control.awrs(logprobs, allowed.__getitem__, tl.Rng(seed, 5))
+        expected = twin_of(probs, allowed.tolist().__getitem__, seed, 5, options)
+        token, log_weight, n_checks = tl.control.awrs(logprobs, allowed.__getitem__, tl.Rng(seed, 5), **options)
         assert (token, n_checks) == (expected[0], expected[2])
-        assert math.isclose(math.exp(log_weight), expected[1], rel_tol=1e-9)
+        assert math.isclose(math.exp(log_weight), expected[1], rel_tol=1e-9 if dtype == np.float64 else 1e-5)
         batched = Batched(allowed)
-        assert tl.control.awrs(logprobs, batched, tl.Rng(seed, 5))[:2] == (token, log_weight)
-        assert batched.sizes[0] == min(2, np.isfinite(logprobs).sum())
+        again = tl.control.awrs(logprobs, batched, tl.Rng(seed, 5), **options)
+        assert again[:2] == (token, log_weight)
+        assert again[2] <= options.get("budget", n_vocab)
 
 
-def test_without_a_rejection_it_is_plain_sampling() -> None:
-    logits = np.random.default_rng(0).normal(size=(1, 5000)).astype(np.float32) * 3
-    for seed in range(50):
-        plain = tl.sample.sample(logits, tl.sample.Params(), seeds=[seed], positions=[7])
-        token, log_weight, n_checks = tl.control.awrs(logits[0], lambda _: True, tl.Rng(seed, 7))
-        assert (token, n_checks) == (plain.tokens[0], 2)
-        assert math.isclose(log_weight, np.logaddexp.reduce(logits[0].astype(np.float64)), abs_tol=1e-9)
+def test_a_mask_is_a_factor_of_the_weight() -> None:
+    """Within a mask the sampler sees the masked row alone."""
+    rng = np.random.default_rng(5)
+    logprobs = np.log(rng.dirichlet(np.full(700, 0.4)))
+    inside = rng.random(700) < 0.3
+    words = np.packbits(np.pad(inside, (0, 4)), bitorder="little").view(np.int32)
+    masked = np.where(inside, logprobs, -np.inf)
+    for seed in range(40):
+        asked: list[int] = []
+
+        def check(token: int, asked: list[int] = asked) -> bool:
+            asked.append(token)
+            return token % 3 == 0
+
+        drawn = tl.control.awrs(logprobs, check, seed, mask=words)
+        assert drawn == tl.control.awrs(masked, lambda token: token % 3 == 0, seed)
+        assert inside[asked].all()
+    exact = tl.control.awrs(logprobs, lambda _: True, 1, "known_mass", top_m=700, mask=words)
+    assert math.isclose(math.exp(exact[1]), np.exp(logprobs[inside]).sum(), rel_tol=1e-12)
+
+
+def test_a_proposal_is_corrected() -> None:
+    """Drawn from another row, weighted for this one."""
+    rng = np.random.default_rng(6)
+    target, proposal = np.log(rng.dirichlet(np.ones(6), 2))
+    plain = [tl.control.awrs(proposal, lambda token: token < 4, seed) for seed in range(50)]
+    for seed, (token, log_weight, n_checks) in enumerate(plain):
+        drawn = tl.control.awrs(target, lambda token: token < 4, seed, proposal=proposal)
+        assert (drawn[0], drawn[2]) == (token, n_checks)
+        assert math.isclose(drawn[1], log_weight + target[token] - proposal[token], abs_tol=1e-12)
+    nothing = tl.control.awrs(target, lambda _: False, 3, proposal=proposal.astype(np.float32))
+    assert nothing == (-1, -math.inf, 6)
+
+
+def test_a_budget_is_kept_and_a_tolerance_ends_the_search() -> None:
+    logprobs = np.log(np.full(4000, 1 / 4000))
+    for budget in (1, 2, 5, 64):
+        recorder = Only(-1)
+        assert tl.control.awrs(logprobs, recorder, 3, budget=budget) == (-1, -math.inf, budget)
+        assert len(recorder.seen) == budget
+    _, _, n_checks = tl.control.awrs(logprobs, lambda _: False, 3, tolerance=0.25)
+    assert n_checks == 3000
+    peaked = np.log(np.array([1.0 - 1e-6, 5e-7, 5e-7]))
+    assert tl.control.awrs(peaked, lambda token: token == 0, 3, tolerance=1e-5) == (0, peaked[0], 1)
+
+
+def test_particles_of_one_context_share_its_checks() -> None:
+    rng = np.random.default_rng(8)
+    logprobs = np.log(rng.dirichlet(np.full(900, 0.2), 2)).astype(np.float32)
+    seen: list[list[int]] = [[], []]
+    allowed = rng.random((2, 900)) < 0.2
+
+    def check_of(context: int) -> Any:
+        def check(token: int) -> bool:
+            seen[context].append(token)
+            return bool(allowed[context, token])
+
+        return check
+
+    contexts, seeds = [0, 1, 0, 0, 1, 0], np.arange(6)
+    drawn = tl.control.awrs_batch(logprobs, [check_of(0), check_of(1)], seeds, 9, contexts)
+    for i, context in enumerate(contexts):
+        alone = tl.control.awrs(logprobs[context], allowed[context].__getitem__, tl.Rng(i, 9))
+        assert (drawn.tokens[i], drawn.log_weights[i]) == alone[:2]
+    assert all(len(tokens) == len(set(tokens)) for tokens in seen)
+    assert drawn.n_checks.sum() == sum(map(len, seen))
+    words = np.full((2, 29), -1, np.int32)
+    masked = tl.control.awrs_batch(logprobs, [Batched(row) for row in allowed], seeds, 9, contexts, masks=words)
+    np.testing.assert_array_equal(masked.tokens, drawn.tokens)
+    assert len(tl.control.awrs_batch(logprobs, [check_of(0)] * 2, [], 0, []).tokens) == 0
+    with pytest.raises(ArrayError, match="expected a context below 2"):
+        tl.control.awrs_batch(logprobs, [check_of(0)] * 2, [1], 0, [2])
+    with pytest.raises(ArrayError, match="a row for each of 1 checks"):
+        tl.control.awrs_batch(logprobs, [check_of(0)], [1, 2], 0)
+    with pytest.raises(DistributionError, match="row 1"):
+        tl.control.awrs_batch(np.array([[0.0], [np.nan]]), [check_of(0)] * 2, [1, 2], 0)
 
 
 def test_every_token_has_its_turn() -> None:
@@ -137,5 +228,23 @@ def test_bad_rows_and_options() -> None:
         tl.control.awrs(np.zeros((2, 2)), lambda _: True, 0)
     with pytest.raises(ArrayError, match="float32 or float64"):
         tl.control.awrs(np.zeros(2, dtype=np.int32), lambda _: True, 0)
-    with pytest.raises(ParamsError, match="estimator"):
-        tl.control.awrs(np.zeros(2), lambda _: True, 0, estimator="exact")  # type: ignore[arg-type]
+    with pytest.raises(ArrayError, match=r"expected proposal of shape \[2\]"):
+        tl.control.awrs(np.zeros(2), lambda _: True, 0, proposal=np.zeros(3))
+    with pytest.raises(ArrayError, match="expected mask of dtype int32"):
+        tl.control.awrs(np.zeros(2), lambda _: True, 0, mask=np.zeros(2, np.int32))
+    with pytest.raises(DistributionError, match="found nan at row 0, token 1"):
+        tl.control.awrs(np.array([-np.inf, np.nan]), lambda _: True, 0, proposal=np.array([-np.inf, 0.0]))
+    for options in (
+        {"estimator": "exact"},
+        {"top_m": 3},
+        {"estimator": "known_mass", "extra": 0},
+        {"estimator": "known_mass", "top_m": -1},
+        {"estimator": "geometric", "accepts": 1},
+        {"accepts": 3},
+        {"estimator": "geometric", "accepts": 3, "budget": 2},
+        {"budget": 0},
+        {"tolerance": 1.0},
+        {"tolerance": math.nan},
+    ):
+        with pytest.raises(ParamsError, match="expected"):
+            tl.control.awrs(np.zeros(2), lambda _: True, 0, **options)  # type: ignore[arg-type]

@@ -53,12 +53,39 @@ class State:
     def is_accepting(self) -> bool: ...
     def forced(self) -> NDArray[np.uint32]: ...
 
-__all__ = ["Constraint", "State", "awrs", "cap_probs", "draw_checked", "fill_masks", "walk_mask"]
+__all__ = [
+    "Constraint",
+    "State",
+    "awrs",
+    "awrs_batch",
+    "cap_probs",
+    "draw_checked",
+    "fill_masks",
+    "resample",
+    "walk_mask",
+]
 
-def awrs(logprobs: NDArray[np.floating], check: Any, rng: int | Rng) -> tuple[int, float, int]: ...
+def awrs(
+    logprobs: NDArray[np.floating],
+    check: Any,
+    rng: int | Rng,
+    weighing: tuple[str, int, int, int, int, float],
+    mask: NDArray[np.uint32] | None,
+    proposal: NDArray[np.floating] | None,
+) -> tuple[int, float, int]: ...
+def awrs_batch(
+    logprobs: NDArray[np.floating],
+    checks: Sequence[Any],
+    contexts: Sequence[int],
+    seeds: Sequence[int],
+    positions: Sequence[int],
+    weighing: tuple[str, int, int, int, int, float],
+    masks: NDArray[np.uint32] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]: ...
 def cap_probs(probs: NDArray[np.float64], caps: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]: ...
 def draw_checked(
     logits: NDArray[np.float32], temperature: float, check: Any, rng: int | Rng, ends: Sequence[int]
 ) -> tuple[int, float, int, bool]: ...
 def fill_masks(states: Sequence[State | None], out: NDArray[np.uint32], threads: int) -> None: ...
+def resample(log_weights: NDArray[np.float64], scheme: str, rng: int | Rng) -> NDArray[np.int64] | None: ...
 def walk_mask(tokenizer: Tokenizer, feed: Callable[[int], bool], undo: Callable[[int], None]) -> NDArray[np.int32]: ...

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::num::NonZeroUsize;
 
-use tokenloom_decode::control::{WeightedToken, recursive};
+use tokenloom_decode::control::{Estimator, Token, Urn, Weighing, WeightedToken, weigh};
 use tokenloom_decode::draft::DraftTree;
 use tokenloom_decode::rng::{Purpose, Rng};
-use tokenloom_decode::sample::Arrival;
 use tokenloom_decode::verify::{Accepted, walk_with};
 
 const TOLERANCE: f64 = 1e-12;
@@ -139,75 +139,221 @@ fn a_path_stays_as_often_as_the_target_says_it() {
     }
 }
 
-/// Every order of a draw without replacement, with its probability.
-fn orders(probs: &[f64]) -> Vec<(Vec<Arrival>, f64)> {
-    let mut open = vec![(Vec::<usize>::new(), 1.0)];
-    let mut done = Vec::new();
-    while let Some((order, probability)) = open.pop() {
-        let left: Vec<usize> =
-            (0..probs.len()).filter(|token| probs[*token] > 0.0 && !order.contains(token)).collect();
-        let mass: f64 = left.iter().map(|&token| probs[token]).sum();
-        if left.is_empty() {
-            let rest_from = |i: usize| order[i..].iter().map(|&token| probs[token]).sum::<f64>();
-            let arrival = |i: usize| Arrival {
-                token: order[i] as u32,
-                log_mass: probs[order[i]].ln(),
-                log_rest: rest_from(i).ln(),
-            };
-            done.push(((0..order.len()).map(arrival).collect(), probability));
+/// An urn whose decisions are told: the first ones by `script`, the next one is reported with its chances, and what
+/// follows does not matter any more.
+struct Scripted<'a> {
+    probs: &'a [f64],
+    seen: Vec<bool>,
+    script: &'a [usize],
+    probability: f64,
+    branches: Option<Vec<f64>>,
+    /// From so many failures on they are all the same.
+    most_failures: usize,
+}
+
+impl<'a> Scripted<'a> {
+    fn new(probs: &'a [f64], script: &'a [usize], most_failures: usize) -> Self {
+        let seen = probs.iter().map(|&p| p == 0.0).collect();
+        Self { probs, seen, script, probability: 1.0, branches: None, most_failures }
+    }
+
+    fn unseen(&self) -> Vec<usize> {
+        (0..self.probs.len()).filter(|&token| !self.seen[token]).collect()
+    }
+
+    fn decide(&mut self, weights: Vec<f64>) -> usize {
+        let chances = normalised(weights);
+        if let [choice, rest @ ..] = self.script {
+            self.script = rest;
+            self.probability *= chances[*choice];
+            return *choice;
         }
-        for token in left {
-            open.push(([&order[..], &[token]].concat(), probability * probs[token] / mass));
+        self.branches.get_or_insert(chances);
+        0
+    }
+}
+
+impl Urn for Scripted<'_> {
+    fn draw(&mut self) -> Option<Token> {
+        let unseen = self.unseen();
+        if unseen.is_empty() {
+            return None;
+        }
+        let token = unseen[self.decide(unseen.iter().map(|&token| self.probs[token]).collect())];
+        self.seen[token] = true;
+        Some(Token { id: token as u32, log_mass: self.probs[token].ln() })
+    }
+
+    fn log_rest(&mut self) -> f64 {
+        self.unseen().into_iter().map(|token| self.probs[token]).sum::<f64>().ln()
+    }
+
+    fn heaviest(&mut self, n: usize) -> Vec<Token> {
+        let mut unseen = self.unseen();
+        unseen.sort_by(|&a, &b| self.probs[b].total_cmp(&self.probs[a]).then(a.cmp(&b)));
+        unseen.truncate(n);
+        unseen.iter().for_each(|&token| self.seen[token] = true);
+        unseen.into_iter().map(|token| Token { id: token as u32, log_mass: self.probs[token].ln() }).collect()
+    }
+
+    fn choose(&mut self, log_masses: &[f64]) -> usize {
+        self.decide(log_masses.iter().map(|log_mass| log_mass.exp()).collect())
+    }
+
+    fn failures(&mut self, share: f64) -> f64 {
+        let mut chances: Vec<f64> =
+            (0..self.most_failures).map(|n| share * (1.0 - share).powi(n as i32)).collect();
+        chances.push((1.0 - share).powi(self.most_failures as i32));
+        self.decide(chances) as f64
+    }
+}
+
+/// Masses and verdicts of a random row of `n_vocab` tokens; some masses are zero, some rows do not sum to 1.
+fn row(case: u64, n_vocab: usize) -> Option<(Vec<f64>, Vec<bool>)> {
+    let weights: Vec<f64> = (0..n_vocab as u32)
+        .map(|token| match uniform(case, token) {
+            u if u < 0.15 => 0.0,
+            u => u.powi(6),
+        })
+        .collect();
+    let mass = if case.is_multiple_of(3) { 0.4 } else { 1.0 };
+    let allowed = (100..100 + n_vocab as u32).map(|address| uniform(case, address) < 0.6).collect();
+    let probs: Vec<f64> = normalised(weights).into_iter().map(|p| p * mass).collect();
+    probs[0].is_finite().then_some((probs, allowed))
+}
+
+/// The mean of the weight by token, and the largest number of checks; every outcome is visited with its probability.
+fn mean_weights(
+    probs: &[f64],
+    allowed: &[bool],
+    weighing: &Weighing,
+    most_failures: usize,
+) -> (Vec<f64>, usize) {
+    let total: f64 = probs.iter().sum();
+    let (mut mean, mut most_checks, mut certainty) = (vec![0.0; probs.len()], 0, 0.0);
+    let mut open = vec![Vec::new()];
+    while let Some(script) = open.pop() {
+        let mut urn = Scripted::new(probs, &script, most_failures);
+        let mut asked = Vec::new();
+        let check = |token: u32| {
+            asked.push(token as usize);
+            Ok::<_, Infallible>(allowed[token as usize])
+        };
+        let WeightedToken { token, log_weight, n_checks } = weigh(&mut urn, check, weighing).unwrap();
+        if let Some(branches) = urn.branches {
+            for (choice, &chance) in branches.iter().enumerate() {
+                if urn.probability * chance > 1e-16 {
+                    open.push([&script[..], &[choice]].concat());
+                }
+            }
+            continue;
+        }
+        certainty += urn.probability;
+        most_checks = most_checks.max(n_checks);
+        assert_eq!(n_checks, asked.len());
+        assert!(
+            asked.iter().enumerate().all(|(i, token)| probs[*token] > 0.0 && !asked[..i].contains(token))
+        );
+        match token.map(|token| token as usize) {
+            Some(token) => {
+                assert!(allowed[token]);
+                let rejected: f64 =
+                    asked.iter().filter(|&&token| !allowed[token]).map(|&token| probs[token]).sum();
+                let known: f64 =
+                    asked.iter().filter(|&&token| allowed[token]).map(|&token| probs[token]).sum();
+                let weight = log_weight.exp();
+                if matches!(weighing.estimator, Estimator::KnownMass { .. }) {
+                    assert!(
+                        known * (1.0 - 1e-12) <= weight
+                            && weight <= (total - rejected) * (1.0 + 1e-12) + 1e-15
+                    );
+                }
+                mean[token] += urn.probability * weight;
+            }
+            None => assert_eq!(log_weight, f64::NEG_INFINITY),
         }
     }
-    done
+    assert!((certainty - 1.0).abs() < 1e-10);
+    (mean, most_checks)
+}
+
+fn assert_proper(probs: &[f64], allowed: &[bool], weighing: &Weighing, most_failures: usize) {
+    let (mean, most_checks) = mean_weights(probs, allowed, weighing, most_failures);
+    assert!(weighing.budget.is_none_or(|budget| most_checks <= budget.get()));
+    for token in 0..probs.len() {
+        let expected = if allowed[token] { probs[token] } else { 0.0 };
+        let error = mean[token] - expected;
+        assert!(error.abs() < TOLERANCE, "{probs:?} {allowed:?} {weighing:?} token {token}: {error}");
+    }
+}
+
+fn known_mass(top_m: usize, extra: usize) -> Estimator {
+    Estimator::KnownMass { top_m, extra: NonZeroUsize::new(extra).unwrap() }
 }
 
 #[test]
-fn the_recursive_weight_is_proper() {
+fn known_mass_weights_are_proper_with_every_option() {
     let mut n_cases = 0;
-    for case in 0..240u64 {
+    for case in 0..120u64 {
         let n_vocab = 1 + (case % 6) as usize;
-        let weights = (0..n_vocab as u32).map(|token| match uniform(case, token) {
-            u if u < 0.15 => 0.0,
-            u => u.powi(6),
-        });
-        let mass = if case % 3 == 0 { 0.4 } else { 1.0 };
-        let weights: Vec<f64> = weights.collect();
-        if weights.iter().sum::<f64>() == 0.0 {
-            continue;
-        }
-        let probs: Vec<f64> = normalised(weights).into_iter().map(|p| p * mass).collect();
-        let allowed: Vec<bool> = (100..100 + n_vocab as u32).map(|a| uniform(case, a) < 0.6).collect();
-        let mut mean = vec![0.0; n_vocab];
-        for (order, probability) in orders(&probs) {
-            let n_tokens = order.len();
-            let total: f64 = probs.iter().sum();
-            let mut asked = Vec::new();
-            let check = |token: u32| {
-                asked.push(token);
-                Ok::<_, Infallible>(allowed[token as usize])
-            };
-            let WeightedToken { token, log_weight, n_checks } = recursive(order.into_iter(), check).unwrap();
-            assert_eq!(n_checks, asked.len());
-            assert!(asked.iter().all(|&token| probs[token as usize] > 0.0));
-            match token {
-                Some(token) => {
-                    assert!(allowed[token as usize]);
-                    let weight = log_weight.exp();
-                    assert!(
-                        weight >= probs[token as usize] * (1.0 - 1e-12) && weight <= total * (1.0 + 1e-12)
-                    );
-                    mean[token as usize] += probability * weight;
+        let Some((probs, allowed)) = row(case, n_vocab) else { continue };
+        for top_m in 0..=n_vocab.min(3) {
+            for extra in 1..=3 {
+                for budget in [0, 1, 2, 3, 5] {
+                    let budget = NonZeroUsize::new(budget);
+                    let weighing = Weighing { estimator: known_mass(top_m, extra), budget, tolerance: 0.0 };
+                    assert_proper(&probs, &allowed, &weighing, 0);
+                    n_cases += 1;
                 }
-                None => assert!(log_weight == f64::NEG_INFINITY && n_checks == n_tokens),
             }
         }
-        for token in 0..n_vocab {
-            let expected = if allowed[token] { probs[token] } else { 0.0 };
-            assert!((mean[token] - expected).abs() < TOLERANCE, "case {case}, token {token}");
-        }
-        n_cases += 1;
     }
-    assert!(n_cases > 200);
+    assert!(n_cases > 4000, "{n_cases}");
+    let (probs, allowed) = row(4, 7).unwrap();
+    assert_proper(&probs, &allowed, &Weighing::default(), 0);
+    assert_proper(&probs, &allowed, &Weighing { estimator: known_mass(2, 2), ..Weighing::default() }, 0);
+}
+
+#[test]
+fn geometric_weights_are_proper_with_and_without_a_budget() {
+    let mut n_cases = 0;
+    for case in 0..120u64 {
+        let n_vocab = 1 + (case % 4) as usize;
+        let Some((probs, allowed)) = row(case, n_vocab) else { continue };
+        for accepts in [2, 3] {
+            for most_rejects in [1, 2, 4] {
+                let budget = NonZeroUsize::new(most_rejects + accepts - 1);
+                let weighing =
+                    Weighing { estimator: Estimator::Geometric { accepts }, budget, tolerance: 0.0 };
+                assert_proper(&probs, &allowed, &weighing, most_rejects);
+                n_cases += 1;
+            }
+        }
+    }
+    assert!(n_cases > 400, "{n_cases}");
+    // Without a budget the number of repetitions is unbounded; its tail is cut where it is below 1e-16.
+    for (probs, allowed) in [([0.5, 0.4, 0.1], [true, false, true]), ([0.2, 0.7, 0.1], [true, true, false])] {
+        let weighing = Weighing { estimator: Estimator::Geometric { accepts: 2 }, ..Weighing::default() };
+        assert_proper(&probs, &allowed, &weighing, 60);
+    }
+}
+
+/// What a tolerance leaves out is at most what it says.
+#[test]
+fn a_tolerance_is_off_by_no_more_than_itself() {
+    for case in 0..60u64 {
+        let Some((probs, allowed)) = row(case, 1 + (case % 6) as usize) else { continue };
+        let total: f64 = probs.iter().sum();
+        for (estimator, most_failures) in [(known_mass(0, 1), 0), (known_mass(2, 2), 0)] {
+            for tolerance in [1e-3, 0.1, 0.5] {
+                let weighing = Weighing { estimator, budget: None, tolerance };
+                let (mean, _) = mean_weights(&probs, &allowed, &weighing, most_failures);
+                let lost: Vec<f64> = (0..probs.len())
+                    .map(|token| if allowed[token] { probs[token] - mean[token] } else { 0.0 })
+                    .collect();
+                assert!(lost.iter().all(|&lost| lost > -TOLERANCE), "{lost:?}");
+                assert!(lost.iter().sum::<f64>() <= tolerance * total + TOLERANCE, "{lost:?}");
+            }
+        }
+    }
 }

@@ -153,6 +153,14 @@ impl Floats<'_> {
             Self::F64(array) => array.shape(),
         }
     }
+
+    /// An element of a row; NaN beyond its end.
+    pub(crate) fn at(&self, index: usize) -> f64 {
+        match self {
+            Self::F32(array) => array.get(&[index][..]).map_or(f64::NAN, |&value| f64::from(value)),
+            Self::F64(array) => array.get(&[index][..]).map_or(f64::NAN, |&value| value),
+        }
+    }
 }
 
 /// The shape and dtype of an array, for messages.

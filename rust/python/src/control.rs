@@ -5,28 +5,28 @@ use std::sync::MutexGuard;
 use numpy::{IntoPyArray, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use tokenloom_decode::control::{
-    self as core, AwrsError, Check, CheckedError, ConstraintState, ControlError, WeightedToken,
-};
+use tokenloom_decode::control::{self as core, Check, CheckedError, ConstraintState, ControlError};
 use tokenloom_decode::rng::Purpose;
 use tokenloom_decode::sample::{Sampler, Status};
 
-use crate::array::{Floats, elements};
+use crate::array::elements;
 use crate::constraint::PyState;
-use crate::error::{DistributionError, array_error, raise};
+use crate::error::{DistributionError, array_error};
 use crate::sample::RngArg;
 
 /// See `tokenloom.control`.
 #[pyo3::pymodule(gil_used = false)]
 pub(crate) mod control {
     #[pymodule_export]
-    use super::{awrs, draw_checked};
+    use super::draw_checked;
+    #[pymodule_export]
+    use crate::awrs::{awrs, awrs_batch, resample};
     #[pymodule_export]
     use crate::constraint::{PyConstraint, PyState, cap_probs, fill_masks, walk_mask};
 }
 
 /// A Python object that answers which token ids are allowed. The interpreter is attached for each call only.
-struct PyCheck {
+pub(crate) struct PyCheck {
     one: Py<PyAny>,
     many: Option<Py<PyAny>>,
     mask: Option<Py<PyAny>>,
@@ -34,7 +34,7 @@ struct PyCheck {
 
 impl PyCheck {
     /// `check_many` of the object, or the object itself, or its `check`.
-    fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let many = object.getattr_opt("check_many")?;
         let one = if object.is_callable() { Some(object.clone()) } else { object.getattr_opt("check")? };
         let mask = object.getattr_opt("mask")?.map(Bound::unbind);
@@ -155,35 +155,4 @@ fn draw_checked(
 
 fn not_finite() -> PyErr {
     DistributionError::new_err("expected logits that are numbers, found NaN or +inf")
-}
-
-#[pyfunction]
-fn awrs(
-    py: Python<'_>,
-    logprobs: Floats<'_>,
-    check: &Bound<'_, PyAny>,
-    rng: RngArg,
-) -> PyResult<(i64, f64, usize)> {
-    let check = PyCheck::new(check)?;
-    if logprobs.shape().len() != 1 {
-        let found = format!("shape {:?}", logprobs.shape());
-        return Err(array_error(py, "logprobs", "one row", &found));
-    }
-    let drawn = match &logprobs {
-        Floats::F32(row) => {
-            let row = row.as_slice()?;
-            py.detach(|| core::awrs(row, check, rng.0))
-        }
-        Floats::F64(row) => {
-            let row = row.as_slice()?;
-            py.detach(|| core::awrs(row, check, rng.0))
-        }
-    };
-    match drawn {
-        Ok(WeightedToken { token, log_weight, n_checks }) => {
-            Ok((token.map_or(-1, i64::from), log_weight, n_checks))
-        }
-        Err(AwrsError::Dist(error)) => Err(raise(error)),
-        Err(AwrsError::Check(error)) => Err(error),
-    }
 }

@@ -2,6 +2,7 @@
 //! mapping of errors and `array.rs` the only place that touches NumPy views.
 
 mod array;
+mod awrs;
 mod bytelevel;
 mod constraint;
 mod control;

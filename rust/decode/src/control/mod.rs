@@ -4,10 +4,11 @@
 //! for the mask of all allowed tokens or about single tokens; both give the same answer. Grammars are those of an engine
 //! (`grammar`), everything else is a small machine over bytes (`automaton`): tables, phrases, choices, excerpts. Where
 //! only single tokens can be checked, [`awrs()`] draws with as few checks as the model's agreement with the constraint
-//! allows, and says what the draw weighs.
+//! allows, and says what the draw weighs; [`resample()`] then chooses which of many weighted texts go on.
 
 mod automaton;
 mod awrs;
+mod awrs_batch;
 mod caps;
 mod checked;
 mod choice;
@@ -18,11 +19,15 @@ mod grammar;
 mod grammar_vocabulary;
 mod mask_rows;
 mod phrases;
+mod resample;
+mod row_mass;
 mod state;
 mod table;
+mod urn;
 
 pub use automaton::{Automaton, ByteAutomaton, ByteWalker, walk_mask};
-pub use awrs::{AwrsError, Check, WeightedToken, awrs, recursive};
+pub use awrs::{Check, Estimator, Weighing, WeightedToken, awrs, weigh};
+pub use awrs_batch::{Particle, awrs_batch};
 pub use caps::cap_probs;
 pub use checked::{CheckedDraw, CheckedError, draw_checked};
 pub use choice::{Choice, ChoiceState};
@@ -33,5 +38,8 @@ pub use grammar::{Grammar, GrammarSource};
 pub use grammar_vocabulary::{EncodeBytes, GrammarVocabulary};
 pub use mask_rows::fill_masks;
 pub use phrases::{Phrases, PhrasesState};
+pub use resample::{Resampling, resample};
+pub use row_mass::{LogProb, RowMass};
 pub use state::{Constraint, ConstraintState};
 pub use table::{DEAD, Table};
+pub use urn::{Race, Token, Urn};

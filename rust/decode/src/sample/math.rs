@@ -21,7 +21,7 @@ pub(super) const MAX_VOCAB: usize = 1 << (64 - MASS_BITS);
 
 /// `e^x` for `x <= 0`; zero below -87 and for NaN.
 #[inline(always)]
-pub(super) fn exp_negative(x: f32) -> f32 {
+pub(crate) fn exp_negative(x: f32) -> f32 {
     let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUNDER);
     let n = shifted - ROUNDER;
     let r = n.mul_add(-LN_2_HIGH, x);

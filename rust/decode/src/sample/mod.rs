@@ -8,12 +8,11 @@
 //! Linear in the row for every rule and every input.
 
 mod adjust;
-mod arrivals;
 mod finishers;
 mod keep;
 mod mass;
-mod math;
-mod noise;
+pub(crate) mod math;
+pub(crate) mod noise;
 mod order;
 mod params;
 mod race;
@@ -25,7 +24,6 @@ mod stats;
 mod weighted;
 
 pub use adjust::{Adjust, History, adjustments};
-pub use arrivals::{Arrival, Arrivals, LogProb};
 pub use finishers::{Finisher, RaceOrder};
 pub use order::{Op, Order};
 pub use params::{Lists, Params, ParamsError, Phrase};

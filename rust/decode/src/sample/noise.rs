@@ -23,7 +23,7 @@ const NEAR_ZERO: u32 = 0x4AFB_0CCC;
 const SCALE_32: f32 = 2.328_306_4e-10;
 const SCALE_31: f32 = 4.656_613e-10;
 /// Tokens filled together.
-pub(super) const CHUNK: usize = 64;
+pub(crate) const CHUNK: usize = 64;
 
 /// The waiting time of a word that needs no refinement.
 #[inline(always)]
@@ -89,7 +89,7 @@ pub(super) fn chunk_words(rng: &Rng, first_block: u32, purpose: Purpose) -> [u32
 
 /// The waiting times of the tokens `first .. first + CHUNK`; `first` is a multiple of four.
 #[inline(always)]
-pub(super) fn fill_waits(rng: &Rng, first: u32, purpose: Purpose, waits: &mut [f32; CHUNK]) {
+pub(crate) fn fill_waits(rng: &Rng, first: u32, purpose: Purpose, waits: &mut [f32; CHUNK]) {
     let words = chunk_words(rng, first >> 2, purpose);
     let mut smallest = u32::MAX;
     for (wait, &word) in waits.iter_mut().zip(&words) {
@@ -105,7 +105,7 @@ pub(super) fn fill_waits(rng: &Rng, first: u32, purpose: Purpose, waits: &mut [f
 
 wide! {
     /// The waiting times of tokens `0 .. waits.len()`.
-    pub(super) fn fill_all_waits(rng: &Rng, purpose: Purpose, waits: &mut [f32]) {
+    pub(crate) fn fill_all_waits(rng: &Rng, purpose: Purpose, waits: &mut [f32]) {
         let mut chunk = [0f32; CHUNK];
         for (n_chunk, out) in waits.chunks_mut(CHUNK).enumerate() {
             fill_waits(rng, (n_chunk * CHUNK) as u32, purpose, &mut chunk);
