@@ -111,7 +111,7 @@ impl Rng {
     }
 
     /// The first 32 random bits of a token.
-    #[inline]
+    #[inline(always)]
     pub fn word(&self, token: u32, purpose: Purpose) -> u32 {
         self.block(token >> 2, purpose)[(token & 3) as usize]
     }

@@ -18,6 +18,7 @@ use super::math::{MASS_BITS, exp_negative, ln, ln_mass, mass};
 use super::order::Op;
 use super::row::Row;
 use super::shape::Shape;
+use crate::wide::wide;
 
 /// A logit and its token as one integer: better tokens are smaller, ties are in order of id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,22 +167,14 @@ impl<'a, 'r> Kept<'a, 'r> {
     pub(super) fn total_mass(&self) -> u64 {
         match &self.tokens {
             Tokens::All => mass::total_mass(self.row, self.scale),
-            Tokens::Listed(entries) => {
-                entries.iter().map(|entry| mass(self.scale.weight(entry.logit()))).sum()
-            }
+            Tokens::Listed(entries) => listed_moments(entries, self.scale).total,
         }
     }
 
     pub(super) fn moments(&self) -> Moments {
         match &self.tokens {
             Tokens::All => mass::moments(self.row, self.scale),
-            Tokens::Listed(entries) => {
-                let mut sums = Moments::default();
-                for entry in entries {
-                    sums.add(self.scale.log_weight(entry.logit()), self.scale.weight(entry.logit()));
-                }
-                sums
-            }
+            Tokens::Listed(entries) => listed_moments(entries, self.scale),
         }
     }
 
@@ -261,11 +254,10 @@ impl<'a, 'r> Kept<'a, 'r> {
     fn top_p(&mut self, top_p: f64) {
         let (total, scale) = (self.total_mass(), self.scale);
         let bound = self.tail_bound(top_p, total);
-        let mut entries = self.take_entries(scale.logit_bound(bound));
-        let n_kept =
-            cut_by_mass(&mut entries, top_p * total as f64, |entry| mass(scale.weight(entry.logit())));
-        entries.truncate(n_kept);
-        self.tokens = Tokens::Listed(entries);
+        let entries = self.take_entries(scale.logit_bound(bound));
+        let mut weighed = weigh(&entries, scale);
+        let n_kept = cut_by_mass(&mut weighed, top_p * total as f64);
+        self.tokens = Tokens::Listed(weighed[..n_kept].iter().map(|(entry, _)| *entry).collect());
     }
 
     /// The log-weight below which all tokens together hold less than `(1 - p) / 2` of the mass.
@@ -278,7 +270,7 @@ impl<'a, 'r> Kept<'a, 'r> {
     fn at_least(&mut self, least: f32) {
         let scale = self.scale;
         let mut entries = self.take_entries(scale.logit_bound(f64::from(least.min(1.0)).ln()));
-        entries.retain(|entry| scale.weight(entry.logit()) >= least || entry.logit() == scale.max);
+        retain_at_least(&mut entries, scale, least);
         self.tokens = Tokens::Listed(entries);
     }
 
@@ -331,11 +323,6 @@ impl<'a, 'r> Kept<'a, 'r> {
         // -log p - H = -log_weight - (mean of -log_weight): the normaliser drops out.
         let center = moments.center();
         let limit = typical_p * moments.total as f64;
-        let key = |entry: Entry| {
-            let distance = (-scale.log_weight(entry.logit()) - center).abs();
-            u64::from(distance.to_bits()) << 32 | u64::from(entry.token())
-        };
-        let weigh = |entry: &Entry| mass(scale.weight(entry.logit()));
         let mut bound = f32::NEG_INFINITY;
         if matches!(self.tokens, Tokens::All) {
             // Tokens below a log-weight are further from the center than it is. Where those that are nearer hold the
@@ -343,24 +330,20 @@ impl<'a, 'r> Kept<'a, 'r> {
             let log_weight = self.tail_bound(typical_p, moments.total);
             let reach = (-log_weight - 1e-4 * (1.0 + log_weight.abs())) as f32 - center;
             let candidate = scale.logit_bound(log_weight);
-            let mut nearer = 0;
-            self.row.for_each_from(candidate, |token, logit| {
-                let entry = Entry::new(logit, token);
-                nearer += if f32::from_bits((key(entry) >> 32) as u32) < reach { weigh(&entry) } else { 0 };
-            });
+            let nearer = mass_within(self.row, candidate, scale, center, reach);
             bound = if nearer as f64 >= limit { candidate } else { bound };
         }
         let entries = self.take_entries(bound);
-        let mut by_distance: Vec<u64> = entries.into_iter().map(key).collect();
-        let reader = &self.row.reader;
-        let entry_of = |key: u64| Entry::new(reader.logit(key as u32), key as u32);
-        let n_kept = cut_by_mass(&mut by_distance, limit, |key| weigh(&entry_of(key)));
+        let mut by_distance = weigh_by_distance(&entries, scale, center);
+        let n_kept = cut_by_mass(&mut by_distance, limit);
         if with_ties {
-            let last = by_distance[..n_kept].iter().max().map_or(0, |key| key >> 32);
-            by_distance.retain(|key| key >> 32 <= last);
+            let last = by_distance[..n_kept].iter().map(|(key, _)| key >> 32).max().unwrap_or(0);
+            by_distance.retain(|(key, _)| key >> 32 <= last);
         } else {
             by_distance.truncate(n_kept);
         }
+        let reader = &self.row.reader;
+        let entry_of = |(key, _): (u64, u64)| Entry::new(reader.logit(key as u32), key as u32);
         self.rescale(by_distance.into_iter().map(entry_of).collect());
     }
 
@@ -369,16 +352,11 @@ impl<'a, 'r> Kept<'a, 'r> {
         let scale = self.scale;
         let least = threshold * units(self.total_mass());
         let bound = scale.logit_bound(f64::from(least).ln());
-        let is_obvious = |entry: &Entry| scale.weight(entry.logit()) >= least;
         let last = match &self.tokens {
-            Tokens::Listed(entries) => entries.iter().copied().filter(is_obvious).max(),
+            Tokens::Listed(entries) => last_at_least(entries, scale, least),
             Tokens::All => {
-                let mut last = None;
-                self.row.for_each_from(bound, |token, logit| {
-                    let entry = Entry::new(logit, token);
-                    last = if is_obvious(&entry) { last.max(Some(entry)) } else { last };
-                });
-                last
+                let entries = Self::all(self.row).take_entries(bound);
+                last_at_least(&entries, scale, least)
             }
         };
         if let Some(last) = last {
@@ -441,22 +419,83 @@ pub(super) fn best_of(row: &Row<'_>, n: usize) -> Vec<Entry> {
 
 /// How many entries have, in ascending order, less mass than `limit` before them; at least one where there is any. They
 /// come first afterwards.
-pub(super) fn cut_by_mass<T: Copy + Ord>(entries: &mut [T], limit: f64, mass: impl Fn(T) -> u64) -> usize {
+pub(super) fn cut_by_mass<T: Copy + Ord>(entries: &mut [(T, u64)], limit: f64) -> usize {
     // Any entry with mass ends a limit of zero.
     let limit = limit.max(0.5);
     let (mut n_kept, mut n_open, mut before) = (0, entries.len(), 0u64);
     while n_kept < n_open {
         let middle = n_kept + (n_open - n_kept) / 2;
-        entries[n_kept..n_open].select_nth_unstable(middle - n_kept);
-        let upper: u64 = entries[n_kept..middle].iter().map(|&entry| mass(entry)).sum();
+        entries[n_kept..n_open].select_nth_unstable_by_key(middle - n_kept, |(key, _)| *key);
+        let upper: u64 = entries[n_kept..middle].iter().map(|(_, mass)| mass).sum();
         if ((before + upper) as f64) < limit {
-            before += upper + mass(entries[middle]);
+            before += upper + entries[middle].1;
             n_kept = middle + 1;
         } else {
             n_open = middle;
         }
     }
     n_kept
+}
+
+wide! {
+    /// Entries with their masses.
+    pub(super) fn weigh(entries: &[Entry], scale: Scale) -> Vec<(Entry, u64)> {
+        entries.iter().map(|entry| (*entry, mass(scale.weight(entry.logit())))).collect()
+    }
+}
+
+wide! {
+    /// Tokens by their distance from the entropy, with their masses.
+    fn weigh_by_distance(entries: &[Entry], scale: Scale, center: f32) -> Vec<(u64, u64)> {
+        let weigh = |entry: &Entry| {
+            let log_weight = scale.log_weight(entry.logit());
+            let distance = (-log_weight - center).abs();
+            (u64::from(distance.to_bits()) << 32 | u64::from(entry.token()), mass(exp_negative(log_weight)))
+        };
+        entries.iter().map(weigh).collect()
+    }
+}
+
+wide! {
+    /// The mass of the tokens whose logit reaches `bound` and that are nearer to `center` than `reach`.
+    fn mass_within(row: &Row<'_>, bound: f32, scale: Scale, center: f32, reach: f32) -> u64 {
+        let mut total = 0;
+        row.for_each_from(bound, |_, logit| {
+            let log_weight = scale.log_weight(logit);
+            total += if (-log_weight - center).abs() < reach { mass(exp_negative(log_weight)) } else { 0 };
+        });
+        total
+    }
+}
+
+wide! {
+    fn listed_moments(entries: &[Entry], scale: Scale) -> Moments {
+        let mut sums = Moments::default();
+        for entry in entries {
+            sums.add(scale.log_weight(entry.logit()), scale.weight(entry.logit()));
+        }
+        sums
+    }
+}
+
+wide! {
+    /// The last, best first, of the entries with at least this weight.
+    fn last_at_least(entries: &[Entry], scale: Scale, least: f32) -> Option<Entry> {
+        entries.iter().copied().filter(|entry| scale.weight(entry.logit()) >= least).max()
+    }
+}
+
+wide! {
+    /// Keep entries with at least this weight, and the best and its equals.
+    fn retain_at_least(entries: &mut Vec<Entry>, scale: Scale, least: f32) {
+        let mut n_kept = 0;
+        for n_entry in 0..entries.len() {
+            let entry = entries[n_entry];
+            entries[n_kept] = entry;
+            n_kept += usize::from(scale.weight(entry.logit()) >= least || entry.logit() == scale.max);
+        }
+        entries.truncate(n_kept);
+    }
 }
 
 #[cfg(test)]
@@ -477,11 +516,11 @@ mod tests {
     #[test]
     fn a_cut_keeps_the_entry_that_crosses_the_limit() {
         let cut = |limit: f64| {
-            let mut entries = vec![4u64, 2, 3, 1];
-            let n_kept = cut_by_mass(&mut entries, limit, |entry| entry * 10);
+            let mut entries = vec![(4u64, 40), (2, 20), (3, 30), (1, 10)];
+            let n_kept = cut_by_mass(&mut entries, limit);
             entries.truncate(n_kept);
             entries.sort_unstable();
-            entries
+            entries.iter().map(|(key, _)| *key).collect::<Vec<_>>()
         };
         assert_eq!(cut(0.0), [1]);
         assert_eq!(cut(10.0), [1]);

@@ -30,10 +30,10 @@ impl MassLanes {
     pub(super) fn add(&mut self, lane: usize, weight: f32) {
         // Exact: scaling by powers of two, and the fraction that truncation leaves.
         let scaled = weight * 1_048_576.0;
-        let high = scaled as i32;
-        let low = ((scaled - high as f32) * 4_194_304.0) as i32;
-        self.high[lane] += high as u32;
-        self.low[lane] += low as u32;
+        let (high, whole) = floor(scaled);
+        let (low, _) = floor((scaled - whole) * 4_194_304.0);
+        self.high[lane] += high;
+        self.low[lane] += low;
     }
 
     #[inline(always)]
@@ -43,6 +43,19 @@ impl MassLanes {
         *self = Self::default();
         total
     }
+}
+
+/// The whole part of a number between 0 and 2^22, twice. Rust's own conversion looks for values that do not fit, which
+/// vector units cannot do.
+#[inline(always)]
+fn floor(x: f32) -> (u32, f32) {
+    /// Added, it leaves an f32 below 2^22 the nearest integer in its low bits.
+    const ROUNDER: f32 = 8_388_608.0;
+    let shifted = x + ROUNDER;
+    let nearest = shifted - ROUNDER;
+    let is_above = nearest > x;
+    let whole = if is_above { nearest - 1.0 } else { nearest };
+    ((shifted.to_bits() & 0x007F_FFFF) - u32::from(is_above), whole)
 }
 
 /// Sums over the tokens of a distribution.

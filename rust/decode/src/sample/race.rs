@@ -10,7 +10,7 @@
 use super::keep::{Entry, Kept, Scale, Tokens};
 use super::mass::{LANES, MassLanes};
 use super::math::{ln, mass};
-use super::noise::{self, CHUNK, wait, wait_of};
+use super::noise::{self, CHUNK, wait_of};
 use super::row::{BLOCK, Block, Row};
 use crate::rng::{Purpose, Rng};
 use crate::wide::wide;
@@ -59,15 +59,7 @@ pub(super) fn race(row: &Row<'_>, kept: &mut Kept<'_, '_>, rng: Rng, purpose: Pu
             entries.sort_unstable_by_key(|entry| entry.token());
             race_listed(entries, scale, rng, purpose)
         }
-        Tokens::Listed(entries) => {
-            let mut finish = Finish::NOBODY;
-            for entry in entries {
-                let weight = scale.weight(entry.logit());
-                finish.total_mass += mass(weight);
-                finish.arrive(entry.token(), wait(&rng, entry.token(), purpose) / weight);
-            }
-            finish
-        }
+        Tokens::Listed(entries) => race_few(entries, scale, rng, purpose),
     }
 }
 
@@ -134,6 +126,19 @@ wide! {
 }
 
 wide! {
+    /// The race of entries in any order, each with its own random words.
+    fn race_few(entries: &[Entry], scale: Scale, rng: Rng, purpose: Purpose) -> Finish {
+        let mut finish = Finish::NOBODY;
+        for entry in entries {
+            let (token, weight) = (entry.token(), scale.weight(entry.logit()));
+            finish.total_mass += mass(weight);
+            finish.arrive(token, wait_of(&rng, token, rng.word(token, purpose), purpose) / weight);
+        }
+        finish
+    }
+}
+
+wide! {
     /// The race of entries in order of id.
     fn race_listed(entries: &[Entry], scale: Scale, rng: Rng, purpose: Purpose) -> Finish {
         let mut runners = Runners::NOBODY;
@@ -175,12 +180,7 @@ mod tests {
                 let mut entries = Kept::all(&row).into_entries();
                 entries.sort_unstable_by_key(|entry| entry.token());
                 let listed = race_listed(&entries, scale, rng, purpose);
-                let mut single = Finish::NOBODY;
-                for entry in entries {
-                    let weight = scale.weight(entry.logit());
-                    single.total_mass += mass(weight);
-                    single.arrive(entry.token(), wait(&rng, entry.token(), purpose) / weight);
-                }
+                let single = race_few(&entries, scale, rng, purpose);
                 for finish in [wide, listed] {
                     assert_eq!((finish.token, finish.time), (single.token, single.time));
                     assert_eq!((finish.next_time, finish.total_mass), (single.next_time, single.total_mass));

@@ -6,9 +6,10 @@
 //! quantiles tell more than their sum). One pass over the row, and a selection among the tokens above the last quantile.
 
 use super::Draw;
-use super::keep::{Entry, Kept, cut_by_mass};
+use super::keep::{Entry, Kept, Scale, cut_by_mass, weigh};
 use super::math::{MASS_BITS, ln_mass, mass};
 use super::row::Row;
+use crate::wide::wide;
 
 /// How many quantiles there are.
 pub const N_QUANTILES: usize = 6;
@@ -95,13 +96,7 @@ pub(super) fn look(row: &Row<'_>, token: u32, wanted: Wanted) -> Look {
     let total = moments.total as f64;
     let center = moments.center();
     let own = Entry::new(row.reader.logit(token), token);
-    let (mut rank, mut above) = (0, 0u64);
-    row.for_each_from(own.logit(), |token, logit| {
-        if Entry::new(logit, token) < own {
-            rank += 1;
-            above += mass(scale.weight(logit));
-        }
-    });
+    let (rank, above) = better(row, own, scale);
     let stats = LogitStats {
         log_norm: row.max + log_total,
         entropy: log_total + center,
@@ -117,17 +112,31 @@ pub(super) fn look(row: &Row<'_>, token: u32, wanted: Wanted) -> Look {
     Look { stats, raw_log_prob: scale.log_weight(own.logit()) - log_total, top }
 }
 
+wide! {
+    /// How many tokens are better than this one, and their mass.
+    fn better(row: &Row<'_>, own: Entry, scale: Scale) -> (u32, u64) {
+        let (mut rank, mut above) = (0, 0);
+        row.for_each_from(own.logit(), |token, logit| {
+            if Entry::new(logit, token) < own {
+                rank += 1;
+                above += mass(scale.weight(logit));
+            }
+        });
+        (rank, above)
+    }
+}
+
 fn quantiles(row: &Row<'_>, total: u64) -> [f32; N_QUANTILES] {
     let mut all = Kept::all(row);
     let scale = all.scale;
     let last = QUANTILES[N_QUANTILES - 1];
-    let mut entries = all.take_entries(scale.logit_bound(all.tail_bound(last, total)));
+    let entries = all.take_entries(scale.logit_bound(all.tail_bound(last, total)));
+    let mut weighed = weigh(&entries, scale);
     let mut surprises = [0.0; N_QUANTILES];
     for (surprise, share) in surprises.iter_mut().zip(QUANTILES).rev() {
-        let n_kept =
-            cut_by_mass(&mut entries, share * total as f64, |entry| mass(scale.weight(entry.logit())));
-        entries.truncate(n_kept);
-        let worst = entries.iter().max().map_or(row.max, |entry| entry.logit());
+        let n_kept = cut_by_mass(&mut weighed, share * total as f64);
+        weighed.truncate(n_kept);
+        let worst = weighed.iter().max().map_or(row.max, |(entry, _)| entry.logit());
         *surprise = ln_mass(total) - scale.log_weight(worst);
     }
     surprises
