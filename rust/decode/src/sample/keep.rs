@@ -139,11 +139,7 @@ impl<'a, 'r> Kept<'a, 'r> {
     pub(super) fn take_entries(&mut self, bound: f32) -> Vec<Entry> {
         match std::mem::replace(&mut self.tokens, Tokens::All) {
             Tokens::Listed(entries) => entries,
-            Tokens::All => {
-                let mut entries = vec![];
-                self.row.for_each_from(bound, |token, logit| entries.push(Entry::new(logit, token)));
-                entries
-            }
+            Tokens::All => list(self.row, bound),
         }
     }
 
@@ -252,12 +248,49 @@ impl<'a, 'r> Kept<'a, 'r> {
     }
 
     fn top_p(&mut self, top_p: f64) {
-        let (total, scale) = (self.total_mass(), self.scale);
-        let bound = self.tail_bound(top_p, total);
-        let entries = self.take_entries(scale.logit_bound(bound));
-        let mut weighed = weigh(&entries, scale);
+        let (total, mut entries) = self.take_holding(top_p);
+        let mut weighed = weigh(&entries, self.scale);
         let n_kept = cut_by_mass(&mut weighed, top_p * total as f64);
-        self.tokens = Tokens::Listed(weighed[..n_kept].iter().map(|(entry, _)| *entry).collect());
+        if let Some((last, _)) = weighed[..n_kept].iter().max() {
+            entries.retain(|entry| entry <= last);
+        }
+        self.tokens = Tokens::Listed(entries);
+    }
+
+    /// The total mass, and tokens that hold at least the share `p` of it: a best prefix, or all that an earlier rule
+    /// listed. What is left is undefined afterwards.
+    ///
+    /// Three guesses at a bound, none of which can be wrong, only too low to help: where a few hundred tokens hold the
+    /// share, they are listed; otherwise tokens from a thirty-second of the row estimate where the share ends, with half
+    /// of the rest to spare, and the pass that adds up the mass finds out whether it does; otherwise the mean decides.
+    pub(super) fn take_holding(&mut self, p: f64) -> (u64, Vec<Entry>) {
+        const N_BEST_BLOCKS: usize = 128;
+        const STRIDE: usize = 32;
+        if matches!(self.tokens, Tokens::Listed(_)) {
+            return (self.total_mass(), self.take_entries(f32::NEG_INFINITY));
+        }
+        let (scale, n_blocks) = (self.scale, self.row.maxima.len());
+        if n_blocks < 2 * N_BEST_BLOCKS {
+            let total = self.total_mass();
+            let bound = scale.logit_bound(self.tail_bound(p, total));
+            return (total, self.take_entries(bound));
+        }
+        let mut maxima = self.row.maxima.to_vec();
+        let few = *maxima.select_nth_unstable_by(N_BEST_BLOCKS - 1, |a, b| b.total_cmp(a)).1;
+        let best = self.take_entries(few);
+        let best_mass = listed_moments(&best, scale).total;
+        let mut sampled = mass::sampled(self.row, scale, STRIDE);
+        let sampled_mass: u64 = sampled.iter().map(|(_, mass)| mass).sum();
+        let n_sampled = cut_by_mass(&mut sampled, (1.0 + p) / 2.0 * sampled_mass as f64);
+        let estimate = sampled[..n_sampled].iter().max().map_or(few, |(entry, _)| entry.logit());
+        let (total, above) = mass::total_and_above(self.row, scale, estimate);
+        let limit = p * total as f64;
+        if best_mass as f64 >= limit {
+            return (total, best);
+        }
+        let mean_bound = scale.logit_bound(self.tail_bound(p, total));
+        let bound = if above as f64 >= limit { estimate.max(mean_bound) } else { mean_bound };
+        (total, self.take_entries(bound))
     }
 
     /// The log-weight below which all tokens together hold less than `(1 - p) / 2` of the mass.
@@ -435,6 +468,15 @@ pub(super) fn cut_by_mass<T: Copy + Ord>(entries: &mut [(T, u64)], limit: f64) -
         }
     }
     n_kept
+}
+
+wide! {
+    /// The tokens whose logit reaches `bound` and is above `-inf`, in order of id.
+    fn list(row: &Row<'_>, bound: f32) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        row.for_each_from(bound, |token, logit| entries.push(Entry::new(logit, token)));
+        entries
+    }
 }
 
 wide! {

@@ -3,7 +3,7 @@
 //! Sums over all tokens that may be drawn, in integers (`math::mass`), so that no sum depends on its order. A block whose
 //! best token has no mass adds nothing and is not read. One pass each.
 
-use super::keep::Scale;
+use super::keep::{Entry, Scale};
 use super::math::mass;
 use super::row::{BLOCK, Row};
 use crate::wide::wide;
@@ -23,17 +23,21 @@ pub(super) struct MassLanes {
 }
 
 impl MassLanes {
-    /// Blocks after which the halves must be drained: the low halves are below 2^22.
-    pub(super) const MAX_BLOCKS: usize = (1 << 10) / (BLOCK / LANES);
+    /// Additions after which the halves must be drained: the low halves are below 2^22.
+    pub(super) const MAX_STEPS: usize = 1 << 10;
+    /// The same in blocks.
+    pub(super) const MAX_BLOCKS: usize = Self::MAX_STEPS / (BLOCK / LANES);
 
+    /// Returns the whole multiples of 2^-20.
     #[inline(always)]
-    pub(super) fn add(&mut self, lane: usize, weight: f32) {
+    pub(super) fn add(&mut self, lane: usize, weight: f32) -> u32 {
         // Exact: scaling by powers of two, and the fraction that truncation leaves.
         let scaled = weight * 1_048_576.0;
         let (high, whole) = floor(scaled);
         let (low, _) = floor((scaled - whole) * 4_194_304.0);
         self.high[lane] += high;
         self.low[lane] += low;
+        high
     }
 
     #[inline(always)]
@@ -107,6 +111,46 @@ wide! {
             }
         }
         total + lanes.drain()
+    }
+}
+
+wide! {
+    /// The mass of all tokens, and at least how much of it belongs to those whose logit reaches `bound`.
+    pub(super) fn total_and_above(row: &Row<'_>, scale: Scale, bound: f32) -> (u64, u64) {
+        let mut buffer = [0.0; BLOCK];
+        let (mut total, mut above) = (0, 0);
+        let (mut totals, mut aboves) = (MassLanes::default(), [0u32; LANES]);
+        for (n_block, &max) in row.maxima.iter().enumerate() {
+            if scale.log_weight(max) >= NO_MASS {
+                for quarter in row.reader.block(n_block, &mut buffer).as_chunks::<LANES>().0 {
+                    for (lane, &logit) in quarter.iter().enumerate() {
+                        let high = totals.add(lane, scale.weight(logit));
+                        aboves[lane] += if logit >= bound { high } else { 0 };
+                    }
+                }
+            }
+            if n_block % MassLanes::MAX_BLOCKS == MassLanes::MAX_BLOCKS - 1 {
+                total += totals.drain();
+                above += aboves.iter().map(|&high| u64::from(high)).sum::<u64>();
+                aboves = [0; LANES];
+            }
+        }
+        above += aboves.iter().map(|&high| u64::from(high)).sum::<u64>();
+        (total + totals.drain(), above << 22)
+    }
+}
+
+wide! {
+    /// The logits of every `stride`-th block with their masses.
+    pub(super) fn sampled(row: &Row<'_>, scale: Scale, stride: usize) -> Vec<(Entry, u64)> {
+        let mut buffer = [0.0; BLOCK];
+        let mut seen = Vec::with_capacity(row.maxima.len().div_ceil(stride) * BLOCK);
+        for n_block in (0..row.maxima.len()).step_by(stride) {
+            for (offset, &logit) in row.reader.block(n_block, &mut buffer).iter().enumerate() {
+                seen.push((Entry::new(logit, (n_block * BLOCK + offset) as u32), mass(scale.weight(logit))));
+            }
+        }
+        seen
     }
 }
 

@@ -208,11 +208,11 @@ impl Sampler {
     }
 }
 
-fn draw(row: &Row<'_>, mut kept: Kept<'_, '_>, source: Source<'_>, rng: Rng, purpose: Purpose) -> Draw {
+fn draw(row: &Row<'_>, kept: Kept<'_, '_>, source: Source<'_>, rng: Rng, purpose: Purpose) -> Draw {
     let (token, log_prob, margin) = if let Some(margin) = kept.greedy_margin {
         (kept.into_entries().first().map_or(0, |entry| entry.token()), 0.0, margin)
     } else {
-        let finish = race::race(row, &mut kept, rng, purpose);
+        let finish = race::race(row, &kept, rng, purpose);
         let log_weight = kept.scale.log_weight(row.reader.logit(finish.token));
         (finish.token, log_weight - math::ln_mass(finish.total_mass), finish.margin())
     };

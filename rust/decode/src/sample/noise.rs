@@ -56,17 +56,18 @@ pub(super) fn wait_of(rng: &Rng, token: u32, word: u32, purpose: Purpose) -> f32
     if word < REFINE_BELOW { fine_wait(word, rng.refinement(token, purpose)) } else { coarse_wait(word) }
 }
 
-/// The first words of `CHUNK` tokens from block `first_block` on: Philox with the blocks in the lanes of a vector.
+/// Philox of the counters in the lanes.
 #[inline(always)]
-pub(super) fn chunk_words(rng: &Rng, first_block: u32, purpose: Purpose) -> [u32; CHUNK] {
-    const N_BLOCKS: usize = CHUNK / 4;
-    let mut c0: [u32; N_BLOCKS] = std::array::from_fn(|lane| first_block.wrapping_add(lane as u32));
-    let mut c1 = [rng.position as u32; N_BLOCKS];
-    let mut c2 = [(rng.position >> 32) as u32; N_BLOCKS];
-    let mut c3 = [purpose.word(); N_BLOCKS];
-    let [mut k0, mut k1] = rng.key();
+fn philox_lanes<const N: usize>(
+    c0: &mut [u32; N],
+    c1: &mut [u32; N],
+    c2: &mut [u32; N],
+    c3: &mut [u32; N],
+    key: [u32; 2],
+) {
+    let [mut k0, mut k1] = key;
     for _ in 0..10 {
-        for lane in 0..N_BLOCKS {
+        for lane in 0..N {
             let left = u64::from(MULTIPLIERS[0]) * u64::from(c0[lane]);
             let right = u64::from(MULTIPLIERS[1]) * u64::from(c2[lane]);
             c0[lane] = (right >> 32) as u32 ^ c1[lane] ^ k0;
@@ -77,6 +78,17 @@ pub(super) fn chunk_words(rng: &Rng, first_block: u32, purpose: Purpose) -> [u32
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
     }
+}
+
+/// The first words of `CHUNK` tokens from block `first_block` on: Philox with the blocks in the lanes of a vector.
+#[inline(always)]
+pub(super) fn chunk_words(rng: &Rng, first_block: u32, purpose: Purpose) -> [u32; CHUNK] {
+    const N_BLOCKS: usize = CHUNK / 4;
+    let mut c0: [u32; N_BLOCKS] = std::array::from_fn(|lane| first_block.wrapping_add(lane as u32));
+    let mut c1 = [rng.position as u32; N_BLOCKS];
+    let mut c2 = [(rng.position >> 32) as u32; N_BLOCKS];
+    let mut c3 = [purpose.word(); N_BLOCKS];
+    philox_lanes(&mut c0, &mut c1, &mut c2, &mut c3, rng.key());
     let mut words = [0; CHUNK];
     for lane in 0..N_BLOCKS {
         words[4 * lane] = c0[lane];
@@ -85,6 +97,22 @@ pub(super) fn chunk_words(rng: &Rng, first_block: u32, purpose: Purpose) -> [u32
         words[4 * lane + 3] = c3[lane];
     }
     words
+}
+
+/// The first words of tokens from anywhere: Philox with one token in each lane.
+#[inline(always)]
+pub(super) fn gathered_words<const N: usize>(rng: &Rng, tokens: &[u32; N], purpose: Purpose) -> [u32; N] {
+    let mut c0: [u32; N] = std::array::from_fn(|lane| tokens[lane] >> 2);
+    let mut c1 = [rng.position as u32; N];
+    let mut c2 = [(rng.position >> 32) as u32; N];
+    let mut c3 = [purpose.word(); N];
+    philox_lanes(&mut c0, &mut c1, &mut c2, &mut c3, rng.key());
+    std::array::from_fn(|lane| match tokens[lane] & 3 {
+        0 => c0[lane],
+        1 => c1[lane],
+        2 => c2[lane],
+        _ => c3[lane],
+    })
 }
 
 /// The waiting times of the tokens `first .. first + CHUNK`; `first` is a multiple of four.

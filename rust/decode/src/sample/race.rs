@@ -9,15 +9,13 @@
 
 use super::keep::{Entry, Kept, Scale, Tokens};
 use super::mass::{LANES, MassLanes};
-use super::math::{ln, mass};
+use super::math::ln;
 use super::noise::{self, CHUNK, wait_of};
 use super::row::{BLOCK, Block, Row};
 use crate::rng::{Purpose, Rng};
 use crate::wide::wide;
 
 const _: () = assert!(BLOCK == CHUNK, "random words come by the block");
-/// Longer lists are raced block by block.
-const SHORT_LIST: usize = 256;
 
 /// The first two arrivals and the mass of all runners.
 #[derive(Debug, Clone, Copy)]
@@ -51,15 +49,11 @@ impl Finish {
 }
 
 /// Run the race among the kept tokens of a row.
-pub(super) fn race(row: &Row<'_>, kept: &mut Kept<'_, '_>, rng: Rng, purpose: Purpose) -> Finish {
+pub(super) fn race(row: &Row<'_>, kept: &Kept<'_, '_>, rng: Rng, purpose: Purpose) -> Finish {
     let scale = kept.scale;
-    match &mut kept.tokens {
+    match &kept.tokens {
         Tokens::All => race_all(row, scale, rng, purpose),
-        Tokens::Listed(entries) if entries.len() > SHORT_LIST => {
-            entries.sort_unstable_by_key(|entry| entry.token());
-            race_listed(entries, scale, rng, purpose)
-        }
-        Tokens::Listed(entries) => race_few(entries, scale, rng, purpose),
+        Tokens::Listed(entries) => race_listed(entries, scale, rng, purpose),
     }
 }
 
@@ -126,41 +120,45 @@ wide! {
 }
 
 wide! {
-    /// The race of entries in any order, each with its own random words.
-    fn race_few(entries: &[Entry], scale: Scale, rng: Rng, purpose: Purpose) -> Finish {
-        let mut finish = Finish::NOBODY;
-        for entry in entries {
-            let (token, weight) = (entry.token(), scale.weight(entry.logit()));
-            finish.total_mass += mass(weight);
-            finish.arrive(token, wait_of(&rng, token, rng.word(token, purpose), purpose) / weight);
-        }
-        finish
-    }
-}
-
-wide! {
-    /// The race of entries in order of id.
+    /// The race of entries in any order.
     fn race_listed(entries: &[Entry], scale: Scale, rng: Rng, purpose: Purpose) -> Finish {
-        let mut runners = Runners::NOBODY;
-        for same in entries.chunk_by(|a, b| a.token() as usize / BLOCK == b.token() as usize / BLOCK) {
-            let mut block = [f32::NEG_INFINITY; BLOCK];
-            let mut max = f32::NEG_INFINITY;
-            for entry in same {
-                block[entry.token() as usize % BLOCK] = entry.logit();
-                max = max.max(entry.logit());
+        let mut finish = Finish::NOBODY;
+        let mut masses = MassLanes::default();
+        for (n_group, group) in entries.chunks(LANES).enumerate() {
+            let mut tokens = [0; LANES];
+            let mut logits = [f32::NEG_INFINITY; LANES];
+            for (lane, entry) in group.iter().enumerate() {
+                (tokens[lane], logits[lane]) = (entry.token(), entry.logit());
             }
-            let first = same[0].token() / BLOCK as u32 * BLOCK as u32;
-            let heaviest = scale.weight(max);
-            if heaviest > 0.0 {
-                runners.run(first, &block, heaviest, scale, &rng, purpose);
+            let words = noise::gathered_words(&rng, &tokens, purpose);
+            let mut weights = [0f32; LANES];
+            let mut is_early = [false; LANES];
+            let latest = finish.next_time * 1.0001;
+            for lane in 0..LANES {
+                weights[lane] = scale.weight(logits[lane]);
+                masses.add(lane, weights[lane]);
+                is_early[lane] = words[lane] as f32 * 2.328_306_4e-10 <= latest * weights[lane];
+            }
+            if is_early != [false; LANES] {
+                for lane in 0..group.len() {
+                    if is_early[lane] {
+                        let wait = wait_of(&rng, tokens[lane], words[lane], purpose);
+                        finish.arrive(tokens[lane], wait / weights[lane]);
+                    }
+                }
+            }
+            if n_group % MassLanes::MAX_STEPS == MassLanes::MAX_STEPS - 1 {
+                finish.total_mass += masses.drain();
             }
         }
-        runners.finish()
+        finish.total_mass += masses.drain();
+        finish
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::math::mass;
     use super::super::row::{Logits, RowBuffers};
     use super::super::weighted::WeightedRace;
     use super::*;
@@ -178,9 +176,14 @@ mod tests {
                 let (rng, purpose) = (Rng::new(5, position), Purpose::SAMPLE);
                 let wide = race_all(&row, scale, rng, purpose);
                 let mut entries = Kept::all(&row).into_entries();
-                entries.sort_unstable_by_key(|entry| entry.token());
+                entries.sort_unstable();
                 let listed = race_listed(&entries, scale, rng, purpose);
-                let single = race_few(&entries, scale, rng, purpose);
+                let mut single = Finish::NOBODY;
+                for entry in entries {
+                    let (token, weight) = (entry.token(), scale.weight(entry.logit()));
+                    single.total_mass += mass(weight);
+                    single.arrive(token, noise::wait(&rng, token, purpose) / weight);
+                }
                 for finish in [wide, listed] {
                     assert_eq!((finish.token, finish.time), (single.token, single.time));
                     assert_eq!((finish.next_time, finish.total_mass), (single.next_time, single.total_mass));

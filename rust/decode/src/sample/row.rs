@@ -196,11 +196,17 @@ impl Row<'_> {
     #[inline(always)]
     pub(super) fn for_each_from(&self, bound: f32, mut visit: impl FnMut(u32, f32)) {
         let mut buffer = [0.0; BLOCK];
-        for (n_block, _) in self.maxima.iter().enumerate().filter(|(_, max)| **max >= bound) {
-            for (offset, &logit) in self.reader.block(n_block, &mut buffer).iter().enumerate() {
-                if logit >= bound && logit > f32::NEG_INFINITY {
-                    visit((n_block * BLOCK + offset) as u32, logit);
-                }
+        let least = bound.max(f32::MIN);
+        for (n_block, _) in self.maxima.iter().enumerate().filter(|(_, max)| **max >= least) {
+            let block = self.reader.block(n_block, &mut buffer);
+            let mut found = 0u64;
+            for (offset, &logit) in block.iter().enumerate() {
+                found |= u64::from(logit >= least) << offset;
+            }
+            while found != 0 {
+                let offset = found.trailing_zeros() as usize;
+                visit((n_block * BLOCK + offset) as u32, block[offset]);
+                found &= found - 1;
             }
         }
     }

@@ -106,7 +106,7 @@ pub(super) fn look(row: &Row<'_>, token: u32, wanted: Wanted) -> Look {
         margin: row.max - row.runner_up(row.best()),
         rank,
         mass_above: (above as f64 / total) as f32,
-        quantiles: quantiles(row, moments.total),
+        quantiles: quantiles(row),
     };
     let top = if wanted.processed { vec![] } else { all.top(wanted.n_top) };
     Look { stats, raw_log_prob: scale.log_weight(own.logit()) - log_total, top }
@@ -126,11 +126,10 @@ wide! {
     }
 }
 
-fn quantiles(row: &Row<'_>, total: u64) -> [f32; N_QUANTILES] {
+fn quantiles(row: &Row<'_>) -> [f32; N_QUANTILES] {
     let mut all = Kept::all(row);
     let scale = all.scale;
-    let last = QUANTILES[N_QUANTILES - 1];
-    let entries = all.take_entries(scale.logit_bound(all.tail_bound(last, total)));
+    let (total, entries) = all.take_holding(QUANTILES[N_QUANTILES - 1]);
     let mut weighed = weigh(&entries, scale);
     let mut surprises = [0.0; N_QUANTILES];
     for (surprise, share) in surprises.iter_mut().zip(QUANTILES).rev() {
