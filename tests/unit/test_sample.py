@@ -26,6 +26,23 @@ RULES = [
     {"temperature": 2.5, "top_k": 40, "top_p": 0.8, "min_p": 0.02, "typical_p": 0.9},
     {"temperature": 0.2, "top_p": 0.95, "typical_p": 0.5},
     {"temperature": 0.0, "top_k": 5},
+    {"epsilon_cutoff": 0.004},
+    {"epsilon_cutoff": 1.0},
+    {"eta_cutoff": 0.01},
+    {"eta_cutoff": 0.9},
+    {"top_n_sigma": 1.2},
+    {"p_less": 1},
+    {"p_less": 2, "temperature": 1.4},
+    {"xtc_probability": 1.0, "xtc_threshold": 0.02},
+    {"xtc_probability": 0.5, "xtc_threshold": 0.01, "temperature": 0.6},
+    {"mirostat": 1, "mirostat_tau": 2.0},
+    {"mirostat": 2, "mirostat_tau": 2.0},
+    {"order": "vllm", "top_k": 30, "min_p": 0.03, "top_p": 0.7},
+    {"order": "joint", "top_k": 30, "top_p": 0.7},
+    {"order": "llamacpp", "temperature": 0.4, "top_k": 30, "typical_p": 0.8, "xtc_probability": 1.0},
+    {"order": "llamacpp", "temperature": 0.4, "mirostat": 2, "mirostat_tau": 3.0},
+    {"order": ("top_p", "temperature", "top_n_sigma"), "top_p": 0.8, "temperature": 3.0, "top_n_sigma": 0.9},
+    {"order": ("min_p",), "temperature": 3.0, "min_p": 0.1},
 ]
 
 

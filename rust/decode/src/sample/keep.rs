@@ -482,19 +482,26 @@ wide! {
 wide! {
     /// Entries with their masses.
     pub(super) fn weigh(entries: &[Entry], scale: Scale) -> Vec<(Entry, u64)> {
-        entries.iter().map(|entry| (*entry, mass(scale.weight(entry.logit())))).collect()
+        // A loop, not an iterator: closures that the compiler does not inline lose the vector unit.
+        let mut weighed = Vec::with_capacity(entries.len());
+        for &entry in entries {
+            weighed.push((entry, mass(scale.weight(entry.logit()))));
+        }
+        weighed
     }
 }
 
 wide! {
     /// Tokens by their distance from the entropy, with their masses.
     fn weigh_by_distance(entries: &[Entry], scale: Scale, center: f32) -> Vec<(u64, u64)> {
-        let weigh = |entry: &Entry| {
+        let mut weighed = Vec::with_capacity(entries.len());
+        for entry in entries {
             let log_weight = scale.log_weight(entry.logit());
             let distance = (-log_weight - center).abs();
-            (u64::from(distance.to_bits()) << 32 | u64::from(entry.token()), mass(exp_negative(log_weight)))
-        };
-        entries.iter().map(weigh).collect()
+            let key = u64::from(distance.to_bits()) << 32 | u64::from(entry.token());
+            weighed.push((key, mass(exp_negative(log_weight))));
+        }
+        weighed
     }
 }
 
@@ -523,7 +530,11 @@ wide! {
 wide! {
     /// The last, best first, of the entries with at least this weight.
     fn last_at_least(entries: &[Entry], scale: Scale, least: f32) -> Option<Entry> {
-        entries.iter().copied().filter(|entry| scale.weight(entry.logit()) >= least).max()
+        let mut last = None;
+        for &entry in entries {
+            last = if scale.weight(entry.logit()) >= least { last.max(Some(entry)) } else { last };
+        }
+        last
     }
 }
 
