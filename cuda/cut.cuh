@@ -2,65 +2,87 @@
 //
 // Radix selection on a u64 order, one byte at a time: sum the mass of every byte value among the elements that share
 // the prefix found so far, take the byte in which the running mass crosses the limit, go on inside it. Sums are
-// integers, so the order of the atomic additions does not matter.
+// integers, so the order of the atomic additions does not matter. One barrier of the team a byte.
 #pragma once
-#include "reduce.cuh"
+#include "team.cuh"
 
 #define N_DIGITS 256
 
-// The last element, in ascending order, before which there is less mass than `limit`. Elements 0 .. n, of which
-// `visit(i, &order, &mass)` says whether they take part. All threads of the block call it and get the same answer.
-template <class Visit>
-static __device__ u64 find_cut(u32 n, double limit, Visit visit) {
-  __shared__ u64 masses[N_DIGITS];
-  __shared__ u64 found_prefix, found_before;
-  u64 prefix = 0, before = 0;
+struct CutSpace {
+  u64 masses[2][N_DIGITS];
+  u64 prefix, before;
+};
+
+__shared__ CutSpace cut_space;
+
+// The last element, in ascending order, before which there is less mass than `limit`; with `keeps_ties`, and all that have
+// its upper half. `pass(visit)` calls `visit(order, mass)` for this thread's elements. All of them lie between `least` and
+// `greatest`. All threads of the team call it and get the same answer.
+template <class Pass>
+static __device__ u64 find_cut(double limit, bool keeps_ties, u64 least, u64 greatest, Pass pass) {
+  u64(&masses)[2][N_DIGITS] = cut_space.masses;
   limit = limit > 0.5 ? limit : 0.5;
-  for (int shift = 56; shift >= 0; shift -= 8) {
-    // Ids are below 2^24: their top byte is zero. It is the place to ask whether there is a tie at all.
+  team_wait();  // the other blocks may still read what the last cut left
+  // The bytes that all elements share need not be looked for.
+  int shift = 56;
+  while (shift > 0 && (least >> shift) == (greatest >> shift)) shift -= 8;
+  if (shift == 0 && least == greatest) return least;
+  u64 prefix = shift == 56 ? 0 : least & (~0ull << (shift + 8)), before = 0;
+  if (keeps_ties && shift < 32) return least | 0xFFFFFFFFull;
+#pragma unroll 1
+  for (; shift >= 0; shift -= 8) {
     if (shift == 24) {
+      if (keeps_ties) return prefix | 0xFFFFFFFFull;
+      // Ids are below 2^24: their top byte is zero. It is the place to ask whether there is a tie at all.
       u64 n_ties = 0;
-      for (u32 i = threadIdx.x; i < n; i += blockDim.x) {
-        u64 order, mass;
-        if (visit(i, &order, &mass)) n_ties += order >> 32 == prefix >> 32;
-      }
-      if (block_sum(n_ties) == 1) return prefix | 0xFFFFFFFFu;
+      pass([&](u64 order, u64) { n_ties += order >> 32 == prefix >> 32; });
+      if (merged(Sum{n_ties}).value == 1) return prefix | 0xFFFFFFFFull;
       continue;
     }
-    for (u32 digit = threadIdx.x; digit < N_DIGITS; digit += blockDim.x) masses[digit] = 0;
+    u64* own = masses[shift / 8 & 1];
+    for (u32 digit = threadIdx.x; digit < N_DIGITS; digit += blockDim.x) own[digit] = 0;
     __syncthreads();
     u64 above = shift == 56 ? 0 : ~0ull << (shift + 8);
-    for (u32 i = threadIdx.x; i < n; i += blockDim.x) {
-      u64 order, mass;
-      if (visit(i, &order, &mass) && (order & above) == prefix) atomicAdd(&masses[order >> shift & 255], mass);
-    }
-    __syncthreads();
+    pass([&](u64 order, u64 mass) {
+      if (mass && (order & above) == prefix) atomicAdd(&own[order >> shift & 255], mass);
+    });
+    team_wait();
     if (threadIdx.x < 32) {
       u32 lane = threadIdx.x;
       const u32 per_lane = N_DIGITS / 32;
-      u64 own = 0;
-      for (u32 digit = 0; digit < per_lane; ++digit) own += masses[lane * per_lane + digit];
-      u64 through = own;
+      u64 of_digit[per_lane];
+      u64 total = 0;
+#pragma unroll
+      for (u32 n = 0; n < per_lane; ++n) {
+        of_digit[n] = 0;
+#pragma unroll 1
+        for (u32 rank = 0; rank < cluster_size(); ++rank) of_digit[n] += *cluster_peer(&own[lane * per_lane + n], rank);
+        total += of_digit[n];
+      }
+      u64 through = total;
       for (u32 distance = 1; distance < 32; distance *= 2) {
         u32 low = __shfl_up_sync(FULL_WARP, (u32)through, distance);
         u32 high = __shfl_up_sync(FULL_WARP, (u32)(through >> 32), distance);
         if (lane >= distance) through += (u64)high << 32 | low;
       }
-      u64 start = before + through - own;
+      u64 start = before + through - total;
       // The lanes that start below the limit are the first ones; the crossing is in the last of them.
       u32 n_lanes = __popc(__ballot_sync(FULL_WARP, (double)start < limit));
       if (lane + 1 == n_lanes) {
-        u32 digit = lane * per_lane;
-        u32 end = digit + per_lane - 1;
-        while (digit < end && (double)(start + masses[digit]) < limit) start += masses[digit++];
-        found_prefix = prefix | (u64)digit << shift;
-        found_before = start;
+        u32 digit = 0;
+        bool is_found = false;
+#pragma unroll
+        for (u32 n = 0; n + 1 < per_lane; ++n) {
+          is_found = is_found || !((double)(start + of_digit[n]) < limit);
+          if (!is_found) start += of_digit[n], digit = n + 1;
+        }
+        cut_space.prefix = prefix | (u64)(lane * per_lane + digit) << shift;
+        cut_space.before = start;
       }
     }
     __syncthreads();
-    prefix = found_prefix;
-    before = found_before;
-    __syncthreads();
+    prefix = cut_space.prefix;
+    before = cut_space.before;
   }
   return prefix;
 }

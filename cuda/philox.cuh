@@ -7,6 +7,12 @@
 
 struct Words {
   u32 word[4];
+
+  __device__ u32 of(u32 n) const {
+    u32 low = n & 1 ? word[1] : word[0];
+    u32 high = n & 1 ? word[3] : word[2];
+    return n & 2 ? high : low;
+  }
 };
 
 struct Rng {
@@ -33,9 +39,6 @@ struct Rng {
 
   // The next 32 bits of one token.
   __device__ u32 refinement(u32 token) const {
-    Words next = words(token >> 2, 0x80000000u);
-    u32 pair_low = token & 1 ? next.word[1] : next.word[0];
-    u32 pair_high = token & 1 ? next.word[3] : next.word[2];
-    return token & 2 ? pair_high : pair_low;
+    return words(token >> 2, 0x80000000u).of(token & 3);
   }
 };

@@ -1,234 +1,494 @@
 // How is the next token drawn from a row of logits, in one launch? Twin of rust/decode/src/sample, bit for bit.
 //
-// One block a row: read the row for its best token and its status, cut by top-k, top-p, min-p and typical in that order
-// (cut.cuh), run the race (noise.cuh). Whatever is summed is an integer and whatever is compared has an id to break the
-// tie, so neither the block size nor the batch can change a token, a log-probability or a status. No workspace, no host
-// synchronisation: the launch can be captured in a graph.
+// A team of blocks takes a row: reads it once (row.cuh), goes through the row's operations (`Shape`, twin of shape.rs and
+// keep.rs) and runs the race (noise.cuh) among what is left. Whatever is summed is an integer and whatever is compared has an
+// id to break the tie, so neither the number of blocks nor their size nor the batch can change a token, a log-probability
+// or a status. No host synchronisation and nothing allocated: the launch can be captured in a graph.
 //
-// Reads of a row of V logits: 2 without cuts; each of top-k, top-p and typical adds 5 to 8, most of them from L2.
+// Reads of global memory: one of the row, V/8 bytes of mask, the adjusted tokens. Passes over shared memory: two without
+// operations, two for each threshold, about ten for a cut in which more than N_LISTED tokens of a block take part.
 #include "cut.cuh"
 #include "noise.cuh"
+#include "row.cuh"
 
-struct Row {
-  const float* logits;
-  const u32* mask;  // bit t % 32 of word t / 32 allows token t; null allows all
-  u32 n_vocab;
+#define TEMPERATURE 1u
+#define TOP_K 2u
+#define TOP_K_WITH_TIES 3u
+#define TOP_P 4u
+#define MIN_P 5u
+#define TYPICAL 6u
+#define TYPICAL_WITH_TIES 7u
+#define EPSILON 8u
+#define ETA 9u
+#define TOP_N_SIGMA 10u
+#define P_LESS 11u
+#define XTC 12u
+#define MIROSTAT 13u
+
+// The numbers of a row's operations: `Shape` in rust/decode/src/sample/shape.rs, byte for byte.
+struct Shape {
+  u64 ops;
+  double top_p;
+  double typical_p;
+  u64 xtc_cells;
+  u32 top_k;
+  u32 mirostat;
+  float temperature;
+  float temperature_range;
+  float temperature_exponent;
+  float min_p;
+  float epsilon;
+  float eta;
+  float sqrt_eta;
+  float n_sigma;
+  u32 p_less_is_normed;
+  float xtc_threshold;
+  float mirostat_tau;
+  float mirostat_eta;
+};
+
+#define XTC_PURPOSE 0x40000001u
+
+struct Scale {
   float max;
   float temperature;
 
-  // A token that is not allowed cannot occur.
-  __device__ float logit(u32 token) const {
-    bool allowed = !mask || (mask[token / 32] >> (token % 32) & 1);
-    return allowed ? logits[token] : -infinity();
-  }
   __device__ float log_weight(float logit) const { return (logit - max) / temperature; }
   __device__ float weight(float logit) const { return exp_negative(log_weight(logit)); }
+  // A logit that every token with at least this log-weight reaches, whatever the rounding.
+  __device__ float logit_bound(float log_weight) const {
+    float bound = max + temperature * (log_weight - 1e-4f * (1.0f + fabsf(log_weight)));
+    return bound - fabsf(bound) * 1e-6f;
+  }
 };
 
-// Better logits are smaller, ties are in order of id; -0.0 and 0.0 are one value.
-static __device__ __forceinline__ u64 order_of(float logit, u32 token) {
-  u32 bits = __float_as_uint(logit + 0.0f);
-  u32 ascending = bits >> 31 ? ~bits : bits | 0x80000000u;
-  return (u64)~ascending << 32 | token;
+static __device__ __forceinline__ float units_of(u64 mass) { return (float)mass * 2.2737368e-13f; }
+
+// What keeps a token. Every operation adds one; a token must pass all of them.
+#define WEIGHT_OF_AT_LEAST 0u
+#define LOGIT_OF_AT_LEAST 1u
+#define NEAR_THE_ENTROPY 2u
+#define NOT_BETTER_THAN 3u
+
+#define MAX_CONDITIONS 16
+
+struct Condition {
+  u64 order;
+  Scale scale;
+  float number;
+  u32 kind;
+
+  __device__ u64 distance_order(float logit, u32 token) const {
+    return (u64)__float_as_uint(fabsf(-scale.log_weight(logit) - number)) << 32 | token;
+  }
+  __device__ bool holds(float logit, u32 token) const {
+    if (kind == WEIGHT_OF_AT_LEAST) return scale.weight(logit) >= number || logit == scale.max;
+    if (kind == LOGIT_OF_AT_LEAST) return logit >= number;
+    if (kind == NEAR_THE_ENTROPY) return distance_order(logit, token) <= order;
+    return order_of(logit, token) >= order;
+  }
+};
+
+// What there is among the kept tokens, in one pass.
+struct Survey {
+  u64 total;
+  u64 surprise;
+  u64 squares;
+  u64 deviations;
+  u64 squared_deviations;
+  u64 best;          // order of the best token
+  u64 next;          // and of the next
+  u64 last_obvious;  // the worst order among tokens of at least some weight; 0 without any
+  u64 n_tokens;
+  float least;
+  u32 padding;
+
+  __device__ void merge(const Survey& other) {
+    total += other.total;
+    surprise += other.surprise;
+    squares += other.squares;
+    deviations += other.deviations;
+    squared_deviations += other.squared_deviations;
+    u64 later = best > other.best ? best : other.best;
+    best = best < other.best ? best : other.best;
+    next = next < other.next ? next : other.next;
+    next = later < next ? later : next;
+    last_obvious = other.last_obvious > last_obvious ? other.last_obvious : last_obvious;
+    n_tokens += other.n_tokens;
+    least = other.least < least ? other.least : least;
+  }
+  // The mean of the surprise relative to the best token: the entropy without the logarithm of the total.
+  __device__ float center() const { return (float)((double)surprise / (double)total); }
+  __device__ float entropy() const { return ln_mass(total) + center(); }
+};
+
+static __device__ __forceinline__ float deviation(float logit, float max, float unit) {
+  return (max * 0.125f - logit * 0.125f) * unit;
 }
 
-static __device__ __forceinline__ float logit_of(u64 order) {
-  u32 ascending = ~(u32)(order >> 32);
-  return __uint_as_float(ascending >> 31 ? ascending & 0x7FFFFFFFu : ~ascending);
-}
-
-// What the rules have kept so far.
+// What the operations have left of a row. In shared memory: all threads see the same, thread 0 changes it.
 struct Kept {
-  u64 last_best;     // best first, up to this one
-  u64 last_typical;  // nearest to the entropy first, up to this one
-  float center;      // the entropy, less the surprise of the best token
-  float min_weight;
+  Part part;
+  Scale scale;
+  u64 last_best;  // best first, up to this one
+  Condition conditions[MAX_CONDITIONS];
+  u32 n_conditions;
+  u32 n_vocab;
+  Survey found;
+  u64 cut;
 
-  __device__ u64 typical_order(const Row& row, float logit, u32 token) const {
-    return (u64)__float_as_uint(fabsf(-row.log_weight(logit) - center)) << 32 | token;
-  }
-  __device__ bool has(const Row& row, float logit, u32 token) const {
+  __device__ bool has(u32 token, float logit) const {
     if (!(logit > -infinity()) || order_of(logit, token) > last_best) return false;
-    if (min_weight > 0.0f && row.weight(logit) < min_weight) return false;
-    return last_typical == ~0ull || typical_order(row, logit, token) <= last_typical;
+#pragma unroll 1
+    for (u32 n = 0; n < n_conditions; ++n) {
+      if (!conditions[n].holds(logit, token)) return false;
+    }
+    return true;
+  }
+
+  template <class Visit>
+  __device__ __forceinline__ void each(Visit visit) const {
+    part.each([&](u32 token, float logit) {
+      if (has(token, logit)) visit(token, logit);
+    });
   }
 };
 
-static __device__ u64 total_mass(const Row& row, const Kept& kept) {
-  u64 total = 0;
-  for (u32 token = threadIdx.x; token < row.n_vocab; token += blockDim.x) {
-    float logit = row.logit(token);
-    if (kept.has(row, logit, token)) total += mass_of(row.weight(logit));
-  }
-  return block_sum(total);
-}
+__shared__ Kept kept;
 
-static __device__ void keep_top_k(const Row& row, Kept& kept, u32 k, float own_max) {
-  // The k-th best of the maxima of the threads: at least k tokens reach it, so worse ones need not be counted.
-  float bound = -infinity();
-  if (k <= blockDim.x) {
-    auto maxima = [&](u32 thread, u64* order, u64* mass) {
-      *order = order_of(own_max, thread);
-      *mass = 1;
-      return thread == threadIdx.x;
-    };
-    bound = logit_of(find_cut(blockDim.x, (double)k, maxima));
-  }
-  u64 n_listed = 0;
-  for (u32 token = threadIdx.x; token < row.n_vocab; token += blockDim.x) {
-    float logit = row.logit(token);
-    n_listed += logit > -infinity() && logit >= bound;
-  }
-  if (block_sum(n_listed) < k) return;
-  u64 last = find_cut(row.n_vocab, (double)k, [&](u32 token, u64* order, u64* mass) {
-    float logit = row.logit(token);
-    *order = order_of(logit, token);
-    *mass = 1;
-    return logit > -infinity() && logit >= bound;
+// Look at what is left; leaves what it sees in `kept.found`. Tokens of at least the weight `obvious` are obvious.
+static __device__ __noinline__ void survey(float unit, float obvious) {
+  Survey own = {0, 0, 0, 0, 0, ~0ull, ~0ull, 0, 0, infinity(), 0};
+  const Scale scale = kept.scale;
+  kept.each([&](u32 token, float logit) {
+    float log_weight = scale.log_weight(logit);
+    float weight = exp_negative(log_weight);
+    u64 order = order_of(logit, token);
+    own.total += mass_of(weight);
+    own.surprise += weight > 0.0f ? mass_of(weight * -log_weight) : 0;
+    own.squares += mass_of(weight * weight);
+    if (unit > 0.0f) {
+      float x = deviation(logit, scale.max, unit);
+      own.deviations += mass_of(x);
+      own.squared_deviations += mass_of(x * x);
+    }
+    u64 later = order > own.best ? order : own.best;
+    own.best = order < own.best ? order : own.best;
+    own.next = later < own.next ? later : own.next;
+    if (weight >= obvious && order > own.last_obvious) own.last_obvious = order;
+    ++own.n_tokens;
+    own.least = logit < own.least ? logit : own.least;
   });
-  kept.last_best = last | 0xFFFFFFFFu;  // and all that tie with it
+  own = merged(own);
+  if (threadIdx.x == 0) kept.found = own;
+  __syncthreads();
 }
 
-static __device__ void keep_top_p(const Row& row, Kept& kept, double top_p) {
-  u64 total = total_mass(row, kept);
-  // Tokens below half of (1 - p) times the mean hold less than 1 - p together: the cut lies above them.
-  float bound = -infinity();
+// From now on, pass by what is not kept, if the rest is few in this block.
+static __device__ __noinline__ void list() {
+  __shared__ u32 n_kept;
+  if (kept.part.n_listed != NOTHING) return;
+  if (threadIdx.x == 0) n_kept = 0;
+  __syncthreads();
+  kept.each([&](u32 token, float logit) {
+    u32 place = atomicAdd(&n_kept, 1u);
+    if (place < N_LISTED) {
+      kept.part.listed_tokens[place] = token;
+      kept.part.listed_logits[place] = logit;
+    }
+  });
+  __syncthreads();
+  if (threadIdx.x == 0 && n_kept <= N_LISTED) kept.part.n_listed = n_kept;
+  __syncthreads();
+}
+
+#define ONES_OF_BEST 0u
+#define MASS_OF_BEST 1u
+#define MASS_OF_NEAR 2u
+#define ONES_OF_THREADS 3u
+
+// The last element of an order before which there is less than `limit`, in `kept.cut`: of the kept tokens, best first, by
+// ones or by mass; nearest to the entropy `center` first, by mass; or of the best token of each thread.
+static __device__ __noinline__ void cut(u32 of, double limit, bool keeps_ties, float center, u64 least, u64 greatest) {
+  const Scale scale = kept.scale;
+  const Condition near = {0, scale, center, NEAR_THE_ENTROPY};
+  u64 own_best = ~0ull;
+  if (of == ONES_OF_THREADS) {
+    kept.each([&](u32 token, float logit) {
+      u64 order = order_of(logit, token);
+      own_best = order < own_best ? order : own_best;
+    });
+  }
+  u64 found = find_cut(limit, keeps_ties, least, greatest, [&](auto visit) {
+    if (of == ONES_OF_THREADS) {
+      if (own_best != ~0ull) visit(own_best, 1);
+      return;
+    }
+    kept.each([&](u32 token, float logit) {
+      u64 order = of == MASS_OF_NEAR ? near.distance_order(logit, token) : order_of(logit, token);
+      visit(order, of == ONES_OF_BEST ? 1 : mass_of(scale.weight(logit)));
+    });
+  });
+  if (threadIdx.x == 0) kept.cut = found;
+  __syncthreads();
+}
+
+static __device__ void keep_until(u64 last) {
+  __syncthreads();
+  if (threadIdx.x == 0 && last < kept.last_best) kept.last_best = last;
+  __syncthreads();
+  list();
+}
+
+static __device__ __noinline__ void keep_if(u32 kind, float number, u64 order) {
+  __syncthreads();
+  if (threadIdx.x == 0) kept.conditions[kept.n_conditions++] = {order, kept.scale, number, kind};
+  __syncthreads();
+  list();
+}
+
+// What is left is weighed against its own best.
+static __device__ void rescale() {
+  survey(0.0f, infinity());
+  if (threadIdx.x == 0 && kept.found.n_tokens) kept.scale.max = logit_of(kept.found.best);
+  __syncthreads();
+}
+
+static __device__ void keep_top_k(u32 k, bool with_ties) {
+  if (kept.found.n_tokens <= k) return;
+  const u64 least = kept.found.best;
+  if (kept.part.n_listed == NOTHING && k <= cluster_size() * blockDim.x) {
+    // The k-th best of the threads' best: at least k tokens reach it, so worse ones need not be looked at.
+    cut(ONES_OF_THREADS, (double)k, true, 0.0f, least, ~0ull);
+    keep_until(kept.cut);
+  }
+  cut(ONES_OF_BEST, (double)k, with_ties, 0.0f, least, kept.last_best | 0xFFFFFFFFull);
+  keep_until(kept.cut);
+}
+
+static __device__ void keep_top_p(double top_p) {
+  const u64 least = kept.found.best;
+  const double limit = top_p * (double)kept.found.total;
   if (1.0 - top_p > 1e-6) {
-    float share = (float)((1.0 - top_p) / 2.0) * ((float)total * 2.2737368e-13f) / (float)row.n_vocab;
-    float log_share = ln(share);
-    bound = row.max + row.temperature * (log_share - 1e-4f * (1.0f + fabsf(log_share)));
-    bound -= fabsf(bound) * 1e-6f;
+    // Below this log-weight all tokens together hold less than (1 - p) / 2 of the mass.
+    float share = (float)((1.0 - top_p) / 2.0) * (units_of(kept.found.total) / (float)kept.n_vocab);
+    keep_until(order_of(kept.scale.logit_bound(ln(share)), 0) | 0xFFFFFFFFull);
   }
-  kept.last_best = find_cut(row.n_vocab, top_p * (double)total, [&](u32 token, u64* order, u64* mass) {
-    float logit = row.logit(token);
-    *order = order_of(logit, token);
-    *mass = mass_of(row.weight(logit));
-    return logit >= bound && kept.has(row, logit, token);
-  });
+  cut(MASS_OF_BEST, limit, false, 0.0f, least, kept.last_best | 0xFFFFFFFFull);
+  keep_until(kept.cut);
 }
 
-static __device__ void keep_typical(const Row& row, Kept& kept, double typical_p) {
-  u64 total = 0, surprise = 0;
-  for (u32 token = threadIdx.x; token < row.n_vocab; token += blockDim.x) {
-    float logit = row.logit(token);
-    if (!kept.has(row, logit, token)) continue;
-    float weight = row.weight(logit);
-    total += mass_of(weight);
-    if (weight > 0.0f) surprise += mass_of(weight * -row.log_weight(logit));
-  }
-  total = block_sum(total);
-  surprise = block_sum(surprise);
-  kept.center = (float)((double)surprise / (double)total);
-  u64 last = find_cut(row.n_vocab, typical_p * (double)total, [&](u32 token, u64* order, u64* mass) {
-    float logit = row.logit(token);
-    *order = kept.typical_order(row, logit, token);
-    *mass = mass_of(row.weight(logit));
-    return kept.has(row, logit, token);
-  });
-  kept.last_typical = last | 0xFFFFFFFFu;  // and all that are as near
+static __device__ void keep_typical(double typical_p, bool with_ties) {
+  const float center = kept.found.center();
+  cut(MASS_OF_NEAR, typical_p * (double)kept.found.total, with_ties, center, 0, ~0ull);
+  keep_if(NEAR_THE_ENTROPY, center, kept.cut);
+  rescale();
 }
 
-// The best logit that is kept: typical may have removed the best of all.
-static __device__ float best_kept(const Row& row, const Kept& kept) {
-  Finish best = nobody();
-  for (u32 token = threadIdx.x; token < row.n_vocab; token += blockDim.x) {
-    float logit = row.logit(token);
-    if (kept.has(row, logit, token)) best.merge({-logit, infinity(), token});
-  }
-  return -block_finish(best).time;
+static __device__ void keep_top_n_sigma(float n_sigma) {
+  const float max = kept.scale.max;
+  const float range = deviation(kept.found.least, max, 1.0f);
+  if (range < 1.17549435e-38f) return;
+  // A power of two that is not below the range, so that deviations lie between 0 and 1.
+  i32 biased = 127 - ((i32)(__float_as_uint(range) >> 23) - 126);
+  biased = biased < 1 ? 1 : biased > 254 ? 254 : biased;
+  const float unit = __uint_as_float((u32)biased << 23);
+  survey(unit, infinity());
+  double scaled = 4398046511104.0 * (double)kept.found.n_tokens;
+  double mean = (double)kept.found.deviations / scaled;
+  double variance = (double)kept.found.squared_deviations / scaled - mean * mean;
+  double sigma = sqrt(variance > 0.0 ? variance : 0.0) / (double)(unit * 0.125f);
+  keep_if(LOGIT_OF_AT_LEAST, (float)((double)max - (double)n_sigma * sigma), 0);
 }
 
-// The race among the kept tokens, weighed as `weighed` says, and their mass.
-static __device__ Finish race(const Row& row, const Row& weighed, const Kept& kept, const Rng& rng, u64* total) {
+// The least weight of p-less.
+static __device__ float agreement(bool is_normed) {
+  const Survey& found = kept.found;
+  double least = (double)found.squares / (double)found.total;
+  if (is_normed) {
+    double n_vocab = (double)kept.n_vocab, others = n_vocab - 1.0;
+    double units = (double)found.total / 4398046511104.0;
+    least = (n_vocab * least - units) / (others > 1.0 ? others : 1.0);
+  }
+  return (float)(least > 0.0 ? least : 0.0);
+}
+
+static __device__ void remove_obvious(float threshold) {
+  survey(0.0f, threshold * units_of(kept.found.total));
+  if (kept.found.last_obvious == 0) return;
+  keep_if(NOT_BETTER_THAN, 0.0f, kept.found.last_obvious);
+  rescale();
+}
+
+// The temperature at the entropy of what is left. NaN leaves it as it is.
+static __device__ float dynamic_temperature(const Shape& shape) {
+  const Survey& found = kept.found;
+  if (shape.temperature_range <= 0.0f) return shape.temperature;
+  if (found.n_tokens < 2) return not_a_number();
+  float share = found.entropy() / ln((float)found.n_tokens);
+  share = share < 1.0f ? share : 1.0f;
+  float power;
+  if (share < 1.17549435e-38f) {
+    power = shape.temperature_exponent == 0.0f ? 1.0f : 0.0f;
+  } else {
+    float exponent = ln(share);
+    power = exp_negative(shape.temperature_exponent * (exponent < 0.0f ? exponent : 0.0f));
+  }
+  float low = shape.temperature - shape.temperature_range;
+  low = low > 0.0f ? low : 0.0f;
+  return low + (shape.temperature + shape.temperature_range - low) * power;
+}
+
+// Apply one operation; false where it leaves the best token alone.
+static __device__ bool apply(u32 op, const Shape& shape, u32 coin, float mu) {
+  // A fixed temperature and min-p do not ask what is left.
+  if (op != MIN_P && !(op == TEMPERATURE && shape.temperature_range <= 0.0f)) survey(0.0f, infinity());
+  const float units = units_of(kept.found.total);
+  float least = -1.0f;
+  if (op == TEMPERATURE) {
+    float temperature = dynamic_temperature(shape);
+    if (temperature < 1.17549435e-38f) return false;
+    __syncthreads();
+    if (threadIdx.x == 0 && temperature == temperature) kept.scale.temperature = temperature;
+    __syncthreads();
+  } else if (op == TOP_K || op == TOP_K_WITH_TIES) {
+    keep_top_k(shape.top_k, op == TOP_K_WITH_TIES);
+  } else if (op == TOP_P) {
+    keep_top_p(shape.top_p);
+  } else if (op == MIN_P) {
+    least = shape.min_p;
+  } else if (op == TYPICAL || op == TYPICAL_WITH_TIES) {
+    keep_typical(shape.typical_p, op == TYPICAL_WITH_TIES);
+  } else if (op == EPSILON) {
+    least = shape.epsilon * units;
+  } else if (op == ETA) {
+    least = shape.sqrt_eta * exp_negative(-kept.found.entropy());
+    least = (shape.eta < least ? shape.eta : least) * units;
+  } else if (op == TOP_N_SIGMA) {
+    keep_top_n_sigma(shape.n_sigma);
+  } else if (op == P_LESS) {
+    least = agreement(shape.p_less_is_normed == 1);
+  } else if (op == XTC) {
+    if ((u64)coin < shape.xtc_cells) remove_obvious(shape.xtc_threshold);
+  } else if (op == MIROSTAT) {
+    float x = -mu * 0.693147180559945309f;
+    least = mu < 0.0f ? infinity() : exp_negative(x < 0.0f ? x : 0.0f) * units;
+  }
+  if (least >= 0.0f) keep_if(WEIGHT_OF_AT_LEAST, least, 0);
+  return true;
+}
+
+// The race among the kept tokens, and their mass in `kept.found`. A waiting time is at least the fraction that its word is of 2^32, so
+// most tokens are passed by without a logarithm and a division.
+static __device__ __noinline__ Finish race(const Rng rng) {
+  __shared__ u32 latest_bits;
+  if (threadIdx.x == 0) latest_bits = __float_as_uint(infinity());
+  __syncthreads();
   Finish finish = nobody();
   u64 sum = 0;
-  for (u32 block = threadIdx.x; block < (row.n_vocab + 3) / 4; block += blockDim.x) {
-    u32 first = 4 * block;
-    float logits[4];
+  const Scale scale = kept.scale;
+  const bool is_listed = kept.part.n_listed != NOTHING;
+  const u32 width = is_listed ? 1 : 4, n_tokens = is_listed ? kept.part.n_listed : kept.part.n_tokens;
+  const float* logits = is_listed ? kept.part.listed_logits : kept.part.values;
+#pragma unroll 1
+  for (u32 i = width * threadIdx.x; i < n_tokens; i += width * blockDim.x) {
+    const u32 first = is_listed ? kept.part.listed_tokens[i] : kept.part.first + i;
+    float heaviest = 0.0f;
     u32 flags = 0;
-#pragma unroll
-    for (u32 word = 0; word < 4; ++word) {
-      u32 token = first + word;
-      logits[word] = token < row.n_vocab ? row.logit(token) : -infinity();
-      flags |= (u32)kept.has(row, logits[word], token) << word;
-    }
-    if (!flags) continue;
-    Words words = rng.words(block, 0);
-#pragma unroll
-    for (u32 word = 0; word < 4; ++word) {
-      if (!(flags >> word & 1)) continue;
-      float weight = weighed.weight(logits[word]);
+#pragma unroll 1
+    for (u32 n = 0; n < width; ++n) {
+      float logit = logits[i + n];
+      if (!kept.has(first + n, logit)) continue;
+      float weight = scale.weight(logit);
       sum += mass_of(weight);
-      finish.merge({wait_of(rng, first + word, words.word[word]) / weight, infinity(), first + word});
+      heaviest = weight > heaviest ? weight : heaviest;
+      flags |= 1u << n;
     }
+    if (heaviest == 0.0f) continue;
+    const Words words = rng.words(first >> 2, 0);
+    // The slack covers the rounding of waiting times, weights and quotients.
+    const float latest = __uint_as_float(*(volatile u32*)&latest_bits) * heaviest * 4.3e9f + 1.0f;
+#pragma unroll 1
+    for (u32 n = 0; n < width; ++n) {
+      u32 word = words.of((first + n) & 3);
+      if (!(flags >> n & 1) || (float)word > latest) continue;
+      float weight = scale.weight(logits[i + n]);
+      finish.merge({wait_of(rng, first + n, word) / weight, infinity(), first + n});
+    }
+    if (finish.next_time < infinity()) atomicMin(&latest_bits, __float_as_uint(finish.next_time));
   }
-  *total = block_sum(sum);
-  return block_finish(finish);
-}
-
-// The best two tokens as a race whose times are the negative logits; `is_bad` if a logit is NaN or +inf.
-static __device__ Finish best_two(const Row& row, bool* is_bad) {
-  Finish finish = nobody();
-  u64 n_bad = 0;
-  for (u32 token = threadIdx.x; token < row.n_vocab; token += blockDim.x) {
-    float logit = row.logit(token);
-    n_bad += !(logit < infinity());
-    if (logit > -infinity()) finish.merge({-logit, infinity(), token});
-  }
-  *is_bad = block_sum(n_bad) > 0;
-  return finish;
+  sum = merged(Sum{sum}).value;
+  if (threadIdx.x == 0) kept.found.total = sum;
+  return merged(finish);
 }
 
 extern "C" __global__ void __launch_bounds__(512, 1)
-    tokenloom_sample(const float* logits, i64 row_stride, u32 n_vocab, const u32* mask, i64 mask_stride,
-                     const float* temperatures, const i64* top_ks, const double* top_ps, const double* min_ps,
-                     const double* typical_ps, const u64* seeds, const u64* positions, u32 purpose, i64* tokens,
-                     float* log_probs, i8* statuses, float* margins) {
-  u32 n_row = blockIdx.x;
-  Row row;
-  row.logits = logits + n_row * row_stride;
-  row.mask = mask ? mask + n_row * mask_stride : nullptr;
-  row.n_vocab = n_vocab;
-  row.temperature = temperatures[n_row];
+    tokenloom_sample(const void* logits, i64 row_stride, u32 dtype, u32 n_vocab, const u32* mask, i64 mask_stride,
+                     const Shape* shapes, const Adjust* adjusts, const i64* adjust_offsets, const u64* seeds,
+                     const u64* positions, u32 purpose, const float* mus, float* workspace, i64* tokens,
+                     float* log_probs, i8* statuses, float* margins, float* new_mus) {
+  u32 n_row = blockIdx.y;
+  const Shape& shape = shapes[n_row];
+  float mu = mus[n_row];
+  mu = mu == mu ? mu : 2.0f * shape.mirostat_tau;
 
-  bool is_bad;
-  Finish own = best_two(row, &is_bad);
-  Finish finish = block_finish(own);
-  row.max = -finish.time;
-  bool is_empty = finish.token == 0xFFFFFFFFu;
-  if (is_bad || is_empty) {
-    if (threadIdx.x == 0) {
+  Source source;
+  source.logits = (const u8*)logits + (u64)n_row * row_stride * (dtype == FLOAT32 ? 4 : 2);
+  source.dtype = dtype;
+  source.mask = mask ? mask + n_row * mask_stride : nullptr;
+  source.adjusts = adjusts ? adjusts + adjust_offsets[n_row] : nullptr;
+  source.n_adjusts = adjusts ? adjust_offsets[n_row + 1] - adjust_offsets[n_row] : 0;
+  u32 n_blocks = cluster_size();
+  float* of_row = workspace ? workspace + (u64)n_row * n_blocks * tokens_of_part(n_vocab, n_blocks) : nullptr;
+  Extent extent = read_part(kept.part, source, n_vocab, of_row);
+  bool is_bad = extent.n_bad > 0;
+  if (is_bad || !(extent.max > -infinity())) {
+    if (cluster_rank() == 0 && threadIdx.x == 0) {
       tokens[n_row] = -1;
-      log_probs[n_row] = margins[n_row] = __uint_as_float(0x7FC00000u);
+      log_probs[n_row] = margins[n_row] = new_mus[n_row] = not_a_number();
       statuses[n_row] = is_bad ? 1 : 2;
     }
     return;
   }
 
-  float log_prob = 0.0f, margin = finish.next_time - finish.time;
-  bool is_greedy = row.temperature < 1.17549435e-38f;
-  if (!is_greedy) {
-    Kept kept = {~0ull, ~0ull, 0.0f, 0.0f};
-    i64 top_k = top_ks[n_row];
-    if (top_k > 0 && top_k < (i64)n_vocab) keep_top_k(row, kept, (u32)top_k, -own.time);
-    if (top_ps[n_row] < 1.0) keep_top_p(row, kept, top_ps[n_row]);
-    kept.min_weight = (float)min_ps[n_row];
-    Row weighed = row;
-    if (typical_ps[n_row] < 1.0) {
-      keep_typical(row, kept, typical_ps[n_row]);
-      weighed.max = best_kept(row, kept);
-    }
-    u64 total;
-    Rng rng = {seeds[n_row], positions[n_row], purpose};
-    finish = race(row, weighed, kept, rng, &total);
-    log_prob = weighed.log_weight(row.logits[finish.token]) - ln_mass(total);
+  if (threadIdx.x == 0) {
+    kept.scale = {extent.max, 1.0f};
+    kept.last_best = ~0ull;
+    kept.n_conditions = 0;
+    kept.n_vocab = n_vocab;
+  }
+  __syncthreads();
+  Rng rng = {seeds[n_row], positions[n_row], purpose};
+  u32 coin = 0;
+  if (shape.xtc_cells) coin = Rng{rng.seed, rng.position, XTC_PURPOSE}.words(0, 0).word[0];
+  bool is_greedy = false;
+#pragma unroll 1
+  for (u64 ops = shape.ops; ops && !is_greedy; ops >>= 4) is_greedy = !apply(ops & 15, shape, coin, mu);
+
+  Finish finish;
+  float log_prob = 0.0f, margin;
+  if (is_greedy) {
+    survey(0.0f, infinity());
+    finish.token = (u32)kept.found.best;
+    u64 next = kept.found.next;
+    margin = next == ~0ull ? infinity() : logit_of(kept.found.best) - logit_of(next);
+  } else {
+    finish = race(rng);
     float ratio = finish.next_time / finish.time;
     margin = ratio < infinity() ? ln(ratio) : infinity();
+    log_prob = -ln_mass(kept.found.total);
   }
-  if (threadIdx.x == 0) {
+  // The block that has the token writes; it has the logit too.
+  if (kept.part.holds(finish.token) && threadIdx.x == 0) {
+    if (!is_greedy) log_prob += kept.scale.log_weight(kept.part.values[finish.token - kept.part.first]);
     tokens[n_row] = finish.token;
     log_probs[n_row] = log_prob;
     statuses[n_row] = 0;
     margins[n_row] = margin;
+    if (shape.mirostat) {
+      float surprise = -log_prob * 1.44269504088896341f;
+      mu -= shape.mirostat_eta * (surprise - shape.mirostat_tau);
+    }
+    new_mus[n_row] = mu;
   }
 }

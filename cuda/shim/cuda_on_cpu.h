@@ -23,9 +23,11 @@
 #define TOKENLOOM_SHIM
 #define __global__
 #define __device__
-#define __shared__ static __attribute__((section("shared_memory")))
+#define __shared__ __attribute__((section("shared_memory"))) static
 #define __forceinline__ inline
+#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
 
 struct Dimensions {
   uint32_t x, y;
@@ -242,6 +244,13 @@ template <class T, class U>
 T atomicAdd(T* address, U value) {
   T before = *address;
   *address += value;
+  return before;
+}
+
+template <class T, class U>
+T atomicMin(T* address, U value) {
+  T before = *address;
+  if ((T)value < before) *address = value;
   return before;
 }
 

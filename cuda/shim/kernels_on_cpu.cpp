@@ -3,6 +3,7 @@
 
 #include "../cut.cuh"
 #include "../noise.cuh"
+#include "../row.cuh"
 
 namespace sample {
 #include "../sample.cu"

@@ -575,14 +575,9 @@ class _Batch:
         return checked_seeds(seeds, self.n_rows), checked_positions(positions, self.n_rows)
 
     def texts(self, history: Any, prompt_lengths: Any) -> Any:
-        if history is None:
-            if any(params.rules.needs_history for params in self._params):
-                raise ParamsError("expected history for the rules that look at the text so far, found None")
+        if history is None and not any(params.rules.needs_history for params in self._params):
             return None
-        lengths = np.ascontiguousarray(_integers(prompt_lengths, self.n_rows, "prompt_lengths", True), dtype=np.int64)
-        ragged = history if isinstance(history, Ragged) else _ragged(history)
-        if len(ragged) != self.n_rows:
-            raise ArrayError(f"expected history of {self.n_rows} rows, found {len(ragged)}", argument="history")
+        ragged, lengths = checked_texts(history, prompt_lengths, self._params)
         return ragged.values, ragged.offsets, lengths
 
     def arguments(self, addresses: Any, texts: Any, mirostat_mu: Any = None) -> Any:
@@ -605,6 +600,18 @@ class _Batch:
         if wanted < 1:
             raise ArrayError(f"expected at least 1 thread, found {wanted}", argument="threads")
         return wanted
+
+
+def checked_texts(history: Any, prompt_lengths: Any, params: list[Params]) -> tuple[Ragged, NDArray[np.int64]]:
+    """The text of each row, and how much of it is the prompt."""
+    n_rows = len(params)
+    if history is None:
+        raise ParamsError("expected history for the rules that look at the text so far, found None")
+    lengths = np.ascontiguousarray(_integers(prompt_lengths, n_rows, "prompt_lengths", True), dtype=np.int64)
+    ragged = history if isinstance(history, Ragged) else _ragged(history)
+    if len(ragged) != n_rows:
+        raise ArrayError(f"expected history of {n_rows} rows, found {len(ragged)}", argument="history")
+    return ragged, lengths
 
 
 def _ragged(history: Any) -> Ragged:

@@ -46,9 +46,9 @@ def test_failures_are_errors_with_names(fake_device, load):
 def test_arguments_that_do_not_fit_never_reach_the_device(fake_device):
     driver, module = fake_device.module(0, "sample", 0)
     n_before = fake_device.library.fake_n_launches()
-    arguments = [0] * 17
+    arguments = [0] * 19
     for bad in (arguments[1:], [*arguments, 0], [0, 0, 2**32, *arguments[3:]]):
-        with pytest.raises(tl.errors.DeviceError, match="expected 17 arguments of tokenloom_sample that fit"):
+        with pytest.raises(tl.errors.DeviceError, match="expected 19 arguments of tokenloom_sample that fit"):
             driver.launch(module, SAMPLE, (1, 1, 32, 1, 0), bad, 0)
     with pytest.raises(tl.errors.DeviceError, match="name of a kernel"):
         driver.launch(module, "other", (1, 1, 32, 1, 0), arguments, 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tokenloom as tl
 import torch
-from tokenloom.torch import sampling
+from tokenloom.torch import cuda_sampling
 
 Params = tl.sample.Params
 NONE = -np.inf
@@ -23,6 +23,22 @@ RULES = [
     Params(typical_p=0.2),
     Params(typical_p=0.999, temperature=3e38),
     Params(temperature=0.2, top_p=0.5, typical_p=0.7),
+    Params(top_k=7, order="llamacpp", temperature=0.5, top_p=0.8, min_p=0.01, top_n_sigma=1.5, typical_p=0.95),
+    Params(top_k=7, order="vllm", temperature=0.5, top_p=0.8, min_p=0.1),
+    Params(top_k=7, order="joint", temperature=0.5, top_p=0.8),
+    Params(epsilon_cutoff=0.001, eta_cutoff=0.01),
+    Params(eta_cutoff=0.3, order=("eta_cutoff", "temperature"), temperature=2.0),
+    Params(top_n_sigma=1.0),
+    Params(top_n_sigma=0.1, order=("top_k", "top_n_sigma"), top_k=9),
+    Params(p_less=1),
+    Params(p_less=2, temperature=0.6),
+    Params(xtc_probability=1.0, xtc_threshold=0.05),
+    Params(xtc_probability=0.5, xtc_threshold=0.0, top_k=20),
+    Params(dynatemp_range=0.5, dynatemp_exponent=1.7),
+    Params(temperature=0.1, dynatemp_range=0.5, dynatemp_exponent=0.0, top_p=0.99),
+    Params(mirostat=2, mirostat_tau=2.0),
+    Params(mirostat=2, mirostat_tau=0.0, order="llamacpp"),
+    Params(order=("top_k", "temperature"), temperature=0.0, top_k=3),
 ]
 
 
@@ -50,66 +66,120 @@ def edge_rows(n_vocab: int) -> np.ndarray:
 
 
 @pytest.fixture
-def sample_on_cpu(cpu_as_cuda):
-    """`tl.sample.sample(..., return_margins=True)` by the kernel, with the number of threads of a block."""
+def kernel(cpu_as_cuda, monkeypatch):
+    """`tl.sample.draw` by the kernel: the five numbers of a row."""
 
-    def run(logits, params, seeds, positions, mask=None, purpose=0, n_threads=64):
-        cpu_as_cuda.fibers(n_threads)
-        return sampling._sample_cuda(torch.from_numpy(logits), params, seeds, positions, mask, purpose)
+    def run(logits, params, seeds, positions, mask=None, history=None, prompts=0, mu=None, purpose=0, **fibers):
+        cpu_as_cuda.fibers(fibers.get("n_threads", 64), fibers.get("seed", 1))
+        n_cluster = fibers.get("n_cluster")
+        if n_cluster:
+            n_part = -(-logits.shape[1] // (64 * n_cluster)) * 64
+            monkeypatch.setattr(cuda_sampling, "team", lambda *_: (n_cluster, n_part))
+        logits = torch.from_numpy(logits) if isinstance(logits, np.ndarray) else logits
+        return cuda_sampling.draw(logits, params, seeds, positions, mask, history, prompts, mu, purpose)
 
     return run
 
 
 def assert_same_bits(found, expected, context):
-    for name, a, b in zip(found._fields, found, expected, strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=f"{name} {context}")
+    names = ("tokens", "logprobs", "status", "margins", "mirostat_mu")
+    for name, numbers in zip(names, found, strict=True):
+        np.testing.assert_array_equal(numbers, getattr(expected, name), err_msg=f"{name} {context}")
 
 
 @pytest.mark.parametrize("n_vocab", [1, 2, 31, 33, 100, 1000])
-def test_kernel_equals_rust_on_edge_rows(sample_on_cpu, n_vocab):
+def test_kernel_equals_rust_on_edge_rows(kernel, n_vocab):
     logits = edge_rows(n_vocab)
     seeds = tl.sample.seeds(n_vocab, len(logits))
     for position, params in enumerate(RULES):
-        expected = tl.sample.sample(logits, params, seeds, position, return_margins=True)
-        found = sample_on_cpu(logits, params, seeds, position)
-        assert_same_bits(found, expected, params)
+        expected = tl.sample.draw(logits, params, seeds, position)
+        assert_same_bits(kernel(logits, params, seeds, position), expected, params)
 
 
-@pytest.mark.parametrize("n_threads", [32, 96, 512])
-def test_the_block_size_does_not_matter(sample_on_cpu, n_threads):
-    logits = edge_rows(257)
+@pytest.mark.parametrize(
+    "fibers",
+    [
+        {"n_threads": 32},
+        {"n_threads": 96, "seed": 5},
+        {"n_threads": 512},
+        {"n_threads": 64, "n_cluster": 2},
+        {"n_threads": 32, "n_cluster": 8, "seed": 9},
+    ],
+)
+def test_neither_threads_nor_blocks_matter(kernel, fibers):
+    logits = np.concatenate([edge_rows(1100)] * 3)
     params = [RULES[n % len(RULES)] for n in range(len(logits))]
-    expected = tl.sample.sample(logits, params, np.arange(len(logits)), 2**40 + 1, return_margins=True)
-    found = sample_on_cpu(logits, params, np.arange(len(logits)), 2**40 + 1, n_threads=n_threads)
-    assert_same_bits(found, expected, n_threads)
+    seeds = np.arange(len(logits), dtype=np.uint64)
+    expected = tl.sample.draw(logits, params, seeds, 2**40 + 1)
+    assert_same_bits(kernel(logits, params, seeds, 2**40 + 1, **fibers), expected, fibers)
 
 
-def test_many_draws_with_masks(sample_on_cpu):
+def random_params(generator):
+    def pick(*values):
+        return values[generator.integers(len(values))]
+
+    return Params(
+        temperature=pick(0.0, 0.3, 1.0, 1.0, 2.0),
+        top_k=int(pick(0, 0, 1, 3, 50, 200, 1000)),
+        top_p=pick(1.0, 1.0, 0.99, 0.7, 0.1),
+        min_p=pick(0.0, 0.0, 0.01, 0.3),
+        typical_p=pick(1.0, 1.0, 0.95, 0.4),
+        order=pick("hf", "vllm", "llamacpp", "joint"),
+        epsilon_cutoff=pick(0.0, 0.0, 0.01),
+        eta_cutoff=pick(0.0, 0.0, 0.02),
+        top_n_sigma=pick(0.0, 0.0, 1.0),
+        p_less=int(pick(0, 0, 0, 1, 2)),
+        xtc_probability=pick(0.0, 0.5),
+        dynatemp_range=pick(0.0, 0.0, 0.2),
+        mirostat=int(pick(0, 0, 2)),
+        repetition_penalty=pick(1.0, 1.3),
+        frequency_penalty=pick(0.0, 0.2),
+        presence_penalty=pick(0.0, -0.4),
+        dry_multiplier=pick(0.0, 0.8),
+        no_repeat_ngram_size=int(pick(0, 2)),
+        bias=pick((), {3: 1.5, 7: -np.inf}),
+        allowed_ids=pick((), (), tuple(range(0, 301, 3))),
+        min_tokens=3,
+        stop_ids=(0, 1),
+    )
+
+
+def test_random_rules_with_masks_and_texts(kernel):
     generator = np.random.default_rng(5)
-    logits = (generator.normal(size=(400, 301)) * generator.uniform(0.1, 8, size=(400, 1))).astype(np.float32)
-    mask = generator.integers(-(2**31), 2**31, size=(400, 10), dtype=np.int64).astype(np.int32)
+    n_rows = 250
+    logits = (generator.normal(size=(n_rows, 301)) * generator.uniform(0.1, 8, size=(n_rows, 1))).astype(np.float32)
+    mask = generator.integers(-(2**31), 2**31, size=(n_rows, 10), dtype=np.int64).astype(np.int32)
     mask[:5] = 0
-    params = [
-        Params(
-            temperature=float(generator.choice([0.0, 0.3, 1.0, 2.0])),
-            top_k=int(generator.choice([0, 1, 3, 50, 200, 1000])),
-            top_p=float(generator.choice([1.0, 0.99, 0.7, 0.1])),
-            min_p=float(generator.choice([0.0, 0.01, 0.3])),
-            typical_p=float(generator.choice([1.0, 0.95, 0.4])),
+    params = [random_params(generator) for _ in range(n_rows)]
+    history = [generator.integers(0, 40, size=generator.integers(0, 30)) for _ in range(n_rows)]
+    prompts = [len(text) // 2 for text in history]
+    mu = np.where(generator.random(n_rows) < 0.5, np.nan, generator.uniform(-1, 9, n_rows)).astype(np.float32)
+    seeds, positions = tl.sample.seeds(1, n_rows), np.arange(n_rows)
+    for given in (mask, None):
+        expected = tl.sample.draw(
+            logits, params, seeds, positions, given, history, prompt_lengths=prompts, mirostat_mu=mu, purpose=1
         )
-        for _ in range(400)
-    ]
-    seeds, positions = tl.sample.seeds(1, 400), np.arange(400)
-    purpose = tl.sample.Purpose.DRAFT
-    expected = tl.sample.sample(logits, params, seeds, positions, mask, purpose=purpose, return_margins=True)
-    found = sample_on_cpu(logits, params, seeds, positions, mask, purpose=purpose)
-    assert_same_bits(found, expected, "random rules")
+        found = kernel(logits, params, seeds, positions, given, history, prompts, mu, purpose=1)
+        assert_same_bits(found, expected, "random rules")
 
 
-def test_a_whole_vocabulary(sample_on_cpu):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_read_as_it_is(kernel, dtype):
+    logits = torch.from_numpy(edge_rows(333)).to(dtype)
+    seeds = tl.sample.seeds(3, len(logits))
+    for params in (Params(), Params(top_k=9, top_p=0.8), Params(temperature=0)):
+        expected = tl.sample.draw(logits, params, seeds, 3)
+        assert_same_bits(kernel(logits, params, seeds, 3), expected, dtype)
+        aligned = torch.zeros(len(logits), 340, dtype=dtype)
+        aligned[:, :333] = logits
+        assert_same_bits(kernel(aligned[:, :333], params, seeds, 3), expected, dtype)
+
+
+@pytest.mark.parametrize("n_cluster", [None, 8])
+def test_a_whole_vocabulary(kernel, n_cluster):
     generator = np.random.default_rng(6)
-    logits = (generator.normal(size=(3, 131_072)) * [[1.0], [3.0], [0.0]]).astype(np.float32)
-    params = [Params(), Params(top_k=50, top_p=0.9, typical_p=0.9), Params(top_p=0.3)]
-    expected = tl.sample.sample(logits, params, [1, 2, 3], 7, return_margins=True)
-    found = sample_on_cpu(logits, params, [1, 2, 3], 7, n_threads=256)
+    logits = (generator.normal(size=(4, 131_072)) * [[1.0], [3.0], [0.0], [2.0]]).astype(np.float32)
+    params = [Params(), Params(top_k=50, top_p=0.9, typical_p=0.9), Params(top_p=0.3), Params(top_p=0.95, min_p=0.01)]
+    expected = tl.sample.draw(logits, params, [1, 2, 3, 4], 7)
+    found = kernel(logits, params, [1, 2, 3, 4], 7, n_threads=64 if n_cluster else 256, n_cluster=n_cluster)
     assert_same_bits(found, expected, "V = 131072")

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import tokenloom as tl
 import torch
-from tokenloom.torch import sampling
+from tokenloom.torch import cuda_sampling
 
 Params = tl.sample.Params
+
+
+def draw(logits, params, seeds, positions, mask=None, purpose=0):
+    return cuda_sampling.draw(logits, params, seeds, positions, mask, None, 0, None, purpose)
 
 
 def same(found, expected):
@@ -21,19 +25,25 @@ def test_the_launch_gets_what_the_caller_gave(cpu_as_cuda):
     params = [Params(temperature=1 + n, top_k=60 - n, top_p=0.95, min_p=0.001 * n, typical_p=0.98) for n in range(6)]
     seeds = tl.sample.seeds(1, 6)
     for given in (torch.from_numpy(mask), mask, None):
-        drawn = sampling._sample_cuda(torch.from_numpy(logits), params, seeds, 2**35, given, 1)
+        drawn = draw(torch.from_numpy(logits), params, seeds, 2**35, given, purpose=1)
         expected = tl.sample.sample(logits, params, seeds, 2**35, mask if given is not None else None, purpose=1)
         same(drawn[:3], expected)
     tensors = torch.from_numpy(seeds.view(np.int64)), torch.arange(6, dtype=torch.int32)
     same(
-        sampling._sample_cuda(torch.from_numpy(logits).t().contiguous().t(), Params(), *tensors, None, 0)[:3],
+        draw(torch.from_numpy(logits).t().contiguous().t(), Params(), *tensors)[:3],
         tl.sample.sample(logits, Params(), seeds, np.arange(6)),
     )
-    half = torch.from_numpy(logits).bfloat16()
-    same(
-        sampling._sample_cuda(half, Params(), seeds, 0, None, 0)[:3],
-        tl.sample.sample(half.float().numpy(), Params(), seeds, 0),
-    )
+    double = torch.from_numpy(logits).double()
+    same(draw(double, Params(), seeds, 0)[:3], tl.sample.sample(logits, Params(), seeds, 0))
+
+
+def test_mirostat_as_published_stays_on_the_cpu(cpu_as_cuda):
+    with pytest.raises(tl.errors.DeviceError, match="expected mirostat 0 or 2"):
+        draw(torch.zeros(1, 5), Params(mirostat=1), 0, 0)
+    with pytest.raises(tl.errors.ParamsError, match="expected history"):
+        draw(torch.zeros(1, 5), Params(repetition_penalty=2.0), 0, 0)
+    with pytest.raises(tl.errors.ArrayError, match="one Params or one a row"):
+        draw(torch.zeros(1, 5), [Params()] * 2, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +61,7 @@ def test_the_launch_gets_what_the_caller_gave(cpu_as_cuda):
 def test_bad_tensors_never_reach_the_device(cpu_as_cuda, change, message):
     good = {"logits": torch.zeros(2, 3), "params": Params(), "seeds": [1, 2], "positions": 0, "mask": None}
     with pytest.raises(tl.errors.ArrayError, match=message):
-        sampling._sample_cuda(*{**good, **change}.values(), 0)
+        draw(*{**good, **change}.values())
 
 
 @pytest.mark.cuda

@@ -55,7 +55,7 @@ macro_rules! unit {
 /// Everything that can be compiled.
 pub const UNITS: [Unit; 1] = [unit!(
     "sample": "tokenloom_sample" [
-        Wide, Wide, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide, Wide, Wide, U32, Wide, Wide, Wide, Wide
+        Wide, Wide, U32, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide
     ]
 )];
 
@@ -65,7 +65,7 @@ macro_rules! headers {
 
 /// What the units include, by name.
 pub const HEADERS: &[(&str, &str)] =
-    headers!("cut.cuh", "math.cuh", "noise.cuh", "philox.cuh", "reduce.cuh", "types.cuh");
+    headers!("cut.cuh", "math.cuh", "noise.cuh", "philox.cuh", "row.cuh", "team.cuh", "types.cuh");
 
 /// Compiler options besides the architecture. Contraction would change the bits that the CPU has too.
 pub const OPTIONS: [&str; 3] = ["--std=c++17", "--fmad=false", "--ptxas-options=-v"];

@@ -15,6 +15,7 @@ mod formats;
 mod gpu;
 mod interpreted;
 mod ints;
+mod kernels;
 mod lexica;
 mod pipeline;
 mod sample;
@@ -41,6 +42,8 @@ mod _core {
     use crate::formats::formats;
     #[pymodule_export]
     use crate::gpu::gpu;
+    #[pymodule_export]
+    use crate::kernels::kernels;
     #[pymodule_export]
     use crate::lexica::lexica;
     #[pymodule_export]

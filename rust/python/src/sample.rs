@@ -7,8 +7,8 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use tokenloom_decode::rng::{Purpose, Rng};
 use tokenloom_decode::sample::{
-    Draw, Lists, LogitStats, Logits, N_QUANTILES, Op, Order, Params, Phrase, Report, Rows, Status, Texts,
-    Wanted, waiting_times as core_waiting_times,
+    Adjust, Draw, History, Lists, LogitStats, Logits, N_QUANTILES, Op, Order, Params, Phrase, Report, Rows,
+    Shape, Status, Texts, Wanted, adjustments, waiting_times as core_waiting_times,
 };
 
 use crate::array::elements;
@@ -135,7 +135,7 @@ impl PyRng {
     }
 }
 
-fn checked_purpose(word: u32) -> PyResult<Purpose> {
+pub(crate) fn checked_purpose(word: u32) -> PyResult<Purpose> {
     Purpose::from_word(word)
         .ok_or_else(|| PyValueError::new_err(format!("expected a purpose below 2**31, found {word}")))
 }
@@ -261,6 +261,25 @@ impl PyRules {
         Ok(Self { params: params.checked().map_err(raise)? })
     }
 
+    /// What a kernel gets in place of these rules, for rows of `n_vocab` tokens: the words of a `Shape`.
+    fn shape<'py>(&self, py: Python<'py>, n_vocab: usize) -> Bound<'py, PyArray1<u32>> {
+        PyArray1::from_slice(py, &Shape::new(&self.params, n_vocab).words())
+    }
+
+    /// What happens to single logits after a text: the words of an `Adjust` each.
+    fn adjustments<'py>(
+        &self,
+        py: Python<'py>,
+        tokens: PyReadonlyArray1<'py, u32>,
+        n_prompt: usize,
+        n_vocab: usize,
+    ) -> PyResult<Bound<'py, PyArray2<u32>>> {
+        let history = History { tokens: elements(&tokens, "history")?, n_prompt };
+        let adjusts = py.detach(|| adjustments(&self.params, history, n_vocab));
+        let words: Vec<u32> = adjusts.iter().flat_map(Adjust::words).collect();
+        PyArray1::from_vec(py, words).reshape([adjusts.len(), 4])
+    }
+
     /// Does a rule look at the text so far?
     #[getter]
     fn needs_history(&self) -> bool {
@@ -270,13 +289,13 @@ impl PyRules {
 
 /// Logits as they cross the border: float32, or the bits of half precision and whether they are bfloat16.
 #[derive(FromPyObject)]
-enum LogitsArg<'py> {
+pub(crate) enum LogitsArg<'py> {
     Single(PyReadonlyArray2<'py, f32>),
     Half(PyReadonlyArray2<'py, u16>, bool),
 }
 
 impl LogitsArg<'_> {
-    fn logits(&self) -> PyResult<(Logits<'_>, usize)> {
+    pub(crate) fn logits(&self) -> PyResult<(Logits<'_>, usize)> {
         Ok(match self {
             Self::Single(array) => (Logits::F32(elements(array, "logits")?), array.shape()[1]),
             Self::Half(array, true) => (Logits::Bf16(elements(array, "logits")?), array.shape()[1]),

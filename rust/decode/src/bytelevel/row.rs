@@ -192,7 +192,7 @@ wide! {
 
 /// `e^x` for `x` between -700 and 0, to a relative error below 3e-16; 0 for minus infinity.
 #[inline(always)]
-fn exponential(x: f64) -> f64 {
+pub(super) fn exponential(x: f64) -> f64 {
     const ROUNDER: f64 = 6_755_399_441_055_744.0;
     const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;

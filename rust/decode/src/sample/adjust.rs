@@ -40,6 +40,11 @@ impl Adjust {
         repeated - self.penalty
     }
 
+    /// The words that a kernel reads: the fields in order.
+    pub fn words(&self) -> [u32; 4] {
+        [self.token, self.bias.to_bits(), self.repetition.to_bits(), self.penalty.to_bits()]
+    }
+
     /// The same of a logit that was not rounded.
     pub(super) fn apply_exactly(&self, logit: f64) -> f64 {
         let biased = logit + f64::from(self.bias);

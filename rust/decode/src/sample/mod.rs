@@ -9,9 +9,11 @@
 
 mod adjust;
 mod finishers;
+mod forbid;
 mod keep;
 mod mass;
 pub(crate) mod math;
+mod mixture;
 pub(crate) mod noise;
 mod order;
 mod params;
@@ -25,6 +27,8 @@ mod weighted;
 
 pub use adjust::{Adjust, History, adjustments};
 pub use finishers::{Finisher, RaceOrder};
+pub use forbid::{Word, forbid};
+pub use mixture::fill_mixture;
 pub use order::{Op, Order};
 pub use params::{Lists, Params, ParamsError, Phrase};
 pub use row::{Logits, Status};

@@ -102,6 +102,37 @@ impl Shape {
         }
     }
 
+    /// The words that a kernel reads, low halves first: the fields in order.
+    pub fn words(&self) -> [u32; 22] {
+        let halves = |wide: u64| [wide as u32, (wide >> 32) as u32];
+        let [a, b, c, d] =
+            [self.ops, self.top_p.to_bits(), self.typical_p.to_bits(), self.xtc_cells].map(halves);
+        [
+            a[0],
+            a[1],
+            b[0],
+            b[1],
+            c[0],
+            c[1],
+            d[0],
+            d[1],
+            self.top_k,
+            self.mirostat,
+            self.temperature.to_bits(),
+            self.temperature_range.to_bits(),
+            self.temperature_exponent.to_bits(),
+            self.min_p.to_bits(),
+            self.epsilon.to_bits(),
+            self.eta.to_bits(),
+            self.sqrt_eta.to_bits(),
+            self.n_sigma.to_bits(),
+            self.p_less_is_normed,
+            self.xtc_threshold.to_bits(),
+            self.mirostat_tau.to_bits(),
+            self.mirostat_eta.to_bits(),
+        ]
+    }
+
     /// The operations, first to last.
     pub fn ops(&self) -> impl Iterator<Item = Op> {
         Order::from_word(self.ops).ops()

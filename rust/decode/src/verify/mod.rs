@@ -28,6 +28,7 @@ mod residual;
 mod row;
 mod rule;
 mod siblings;
+mod tiles;
 mod traversal;
 mod walk;
 

@@ -8,11 +8,9 @@
 use tokenloom_vocab::TokenId;
 
 use super::row::{Number, Row};
+use super::tiles::{BLOCK, Total};
 use crate::rng::{Purpose, Rng};
 use crate::sample::WeightedRace;
-
-/// Weights made at a time while drawing.
-const BLOCK: usize = 512;
 
 /// Masses `(p - c q)+`, which need not sum to one, with exceptions.
 #[derive(Clone, Debug)]
@@ -136,7 +134,9 @@ impl<'a, T: Number> Residual<'a, T> {
     pub fn at_share(&self, uniform: f64) -> Option<TokenId> {
         let mut sums = Vec::with_capacity(self.p.weights.len().div_ceil(BLOCK));
         self.for_each_block(|_, weights| sums.push(f64::sum_and_min(weights).0));
-        let mut left = uniform * sums.iter().sum::<f64>();
+        let mut total = Total::ZERO;
+        sums.iter().for_each(|&sum| total.add_sum(sum));
+        let mut left = uniform * total.sum();
         let mut last = None;
         for (n_block, &sum) in sums.iter().enumerate().filter(|(_, sum)| **sum > 0.0) {
             last = Some(n_block);

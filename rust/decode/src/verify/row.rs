@@ -2,17 +2,15 @@
 //!
 //! A row is checked and summed once, when it is first needed, and is from then on read as `weight / sum`: rows that went
 //! through f32, truncation or masks need not sum to one, and what is verified is always the distribution that the weights
-//! stand for. Sums run in eight lanes and one order, so they do not depend on the machine.
+//! stand for. Sums run in one order (`tiles`), so they do not depend on the machine.
 
 use tokenloom_vocab::TokenId;
 
 use super::error::{VerifyError, VerifyErrorKind};
+use super::tiles::{BLOCK, LANES, Total};
 use crate::dist::{DistErrorKind, checked_mass};
 use crate::draft::DraftTree;
 use crate::wide::wide;
-
-/// Lanes of every sum.
-const LANES: usize = 8;
 
 /// Numbers that rows are made of: f32 and f64.
 pub trait Number: Copy + Into<f64> + PartialOrd + Send + Sync {
@@ -36,20 +34,25 @@ macro_rules! number {
             fn sum_and_min(row: &[Self]) -> (f64, f64) {
                 wide! {
                     fn run(row: &[$number]) -> (f64, f64) {
-                        let (mut sums, mut mins) = ([0f64; LANES], [0f64; LANES]);
-                        let (steps, tail) = row.as_chunks::<LANES>();
-                        for step in steps {
-                            for lane in 0..LANES {
-                                let value = f64::from(step[lane]);
-                                sums[lane] += value;
-                                mins[lane] = if value < mins[lane] { value } else { mins[lane] };
+                        let mut total = Total::ZERO;
+                        let mut mins = [0f64; LANES];
+                        for block in row.chunks(BLOCK) {
+                            let mut sums = [0f64; LANES];
+                            let (steps, tail) = block.as_chunks::<LANES>();
+                            for step in steps {
+                                for lane in 0..LANES {
+                                    let value = f64::from(step[lane]);
+                                    sums[lane] += value;
+                                    mins[lane] = if value < mins[lane] { value } else { mins[lane] };
+                                }
                             }
+                            for (lane, &value) in tail.iter().enumerate() {
+                                sums[lane] += f64::from(value);
+                                mins[lane] = mins[lane].min(f64::from(value));
+                            }
+                            total.add(sums);
                         }
-                        for (lane, &value) in tail.iter().enumerate() {
-                            sums[lane] += f64::from(value);
-                            mins[lane] = mins[lane].min(f64::from(value));
-                        }
-                        (sums.iter().sum(), mins.iter().fold(0.0, |least, &min| min.min(least)))
+                        (total.sum(), mins.iter().fold(0.0, |least, &min| min.min(least)))
                     }
                 }
                 run(row)
@@ -82,19 +85,23 @@ macro_rules! number {
             fn excess(p: &[Self], a: f64, q: &[Self], b: f64) -> f64 {
                 wide! {
                     fn run(p: &[$number], a: f64, q: &[$number], b: f64) -> f64 {
-                        let mut sums = [0f64; LANES];
-                        let (p_steps, p_tail) = p.as_chunks::<LANES>();
-                        let (q_steps, q_tail) = q.as_chunks::<LANES>();
-                        for (p, q) in p_steps.iter().zip(q_steps) {
-                            for lane in 0..LANES {
-                                let excess = a * f64::from(p[lane]) - b * f64::from(q[lane]);
-                                sums[lane] += if excess > 0.0 { excess } else { 0.0 };
+                        let mut total = Total::ZERO;
+                        for (p, q) in p.chunks(BLOCK).zip(q.chunks(BLOCK)) {
+                            let mut sums = [0f64; LANES];
+                            let (p_steps, p_tail) = p.as_chunks::<LANES>();
+                            let (q_steps, q_tail) = q.as_chunks::<LANES>();
+                            for (p, q) in p_steps.iter().zip(q_steps) {
+                                for lane in 0..LANES {
+                                    let excess = a * f64::from(p[lane]) - b * f64::from(q[lane]);
+                                    sums[lane] += if excess > 0.0 { excess } else { 0.0 };
+                                }
                             }
+                            for (lane, (&p, &q)) in p_tail.iter().zip(q_tail).enumerate() {
+                                sums[lane] += (a * f64::from(p) - b * f64::from(q)).max(0.0);
+                            }
+                            total.add(sums);
                         }
-                        for (lane, (&p, &q)) in p_tail.iter().zip(q_tail).enumerate() {
-                            sums[lane] += (a * f64::from(p) - b * f64::from(q)).max(0.0);
-                        }
-                        sums.iter().sum()
+                        total.sum()
                     }
                 }
                 run(p, a, q, b)
@@ -154,10 +161,22 @@ impl<'a, T: Number> Row<'a, T> {
     /// The probability of everything but `removed`, which is sorted: summed without them rather than subtracted, so that
     /// a small rest keeps its digits.
     pub(super) fn prob_without(&self, removed: &[TokenId]) -> f64 {
-        let ends = removed.iter().map(|&token| token as usize).chain([self.weights.len()]);
-        let starts = std::iter::once(0).chain(removed.iter().map(|&token| token as usize + 1));
-        starts.zip(ends).map(|(start, end)| T::sum_and_min(&self.weights[start..end]).0).sum::<f64>()
-            * self.scale
+        let mut left = removed;
+        let mut total = Total::ZERO;
+        for (n_block, block) in self.weights.chunks(BLOCK).enumerate() {
+            let first = n_block * BLOCK;
+            let n_here = left.partition_point(|&token| (token as usize) < first + block.len());
+            if n_here == 0 {
+                total.add_sum(T::sum_and_min(block).0);
+                continue;
+            }
+            let mut kept = [0f64; BLOCK];
+            kept.iter_mut().zip(block).for_each(|(kept, &weight)| *kept = weight.into());
+            left[..n_here].iter().for_each(|&token| kept[token as usize - first] = 0.0);
+            total.add_sum(f64::sum_and_min(&kept[..block.len()]).0);
+            left = &left[n_here..];
+        }
+        total.sum() * self.scale
     }
 }
 

@@ -90,7 +90,9 @@ pub(super) fn rho<T: Number>(residual: &Residual<'_, T>, n_drafts: usize) -> f64
     let k = n_drafts as f64;
     let gap = |rho: f64| {
         let left = residual.left_after(rho);
-        (1.0 - (1.0 - left) / rho).max(0.0).powf(k) - left
+        let refused = (1.0 - (1.0 - left) / rho).max(0.0);
+        // Multiplied out, because the power functions of machines differ.
+        (0..n_drafts).fold(1.0, |power, _| power * refused) - left
     };
     let (mut low, mut high) = ((1.0, gap(1.0)), (k, gap(k)));
     if low.1 >= -LARGEST_GAP {

@@ -1,0 +1,175 @@
+"""How is a batch of CUDA logits drawn from?
+
+One launch on the current stream, without a copy to the host: a cluster of blocks takes a row into shared memory where
+the architecture has clusters; elsewhere one block takes it, and a workspace of torch's holds the row. What the kernel
+gets of the rules comes from the Rust code that the CPU path runs (``Rules.shape``, ``Rules.adjustments``) and is kept
+for rules that were used before. With seeds and positions on the device, known rules and no rule that looks at the text,
+nothing is copied at all, so the launch can be captured in a graph.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from tokenloom import sample as _sample
+from tokenloom.errors import ArrayError, DeviceError
+from tokenloom.sample import Params
+from tokenloom.torch.device import Argument, launch, team
+
+__all__ = ["addresses_on", "draw", "dtype_code", "rows_of", "words_on"]
+
+_DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+_N_THREADS = 512
+
+
+def draw(
+    logits: torch.Tensor,
+    params: Params | Sequence[Params],
+    seeds: Any,
+    positions: Any,
+    mask: Any,
+    history: Any,
+    prompt_lengths: Any,
+    mirostat_mu: Any,
+    purpose: int,
+) -> tuple[torch.Tensor, ...]:
+    """Tokens, log-probabilities, statuses, margins and mirostat states: see :func:`tokenloom.sample.draw`."""
+    rows = rows_of(logits)
+    (n_rows, n_vocab), device = rows.shape, rows.device
+    known = params if isinstance(params, Params) else tuple(params)
+    shapes, allowed = _rules_on(known, n_rows, n_vocab, device)
+    words = words_on(mask, n_rows, n_vocab, device)
+    if allowed is not None:
+        words = allowed if words is None else words & allowed
+    adjusts, offsets = _adjusts(known, history, prompt_lengths, n_rows, n_vocab, device)
+    addresses = addresses_on(seeds, positions, n_rows, device)
+    mus = _mus(mirostat_mu, n_rows, device)
+    outputs = [
+        torch.empty(n_rows, dtype=dtype, device=device)
+        for dtype in (torch.int64, torch.float32, torch.int8, torch.float32, torch.float32)
+    ]
+    n_cluster, n_part = team(device, "sample", n_vocab)
+    n_shared = 4 * n_part if n_cluster > 1 else 0
+    workspace = None if n_shared else torch.empty(n_rows * n_part, dtype=torch.float32, device=device)
+    stride = 0 if words is None else words.stride(0)
+    row: list[Argument] = [rows, rows.stride(0), dtype_code(rows), n_vocab, words, stride]
+    launch(
+        "sample",
+        "tokenloom_sample",
+        device,
+        (n_cluster, n_rows),
+        [*row, shapes, adjusts, offsets, *addresses, purpose, mus, workspace, *outputs],
+        n_threads=_N_THREADS,
+        n_cluster=n_cluster,
+        n_shared_bytes=n_shared,
+    )
+    return tuple(outputs)
+
+
+def rows_of(logits: torch.Tensor) -> torch.Tensor:
+    """Logits whose columns are neighbours, of a dtype that the kernels read."""
+    if logits.dim() != 2 or not logits.dtype.is_floating_point:
+        raise ArrayError(f"expected float logits of shape [B, V], found {logits.dtype} {list(logits.shape)}")
+    if not 0 < logits.shape[1] <= _sample.MAX_VOCAB or logits.shape[0] > 65535:
+        raise ArrayError(
+            f"expected logits with 1 to {_sample.MAX_VOCAB} columns and at most 65535 rows, found {list(logits.shape)}"
+        )
+    rows = logits.detach()
+    rows = rows if rows.dtype in _DTYPES else rows.to(torch.float32)
+    return rows if rows.stride(1) == 1 or rows.shape[1] == 1 else rows.contiguous()
+
+
+def dtype_code(rows: torch.Tensor) -> int:
+    """What the kernels call the dtype of logits."""
+    return _DTYPES[rows.dtype]
+
+
+def addresses_on(seeds: Any, positions: Any, n_rows: int, device: torch.device) -> list[torch.Tensor]:
+    """Seeds and positions as 64-bit integers on the device; tensors are not looked at."""
+    return [_address(seeds, n_rows, device, "seeds"), _address(positions, n_rows, device, "positions")]
+
+
+def _address(values: Any, n_rows: int, device: torch.device, argument: str) -> torch.Tensor:
+    if isinstance(values, torch.Tensor):
+        if values.shape != (n_rows,) or values.dtype not in (torch.int32, torch.int64, torch.uint64):
+            found = f"{values.dtype} {list(values.shape)}"
+            raise ArrayError(f"expected {argument} of shape [{n_rows}] and an integer dtype, found {found}")
+        return values.to(device, torch.int64 if values.dtype == torch.int32 else values.dtype).contiguous()
+    checked = _sample.checked_seeds if argument == "seeds" else _sample.checked_positions
+    return torch.from_numpy(checked(values, n_rows).view(np.int64)).to(device)
+
+
+def words_on(mask: Any, n_rows: int, n_vocab: int, device: torch.device) -> torch.Tensor | None:
+    """A packed mask on the device, one row a row of logits."""
+    if mask is None:
+        return None
+    words = mask if isinstance(mask, torch.Tensor) else torch.from_numpy(np.asarray(mask).view(np.int32))
+    n_words = -(-n_vocab // 32)
+    if words.dtype != torch.int32 or tuple(words.shape) not in ((n_rows, n_words), (n_words,)):
+        found = f"{words.dtype} {list(words.shape)}"
+        raise ArrayError(f"expected mask of dtype int32 and shape [{n_rows}, {n_words}], found {found}")
+    return words.to(device).expand(n_rows, n_words).contiguous()
+
+
+@functools.lru_cache(maxsize=64)
+def _rules_on(
+    params: Params | tuple[Params, ...], n_rows: int, n_vocab: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The operations and the allowed ids of each row. Kept: a decoder draws every step with the same ones."""
+    each = [params] * n_rows if isinstance(params, Params) else list(params)
+    if len(each) != n_rows:
+        raise ArrayError(f"expected one Params or one a row ({n_rows}), found {len(each)}", argument="params")
+    if any(item.mirostat == 1 for item in each):
+        # It needs logarithms and powers that differ in the last place between a CPU and a GPU.
+        raise DeviceError("expected mirostat 0 or 2 on a CUDA device, found 1\nhint: logits.cpu() takes it")
+    shapes = np.stack([item.rules.shape(n_vocab) for item in each]).view(np.int32)
+    allowed = None
+    if any(item.allowed_ids for item in each):
+        flags = np.ones((n_rows, -(-n_vocab // 32) * 32), dtype=bool)
+        for row, item in zip(flags, each, strict=True):
+            if item.allowed_ids:
+                row[:] = False
+                row[[token for token in item.allowed_ids if token < n_vocab]] = True
+        packed = np.packbits(flags, axis=1, bitorder="little").view(np.int32)
+        allowed = torch.from_numpy(packed).to(device)
+    return torch.from_numpy(shapes).to(device), allowed
+
+
+def _adjusts(
+    params: Params | tuple[Params, ...],
+    history: Any,
+    prompt_lengths: Any,
+    n_rows: int,
+    n_vocab: int,
+    device: torch.device,
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """What happens to single logits, row after row, and where each row begins."""
+    each = [params] * n_rows if isinstance(params, Params) else list(params)
+    if not any(item.rules.needs_history for item in each):
+        return None, None
+    if isinstance(history, torch.Tensor):
+        history = history.detach().cpu().numpy()
+    if isinstance(prompt_lengths, torch.Tensor):
+        prompt_lengths = prompt_lengths.detach().cpu().numpy()
+    texts, lengths = _sample.checked_texts(history, prompt_lengths, each)
+    adjusts = [
+        item.rules.adjustments(np.ascontiguousarray(text), max(int(length), 0), n_vocab)
+        for item, text, length in zip(each, texts, lengths, strict=True)
+    ]
+    offsets = np.cumsum([0] + [len(rows) for rows in adjusts], dtype=np.int64)
+    words = np.concatenate(adjusts).view(np.int32)
+    return torch.from_numpy(words).to(device), torch.from_numpy(offsets).to(device)
+
+
+def _mus(mirostat_mu: Any, n_rows: int, device: torch.device) -> torch.Tensor:
+    if mirostat_mu is None:
+        return torch.full((n_rows,), float("nan"), dtype=torch.float32, device=device)
+    mus = torch.as_tensor(mirostat_mu, dtype=torch.float32, device=device)
+    if mus.shape != (n_rows,):
+        raise ArrayError(f"expected mirostat_mu of shape [{n_rows}], found {list(mus.shape)}")
+    return mus.contiguous()
