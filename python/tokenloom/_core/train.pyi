@@ -5,7 +5,16 @@ from typing import Protocol, Self, final
 from tokenloom._core.formats import Spec
 from tokenloom._core.tokenizer import Tokenizer
 
-__all__ = ["Trained", "WordCounter", "WordCounts", "refuses", "run_boundless", "run_stages"]
+__all__ = [
+    "Trained",
+    "WordCounter",
+    "WordCounts",
+    "refuses",
+    "run_boundless",
+    "run_stages",
+    "train_characters",
+    "train_unigram",
+]
 
 class _Veto(Protocol):
     @property
@@ -46,6 +55,38 @@ class _Start(Protocol):
     def seed_merges(self) -> list[tuple[bytes, bytes]]: ...
     @property
     def tokenizer(self) -> Tokenizer | None: ...
+
+class _Characters(Protocol):
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def min_frequency(self) -> int: ...
+    @property
+    def max_token_length(self) -> int | None: ...
+    @property
+    def initial_alphabet(self) -> list[str]: ...
+    @property
+    def limit_alphabet(self) -> int | None: ...
+    @property
+    def continuing_subword_prefix(self) -> str | None: ...
+    @property
+    def end_of_word_suffix(self) -> str | None: ...
+
+class _Unigram(Protocol):
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def initial_alphabet(self) -> list[str]: ...
+    @property
+    def shrinking_factor(self) -> float: ...
+    @property
+    def unk_token(self) -> str | None: ...
+    @property
+    def max_piece_length(self) -> int: ...
+    @property
+    def n_sub_iterations(self) -> int: ...
+    @property
+    def seed_size(self) -> int: ...
 
 @final
 class WordCounter:
@@ -102,3 +143,9 @@ def run_stages(
     progress: Callable[[str, int, int, int, int], object] | None,
     save: Callable[[int, bytes], object] | None,
 ) -> Trained: ...
+def train_characters(
+    words: list[tuple[str, int]], special_tokens: list[str], fields: _Characters
+) -> tuple[list[str], list[tuple[int, int]]]: ...
+def train_unigram(
+    words: list[tuple[str, int]], special_tokens: list[str], fields: _Unigram, n_threads: int
+) -> tuple[list[tuple[str, float]], int | None]: ...

@@ -340,9 +340,14 @@ impl PyAssembly {
         py.detach(|| sequences.iter().map(decode).collect::<Result<_, _>>()).map_err(raise)
     }
 
-    /// The words that the model is given of each text.
-    fn words(&self, py: Python<'_>, texts: Vec<String>) -> PyResult<Vec<Vec<String>>> {
-        py.detach(|| self.inner.words(&texts)).map_err(raise)
+    /// What each text is cut into: its added tokens, and the words that the model is given.
+    fn words(
+        &self,
+        py: Python<'_>,
+        texts: Vec<String>,
+        encode_special_tokens: bool,
+    ) -> PyResult<Vec<Vec<String>>> {
+        py.detach(|| self.inner.words(&texts, encode_special_tokens)).map_err(raise)
     }
 
     fn post_process(

@@ -11,8 +11,8 @@ use pyo3::types::PyBytes;
 use tokenloom_storage::{SpilledWords, write_whole};
 use tokenloom_tokenize::Tokenizer;
 use tokenloom_tokenize::train::{
-    self as core, Alphabet, Done, Progress, Resources, Stage, StageOptions, Start, TrainError, Transition,
-    Veto, WordCounts, WordSource,
+    self as core, Alphabet, CharacterOptions, CharacterTokens, Done, Progress, Resources, Stage,
+    StageOptions, Start, TrainError, Transition, UnigramOptions, UnigramPieces, Veto, WordCounts, WordSource,
 };
 
 use crate::error::raise;
@@ -25,7 +25,7 @@ pub(crate) mod train {
     #[pymodule_export]
     use super::{PyTrained, PyWordCounter, PyWordCounts};
     #[pymodule_export]
-    use super::{refuses, run_boundless, run_stages};
+    use super::{refuses, run_boundless, run_stages, train_characters, train_unigram};
 }
 
 type Patterns = Option<Vec<String>>;
@@ -343,6 +343,83 @@ fn run_boundless(
         core::train_boundless(&start, both, &options, transition, done, resources, report)
     })
     .map(|trained| PyTrained { trained })
+}
+
+/// Token strings by id, and merges.
+type Merged = (Vec<String>, Vec<(u32, u32)>);
+
+/// Pieces with their scores by id, and the id of the unknown one.
+type Scored = (Vec<(String, f64)>, Option<usize>);
+
+/// The attributes of a `BpeTrainer` of `tokenloom.compat.tokenizers`.
+#[derive(FromPyObject)]
+struct CharacterFields {
+    vocab_size: usize,
+    min_frequency: u64,
+    max_token_length: Option<usize>,
+    initial_alphabet: Vec<char>,
+    limit_alphabet: Option<usize>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+}
+
+/// Trains BPE over the characters of words with counts.
+#[pyfunction]
+fn train_characters(
+    py: Python<'_>,
+    words: Vec<(String, u64)>,
+    special_tokens: Vec<String>,
+    fields: CharacterFields,
+) -> PyResult<Merged> {
+    let options = CharacterOptions {
+        vocab_size: fields.vocab_size,
+        min_frequency: fields.min_frequency,
+        max_token_length: fields.max_token_length,
+        special_tokens,
+        initial_alphabet: fields.initial_alphabet,
+        limit_alphabet: fields.limit_alphabet,
+        continuing_subword_prefix: fields.continuing_subword_prefix,
+        end_of_word_suffix: fields.end_of_word_suffix,
+    };
+    let train = |report: Report<'_>| core::train_characters(words, &options, report);
+    let CharacterTokens { texts, merges } = with_progress(py, None, None, train)?;
+    Ok((texts, merges.iter().map(|merge| (merge.left, merge.right)).collect()))
+}
+
+/// The attributes of a `UnigramTrainer` of `tokenloom.compat.tokenizers`.
+#[derive(FromPyObject)]
+struct UnigramFields {
+    vocab_size: usize,
+    initial_alphabet: Vec<char>,
+    shrinking_factor: f64,
+    unk_token: Option<String>,
+    max_piece_length: usize,
+    n_sub_iterations: usize,
+    seed_size: usize,
+}
+
+/// Trains Unigram pieces on words with counts.
+#[pyfunction]
+fn train_unigram(
+    py: Python<'_>,
+    words: Vec<(String, u64)>,
+    special_tokens: Vec<String>,
+    fields: UnigramFields,
+    n_threads: usize,
+) -> PyResult<Scored> {
+    let options = UnigramOptions {
+        vocab_size: fields.vocab_size,
+        special_tokens,
+        initial_alphabet: fields.initial_alphabet,
+        shrinking_factor: fields.shrinking_factor,
+        unk_token: fields.unk_token,
+        max_piece_length: fields.max_piece_length,
+        n_sub_iterations: fields.n_sub_iterations,
+        seed_size: fields.seed_size,
+    };
+    let train = |report: Report<'_>| core::train_unigram(words, &options, n_threads, report);
+    let UnigramPieces { pieces, unk_id } = with_progress(py, None, None, train)?;
+    Ok((pieces, unk_id))
 }
 
 pub(crate) type Report<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;

@@ -16,14 +16,13 @@ from tokenloom._core.pipeline import Encoding
 from tokenloom.compat.tokenizers import models
 from tokenloom.compat.tokenizers._added import AddedToken, as_added, fields_of, of_fields
 from tokenloom.compat.tokenizers._component import Part, as_part, from_json
-from tokenloom.compat.tokenizers._texts import PreTokenizedString
 from tokenloom.compat.tokenizers._written import WrittenEncoder
 from tokenloom.compat.tokenizers.decoders import Decoder
 from tokenloom.compat.tokenizers.normalizers import Normalizer
 from tokenloom.compat.tokenizers.pre_tokenizers import PreTokenizer
 from tokenloom.compat.tokenizers.processors import PostProcessor
 from tokenloom.compat.tokenizers.trainers import Trainer
-from tokenloom.errors import MissingDependencyError, UnsupportedFeatureError
+from tokenloom.errors import MissingDependencyError
 
 _ROLES: dict[str, type[Part]] = {
     "normalizer": Normalizer,
@@ -491,18 +490,9 @@ class Tokenizer:
     # Training
 
     def _words(self, texts: list[str]) -> list[list[str]]:
-        contents = [fields[0] for _, fields in self._assembly.added_tokens()]
-        if any(content in text for content in contents for text in texts):
-            raise UnsupportedFeatureError("training on texts that hold added tokens is not supported")
-        if not self._is_written("normalizer", "pre_tokenizer"):
-            return self._assembly.words(texts)
-        words = []
-        for text in texts:
-            cut = PreTokenizedString(text if self.normalizer is None else self.normalizer.normalize_str(text))
-            if self.pre_tokenizer is not None:
-                self.pre_tokenizer.pre_tokenize(cut)
-            words.append([word for word, _, _ in cut.get_splits()])
-        return words
+        if self._is_written("normalizer", "pre_tokenizer"):
+            return WrittenEncoder(self).words(texts)
+        return self._assembly.words(texts, self._settings.encode_special_tokens)
 
     def train(self, files: Sequence[str], trainer: Trainer | None = None) -> None:
         """Train the model on files, line by line."""
@@ -520,7 +510,8 @@ class Tokenizer:
         """Train the model on texts, or on batches of them.
 
         Raises:
-            UnsupportedFeatureError: What :mod:`tokenloom.compat.tokenizers.trainers` refuses.
+            UnsupportedFeatureError: The trainer is for another kind of model.
+            TrainError: The corpus and the settings contradict each other.
         """
         if trainer is None:
             trainer = self.model.get_trainer()

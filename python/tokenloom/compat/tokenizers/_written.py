@@ -75,7 +75,11 @@ class WrittenEncoder:
             return self._cut(text).to_encoding(type_id)
         return Encoding.merge([self._cut(word).to_encoding(type_id, place) for place, word in enumerate(text)], False)
 
-    def _cut(self, text: str) -> PreTokenizedString:
+    def words(self, texts: list[str]) -> list[list[str]]:
+        """What each text is cut into: its added tokens, and the words that the model is given."""
+        return [[part.normalized for part, _ in self._parts(text)._splits] for text in texts]
+
+    def _parts(self, text: str) -> PreTokenizedString:
         cut = PreTokenizedString(text)
         cut._split(lambda _, part: self._extracted(part, False))
 
@@ -87,6 +91,10 @@ class WrittenEncoder:
         cut._split(normalized)
         if self._pre_tokenizer is not None:
             self._pre_tokenizer.pre_tokenize(cut)
+        return cut
+
+    def _cut(self, text: str) -> PreTokenizedString:
+        cut = self._parts(text)
         words = [part.normalized for part, tokens in cut._splits if tokens is None]
         encodings = iter(
             self._words.encode_batch(

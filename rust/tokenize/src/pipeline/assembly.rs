@@ -8,13 +8,12 @@
 //! Ids alone come from the compiled machine where the parts can be lowered to it; token strings, words and offsets, and
 //! everything of a definition that cannot be lowered, from the machine that interprets the definition.
 
-use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::TokenId;
 
-use super::added_tokens::searched_form;
+use super::added_tokens::{AddedTokens, searched_form};
 use super::definition::{Decoder, Definition, Normalizer, Padding, PostProcessor, PreTokenizer, Truncation};
 use super::encoding::Encoding;
 use super::machine::{OffsetUnit, Pipeline, Sequence, SequenceOptions};
@@ -381,10 +380,7 @@ impl Assembly {
         let options = SequenceOptions {
             type_id,
             offsets: if is_plain { OffsetUnit::None } else { OffsetUnit::Chars },
-            allowed_special: match encode_special_tokens {
-                true => AllowedSpecial::Only(FxHashSet::default()),
-                false => AllowedSpecial::All,
-            },
+            allowed_special: allowed_special(encode_special_tokens),
             dropout_seed,
             limit: None,
         };
@@ -421,22 +417,26 @@ impl Assembly {
         Ok(Encoding { tokens, words, offsets, ..Encoding::plain(ids, type_id) })
     }
 
-    /// The words that the model is given of each text, as it is given them. Added tokens are not looked for.
+    /// What each text is cut into: its added tokens, and the words that the model is given, as it is given them.
     ///
     /// # Errors
     /// [`AssemblyError::Build`] and [`AssemblyError::Encode`].
-    pub fn words(&self, texts: &[String]) -> Result<Vec<Vec<String>>, AssemblyError> {
+    pub fn words(
+        &self,
+        texts: &[String],
+        encode_special_tokens: bool,
+    ) -> Result<Vec<Vec<String>>, AssemblyError> {
         let normalizer = self.normalizer.as_ref().map(normalizers::Normalizer::new).transpose()?;
         let pre_tokenizer = self.pre_tokenizer.as_ref().map(pretokenizers::PreTokenizer::new).transpose()?;
+        let added: Vec<_> = self.added.in_effect().collect();
+        let added = AddedTokens::new(&added, normalizer.as_ref()).map_err(BuildError::from)?;
+        let allowed = allowed_special(encode_special_tokens);
         let words = |text: &String| {
-            let text = match &normalizer {
-                Some(normalizer) => Cow::Owned(normalizer.normalize_str(text)?),
-                None => Cow::Borrowed(text),
-            };
-            Ok(match &pre_tokenizer {
-                Some(cut) => cut.pre_tokenize_str(&text)?.into_iter().map(|(word, _)| word).collect(),
-                None => vec![text.into_owned()],
-            })
+            let mut pieces = added.cut(normalizers::aligned(text)?, normalizer.as_ref(), &allowed)?;
+            if let Some(cut) = &pre_tokenizer {
+                cut.pre_tokenize(&mut pieces)?;
+            }
+            Ok(pieces.iter().map(|piece| piece.text.as_str().to_owned()).collect())
         };
         texts.iter().map(words).collect()
     }
@@ -465,4 +465,8 @@ impl<'a> Input<'a> {
     fn texts(&self) -> impl Iterator<Item = &'a str> {
         self.first.iter().chain(self.second.iter().flatten()).copied()
     }
+}
+
+fn allowed_special(encode_special_tokens: bool) -> AllowedSpecial {
+    if encode_special_tokens { AllowedSpecial::Only(FxHashSet::default()) } else { AllowedSpecial::All }
 }

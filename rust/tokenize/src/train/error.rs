@@ -24,6 +24,14 @@ pub enum TrainErrorKind {
         /// How many special tokens were given.
         n_special: usize,
     },
+    /// More characters than Unigram pieces are asked for.
+    #[error("vocab_size must be at least {n_chars}, the characters of the corpus, found {vocab_size}")]
+    AlphabetTooLarge {
+        /// How many characters there are.
+        n_chars: usize,
+        /// The size asked for.
+        vocab_size: usize,
+    },
     /// Ids above the limit of the vocabulary tables would be needed.
     #[error("vocab_size must be at most {limit}, found {vocab_size}")]
     VocabTooLarge {

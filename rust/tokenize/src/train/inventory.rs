@@ -31,6 +31,10 @@ pub(super) struct Inventory {
     byte_ids: [TokenId; 256],
     /// Contents of added tokens, which are no tokens of the model.
     taken: HashSet<Box<[u8]>>,
+    /// What the right part of a merge loses if it starts with it.
+    prefix: Box<[u8]>,
+    /// By id: the symbols that a token is of, where symbols are no bytes.
+    widths: Vec<usize>,
 }
 
 impl Inventory {
@@ -42,7 +46,23 @@ impl Inventory {
             special: special_tokens.to_vec(),
             byte_ids: [BOUNDARY; 256],
             taken: HashSet::new(),
+            prefix: Box::default(),
+            widths: Vec::new(),
         }
+    }
+
+    /// Symbols of any strings, which are added one by one.
+    pub(super) fn of_symbols(prefix: &str) -> Self {
+        Self { prefix: prefix.as_bytes().into(), ..Self::empty(&[]) }
+    }
+
+    /// The id of a symbol, new if its string is.
+    pub(super) fn symbol(&mut self, text: &str) -> TokenId {
+        let id = self.id_or_insert(text.as_bytes());
+        if id as usize == self.widths.len() {
+            self.widths.push(1);
+        }
+        id
     }
 
     /// The special tokens and the bytes of an alphabet.
@@ -132,6 +152,29 @@ impl Inventory {
     /// The bytes of a token; empty for a special token that can never be merged.
     pub(super) fn bytes(&self, id: TokenId) -> &[u8] {
         bytes_at(&self.buffer, &self.ends, id)
+    }
+
+    /// How many symbols a token is of.
+    pub(super) fn width(&self, id: TokenId) -> usize {
+        self.widths.get(id as usize).copied().unwrap_or_else(|| self.bytes(id).len())
+    }
+
+    /// Appends the bytes that a merge of two tokens makes.
+    pub(super) fn join(&self, left: TokenId, right: TokenId, out: &mut Vec<u8>) {
+        let (left, right) = (self.bytes(left), self.bytes(right));
+        out.extend_from_slice(left);
+        out.extend_from_slice(right.strip_prefix(&*self.prefix).unwrap_or(right));
+    }
+
+    /// The id of what a merge of two tokens makes, new if the string is.
+    pub(super) fn id_or_insert_joined(&mut self, left: TokenId, right: TokenId, bytes: &[u8]) -> TokenId {
+        let width = self.width(left) + self.width(right);
+        let id = self.id_or_insert(bytes);
+        if !self.widths.is_empty() {
+            self.widths.resize(self.ends.len(), width);
+            self.widths[id as usize] = width;
+        }
+        id
     }
 
     /// The id of `bytes`, new if the string is.

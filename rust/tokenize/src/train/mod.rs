@@ -7,6 +7,7 @@
 //! on the number of threads.
 
 mod boundless;
+mod characters;
 mod counter;
 mod dynamic;
 mod encoder;
@@ -29,6 +30,7 @@ mod step;
 mod symbols;
 #[cfg(test)]
 mod tests;
+mod unigram;
 mod union;
 mod veto;
 mod words;
@@ -37,6 +39,7 @@ use rustc_hash::FxHashSet;
 use tokenloom_vocab::{AddedToken, TokenId};
 
 pub use boundless::{Transition, train_boundless};
+pub use characters::{CharacterOptions, CharacterTokens, train_characters};
 pub use counter::{RUN_SEPARATOR, WordCounter, pretokenizers_of};
 pub use dynamic::{Boundary, Dynamic, DynamicOptions, merge_batch};
 pub use error::{TrainError, TrainErrorKind};
@@ -48,6 +51,7 @@ use queue::Merged;
 pub use runs::{RunReader, RunWriter, merge_runs};
 pub use source::{Visit, WordSource};
 pub use stages::{Done, StageOptions, train};
+pub use unigram::{UnigramOptions, UnigramPieces, train_unigram};
 pub use union::{MAX_BRIDGED_BYTES, Union, union};
 pub use veto::Veto;
 pub use words::WordCounts;

@@ -9,7 +9,8 @@
 //! symbols that reaches over a border is paired from its left end, and no pair lay across, so the part inside is paired
 //! from its own left end). Inside, then, the same happened at every such place: T was made of the same two tokens in
 //! the same step. A pair that is refused or too long is so everywhere and changes nothing in this. Only where the
-//! symbols are those of an older tokenizer can a string be made that has an id already, and a pair begin again.
+//! symbols are those of an older tokenizer, or where symbols have prefixes or suffixes that texts may hold, too, can a string
+//! be made that has an id already, and a pair begin again.
 //!
 //! Hence a bound: a pair that is rarer than `bound` stays so, and so does every pair that a later merge makes of its
 //! two sides. While the best pair is not rarer than `bound`, leaving those out changes nothing. If the vocabulary is not
@@ -52,9 +53,9 @@ pub(super) struct Rule<'a> {
 }
 
 impl Rule<'_> {
-    /// The Hugging Face trainer counts the pairs of single bytes before it looks at lengths.
-    fn takes_length(&self, n_bytes: usize) -> bool {
-        n_bytes <= 2 || n_bytes < self.max_token_length
+    /// The Hugging Face trainer counts the pairs of single symbols before it looks at lengths.
+    fn takes_length(&self, width: usize) -> bool {
+        width <= 2 || width < self.max_token_length
     }
 }
 
@@ -90,10 +91,9 @@ pub(super) fn merge_pairs(
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Outcome, TrainError> {
     let Merged { inventory, merges, counts } = merged;
-    let length = |inventory: &Inventory, id| inventory.bytes(id).len();
     for at in 0..pairs.len() {
         let pair = pairs.pair(at);
-        if !rule.takes_length(length(inventory, pair.left) + length(inventory, pair.right)) {
+        if !rule.takes_length(inventory.width(pair.left) + inventory.width(pair.right)) {
             pairs.give_up(at);
         }
     }
@@ -120,8 +120,7 @@ pub(super) fn merge_pairs(
             return Ok(Outcome::Full);
         }
         token.clear();
-        token.extend_from_slice(inventory.bytes(pair.left));
-        token.extend_from_slice(inventory.bytes(pair.right));
+        inventory.join(pair.left, pair.right, &mut token);
         let is_known = || rule.is_new_only && inventory.id(&token).is_some();
         if rule.veto.refuses(&token) || inventory.is_taken(&token) || is_known() {
             pairs.give_up(at);
@@ -130,7 +129,7 @@ pub(super) fn merge_pairs(
         if rule.ends_at_known && inventory.id(&token).is_some() {
             return Ok(Outcome::KnownReached);
         }
-        let result = inventory.id_or_insert(&token);
+        let result = inventory.id_or_insert_joined(pair.left, pair.right, &token);
         if inventory.n_bytes() > MAX_TOKEN_BYTES {
             let (n_bytes, limit) = (inventory.n_bytes() as u64, MAX_TOKEN_BYTES as u64);
             return Err(TrainErrorKind::TokensTooLong { n_bytes, limit, n_merges: merges.len() }.into());
@@ -140,7 +139,7 @@ pub(super) fn merge_pairs(
         slots.clear();
         slots.extend_from_slice(pairs.slots(at));
         pairs.give_up(at);
-        let may_begin = |other| rule.takes_length(length(inventory, other) + token.len());
+        let may_begin = |other| rule.takes_length(inventory.width(other) + inventory.width(result));
         let merging = Merging { left: pair.left, right: pair.right, merged: result };
         let first_begun = pairs.len();
         step.apply(merging, &slots, &mut symbols, &mut pairs, may_begin);
