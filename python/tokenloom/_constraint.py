@@ -149,6 +149,11 @@ class Compiled(Constraint):
         self._made_from = (kind, arguments, tokenizer, ends)
         self._core = getattr(_core.Constraint, kind)(*arguments, core_tokenizer(tokenizer), ends)
 
+    @property
+    def eos(self) -> frozenset[int]:
+        """The tokens that end a text."""
+        return frozenset(self._made_from[-1])
+
     def start(self) -> State:
         """The state before the first token."""
         return _CompiledState(self._core.start())

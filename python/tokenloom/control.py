@@ -28,6 +28,8 @@ from tokenloom._contract import check_contract
 from tokenloom._core import control as _core
 from tokenloom._feeding import Feeding, ReadsBytes
 from tokenloom._predicate import Predicate
+from tokenloom._rejection import ExactSampler, Sampled
+from tokenloom._smc import Particles, Reader, Smc, log_mean, resample
 from tokenloom.errors import ArrayError, ConstraintError
 from tokenloom.tokenizer import Tokenizer
 
@@ -38,10 +40,15 @@ __all__ = [
     "Compiled",
     "Conjunction",
     "Constraint",
+    "ExactSampler",
     "Feeding",
     "Grammar",
+    "Particles",
     "Predicate",
+    "Reader",
     "ReadsBytes",
+    "Sampled",
+    "Smc",
     "State",
     "Weighted",
     "automaton",
@@ -56,9 +63,11 @@ __all__ = [
     "fill_masks",
     "json_schema",
     "lark",
+    "log_mean",
     "phrases",
     "predicate",
     "regex",
+    "resample",
     "table",
 ]
 

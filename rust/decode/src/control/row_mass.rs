@@ -13,7 +13,8 @@ use crate::wide::wide;
 
 /// Tokens of a block; a multiple of 64.
 pub(super) const BLOCK: usize = 512;
-const LANES: usize = 8;
+/// Tokens looked at together: enough that one's latency hides behind the others.
+const LANES: usize = 32;
 
 /// A number that a row can be made of.
 pub trait LogProb: Copy + Into<f64> + Sync {
@@ -100,23 +101,29 @@ macro_rules! fill_blocks {
                         &scratch[..]
                     };
                     let (steps, _) = values.as_chunks::<LANES>();
+                    let mut is_fine = [1u8; LANES];
                     for step in steps {
-                        for (lane, &value) in lanes.iter_mut().zip(step) {
-                            is_bad |= value.is_nan() | (value == <$float>::INFINITY);
-                            *lane = if value > *lane { value } else { *lane };
+                        for lane in 0..LANES {
+                            let value = step[lane];
+                            is_fine[lane] &= u8::from(value < <$float>::INFINITY);
+                            lanes[lane] = if value > lanes[lane] { value } else { lanes[lane] };
                         }
                     }
-                    let best = lanes.into_iter().fold(<$float>::NEG_INFINITY, <$float>::max);
-                    let mut total = 0.0f64;
-                    // Short sums in the row's own type, long ones in f64.
-                    for group in steps.chunks(8) {
-                        let mut sums = [0.0; LANES];
-                        for step in group {
-                            for (sum, &value) in sums.iter_mut().zip(step) {
-                                *sum += $exp(value - best);
-                            }
+                    is_bad |= is_fine != [1u8; LANES];
+                    let mut best = <$float>::NEG_INFINITY;
+                    for lane in lanes {
+                        best = if lane > best { lane } else { best };
+                    }
+                    // A short sum in the row's own type for each lane; they are joined in f64.
+                    let mut sums = [0.0; LANES];
+                    for step in steps {
+                        for lane in 0..LANES {
+                            sums[lane] += $exp(step[lane] - best);
                         }
-                        total += sums.into_iter().map(f64::from).sum::<f64>();
+                    }
+                    let mut total = 0.0f64;
+                    for sum in sums {
+                        total += f64::from(sum);
                     }
                     let best = f64::from(best);
                     let log_mass = if total > 0.0 { best + total.ln() } else { f64::NEG_INFINITY };
