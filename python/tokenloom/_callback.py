@@ -142,7 +142,8 @@ class Merged(NativeDrafter):
     """One tree from several drafters: the best nodes by what all of them say.
 
     The probabilities are corrected by what came of earlier drafts, for each source, length of context and depth, so a
-    source that is wrong on this text loses its say.
+    source that is wrong on this text loses its say. A stream hands on what it learned of its sources when it ends; that
+    is pickled with the drafter.
 
     Args:
         drafters: any of this module, each at most once; their shared state is theirs, their own floors are not used.
@@ -219,14 +220,18 @@ class Merged(NativeDrafter):
                 stream.follow(news)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_merge, (list(self.drafters), self.min_prob, self.cost))
+        return (_merge, (list(self.drafters), self.min_prob, self.cost, self._drafter.learned()))
 
     def __repr__(self) -> str:
         return f"Merged({list(self.drafters)}, min_prob={self.min_prob})"
 
 
-def _merge(drafters: list[NativeDrafter | Callback], min_prob: float, cost: CostCurve | None) -> Merged:
-    return Merged(drafters, min_prob, cost=cost)
+def _merge(
+    drafters: list[NativeDrafter | Callback], min_prob: float, cost: CostCurve | None, learned: NDArray[np.float32]
+) -> Merged:
+    merged = Merged(drafters, min_prob, cost=cost)
+    merged._drafter.learn_from(learned)
+    return merged
 
 
 class MergedStream(Stream):

@@ -27,6 +27,8 @@ class Record(NamedTuple):
         category: what it is counted under.
         topk_ids: the model's likeliest tokens at each token of the answer, int[len(answer), k], where recorded.
         topk_logprobs: their log-probabilities.
+        prompt_topk_ids: the likeliest tokens behind each token of the prompt, int[len(prompt), k], where recorded.
+        prompt_topk_logprobs: their log-probabilities.
     """
 
     prompt: Sequence[int] | NDArray[np.integer[Any]]
@@ -34,6 +36,8 @@ class Record(NamedTuple):
     category: str = "all"
     topk_ids: NDArray[np.int64] | None = None
     topk_logprobs: NDArray[np.float32] | None = None
+    prompt_topk_ids: NDArray[np.int64] | None = None
+    prompt_topk_logprobs: NDArray[np.float32] | None = None
 
 
 @dataclass
@@ -104,7 +108,8 @@ def replay(drafter: Any, records: Iterable[Record], budget: int = 64, *, chain: 
     for record in records:
         counts = found.categories.setdefault(record.category, Counts())
         start = time.perf_counter()
-        stream = drafter.begin(np.asarray(record.prompt, dtype=np.int32))
+        said = (record.prompt_topk_ids, record.prompt_topk_logprobs)
+        stream = drafter.begin(np.asarray(record.prompt, dtype=np.int32), *(said if said[0] is not None else ()))
         found.commit_seconds += time.perf_counter() - start
         answer = np.asarray(record.answer, dtype=np.int32)
         done = 0
@@ -184,5 +189,6 @@ def read_records(rows: Iterable[Mapping[str, Any]], encode: Any) -> Iterable[Rec
                 f"expected a prompt and an answer in line {n_row + 1}, found {', '.join(row) or 'nothing'}"
             )
         ids = [encode(part) if isinstance(part, str) else part for part in (row["prompt"], answer)]
-        top = [None if row.get(name) is None else np.array(row[name]) for name in ("topk_ids", "topk_logprobs")]
+        names = ("topk_ids", "topk_logprobs", "prompt_topk_ids", "prompt_topk_logprobs")
+        top = [None if row.get(name) is None else np.array(row[name]) for name in names]
         yield Record(ids[0], ids[1], str(row.get("category", "all")), *top)

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import tokenloom as tl
 from tokenloom.errors import ArrayError, DraftError
+from tokenloom.reference import pace as twin
 from transformers import LlamaForCausalLM
 
 FLAT = tl.draft.CostCurve((1, 64), (1.0, 1.0))
 LINEAR = tl.draft.CostCurve((1, 64), (1.0, 64.0))
+MARGIN = 1.02
 TILES = tl.draft.CostCurve((1, 8, 9, 16), (1.0, 1.0, 2.0, 2.0))
 
 
@@ -49,6 +51,22 @@ def test_width_is_the_best_of_all_subtrees() -> None:
         rate = (1 + sum(paths(cut))) / seconds[len(cut) + 1]
         assert rate >= best / 1.02 - 1e-9, "at most the margin is given away"
         assert len(cut) == 0 or rate >= 1.02 / seconds[1] - 1e-9
+
+
+@pytest.mark.parametrize("curve", [FLAT, LINEAR, TILES, tl.draft.CostCurve((1, 64), (1.0, 2.0))])
+def test_widths_and_trust_are_those_of_the_twin(curve: tl.draft.CostCurve) -> None:
+    rng = random.Random(1)
+    pace, steps = tl.torch.Pace(curve), []
+    for _ in range(60):
+        trees = [random_tree(rng, rng.randrange(0, 7)) for _ in range(rng.randrange(1, 4))]
+        rows = [list(zip(tree.parents.tolist(), tree.probs.tolist(), strict=True)) for tree in trees]
+        assert pace.scale == pytest.approx(twin.scale_after(steps))
+        width = twin.width_that_pays(rows, curve.at, pace.scale, MARGIN)
+        cut = pace.cut(trees)
+        assert [len(tree) for tree in cut] == [min(width, len(tree)) for tree in trees]
+        n_accepted = rng.randrange(0, 3)
+        pace.learn(cut, n_accepted)
+        steps.append((sum(sum(paths(tree)) for tree in cut), n_accepted))
 
 
 def test_a_batch_pays_for_its_widest_tree() -> None:

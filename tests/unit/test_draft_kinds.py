@@ -237,6 +237,24 @@ class TestMerged:
         drafter = tl.draft.Merged([tl.draft.Suffix(max_depth=9)])
         assert repr(pickle.loads(pickle.dumps(drafter))) == repr(drafter)
 
+    def test_what_was_learned_of_the_sources_is_pickled(self) -> None:
+        drafter = tl.draft.Merged([tl.draft.Suffix()], min_prob=0.001)
+        for _ in range(40):
+            with drafter.begin([1, 2, 3, 1, 2]) as stream:
+                stream.propose(4)
+                stream.commit([4])
+        copied = pickle.loads(pickle.dumps(drafter))
+        ids = [7, 8, 9, 7, 8]
+        assert copied.begin(ids).propose(2) == drafter.begin(ids).propose(2)
+        assert (
+            copied.begin(ids).propose(2).probs[0] < tl.draft.Merged([tl.draft.Suffix()]).begin(ids).propose(2).probs[0]
+        )
+        for wrong in ([1.0], [-1.0] * 1632, [float("nan")] * 1632):
+            with pytest.raises(DraftError, match="expected 1632 counters"):
+                drafter._drafter.learn_from(np.array(wrong, np.float32))
+        with pytest.raises(DraftError, match="expected 0 counters"):
+            tl.draft.Ngram()._drafter.learn_from(np.ones(2, np.float32))
+
 
 class TestCost:
     def test_the_best_number_of_nodes(self) -> None:

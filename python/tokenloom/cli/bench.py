@@ -52,8 +52,9 @@ def draft(trace: Path, tokenizer: Path | None, cost: Path | None, budget: int, c
     """Replay recorded requests through the drafters, without a model.
 
     A line of the trace is an object with a prompt and an answer (or output, response, completion), each text or a list
-    of token ids; a category if there are several, and topk_ids and topk_logprobs of each token of the answer if they
-    were recorded. Requests are replayed in their order, nothing known at the start.
+    of token ids; a category if there are several, and topk_ids and topk_logprobs of each token of the answer (and
+    prompt_topk_ids, prompt_topk_logprobs behind each token of the prompt) if they were recorded. Requests are replayed
+    in their order, nothing known at the start.
     """
     records = _read(trace, tokenizer)
     curves = _CURVES if cost is None else {cost.name: tl.draft.CostCurve.load(cost)}

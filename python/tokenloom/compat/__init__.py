@@ -7,7 +7,7 @@ Each module has the names of one library: change the import, keep the code. Noth
 import importlib
 from typing import Any
 
-__all__ = ["arctic", "tiktoken", "tokenizers", "transformers", "vllm"]
+__all__ = ["arctic", "sglang", "tiktoken", "tokenizers", "transformers", "vllm"]
 
 
 def __getattr__(name: str) -> Any:

@@ -272,6 +272,14 @@ impl PyDrafter {
         py.detach(|| Archive::read_bytes(bytes, history)).map_err(raise)
     }
 
+    fn learned<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        self.drafter.learned().into_pyarray(py)
+    }
+
+    fn learn_from(&self, counters: PyReadonlyArray1<'_, f32>) -> PyResult<()> {
+        self.drafter.learn_from(counters.as_slice()?).map_err(raise)
+    }
+
     fn begin(&self, py: Python<'_>, prompt_ids: TokenIds, top: Top<'_>) -> PyResult<PyStream> {
         let top = top_rows(&top)?;
         let begin = || self.drafter.begin(&token_ids(&prompt_ids.0)?, top.as_ref());

@@ -34,20 +34,7 @@ impl Blended {
     /// Compares what was proposed last with what came.
     fn learn(&mut self, tokens: &[TokenId]) {
         let Some(calibration) = &mut self.calibration else { return };
-        let mut row = 0;
-        for &token in tokens {
-            let mut next = None;
-            for (node, promise) in self.growth.children(row) {
-                calibration.learn(promise.cell, promise.claim, promise.token == token);
-                if promise.token == token {
-                    next = Some(node + 1);
-                }
-            }
-            match next {
-                Some(child) => row = child,
-                None => break,
-            }
-        }
+        self.growth.judge(tokens, |cell, claim, came| calibration.learn(cell, claim, came));
         self.growth.forget();
     }
 }

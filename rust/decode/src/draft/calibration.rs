@@ -1,8 +1,9 @@
 //! How often were tokens right that were drafted like this one?
 //!
-//! Counters for each (source, length of the context, depth in the draft): what was promised, the sum of the
-//! probabilities, and what came, the number accepted. A node counts when its parent was committed, for only then is it
-//! known. The ratio, held near one until there is evidence, corrects later promises of the same kind.
+//! Counters for each (source, length of the context, depth in the draft): what was promised, the sum of the probabilities of
+//! whole paths, and what came, the number accepted. The ratio, held near one until there is evidence, corrects later
+//! promises of the same kind. Whole paths, not steps: a step is judged only behind right ones, where the text is easy, and
+//! ratios of steps, taken there, would multiply along paths that are wrong already.
 //!
 //! Streams start from what all ended ones saw and add what they saw themselves when they end, so nothing is locked.
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::error::{DraftError, DraftErrorKind};
 use super::source::Level;
 
 /// Sources that are told apart; later ones share the last place.
@@ -59,6 +61,23 @@ impl Calibration {
         let cells = vec![Counter::default(); N_SOURCES * N_LENGTHS * N_DEPTHS];
         Self { cells: ArcSwap::from_pointee(cells) }
     }
+
+    /// What was promised and what came, of each kind in turn.
+    pub(super) fn counters(&self) -> Vec<f32> {
+        self.cells.load().iter().flat_map(|cell| [cell.promised, cell.came]).collect()
+    }
+
+    /// Goes on from [`Calibration::counters`] of another one.
+    pub(super) fn restore(&self, counters: &[f32]) -> Result<(), DraftError> {
+        let expected = 2 * self.cells.load().len();
+        let n_wrong = counters.iter().filter(|&&counter| !(0.0..f32::INFINITY).contains(&counter)).count();
+        if counters.len() != expected || n_wrong > 0 {
+            return Err(DraftErrorKind::Counters { expected, found: counters.len(), n_wrong }.into());
+        }
+        let pairs = counters.as_chunks().0.iter();
+        self.cells.store(Arc::new(pairs.map(|&[promised, came]| Counter { promised, came }).collect()));
+        Ok(())
+    }
 }
 
 impl StreamCalibration {
@@ -67,13 +86,13 @@ impl StreamCalibration {
         Self { shared: Arc::clone(shared), now: Arc::clone(&start), start }
     }
 
-    /// The corrected probability.
+    /// The corrected probability of a path.
     pub(super) fn correct(&self, cell: Cell, prob: f32) -> f32 {
         let Counter { promised, came } = self.now[usize::from(cell)];
-        (prob * (came + PRIOR) / (promised + PRIOR)).min(0.999)
+        prob * (came + PRIOR) / (promised + PRIOR)
     }
 
-    /// A token that was promised with `prob` before correction came, or another one did.
+    /// A path that was promised with `prob` before correction came, or another one did.
     pub(super) fn learn(&mut self, cell: Cell, prob: f32, came: bool) {
         let counter = &mut Arc::make_mut(&mut self.now)[usize::from(cell)];
         counter.promised += prob;

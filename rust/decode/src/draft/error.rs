@@ -109,6 +109,18 @@ pub enum DraftErrorKind {
         /// The largest value.
         limit: usize,
     },
+    /// What another drafter learned does not fit.
+    #[error(
+        "expected {expected} counters that are finite and at least 0, found {found}, {n_wrong} of them others"
+    )]
+    Counters {
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+        /// How many of them are no counts.
+        n_wrong: usize,
+    },
     /// No curve of costs.
     #[error("expected rows ascending from 1 and a positive time for each")]
     Cost,

@@ -32,6 +32,9 @@ pub(super) struct Shape {
     pub(super) is_chain: bool,
 }
 
+/// A node is never as probable as its parent: corrected promises keep their order.
+const CERTAIN: f32 = 0.999;
+
 /// More than the sources give at one row.
 const CANDIDATES_PER_ROW: u32 = 1 << 16;
 
@@ -40,15 +43,15 @@ const CANDIDATES_PER_ROW: u32 = 1 << 16;
 pub(super) struct Candidate {
     /// The probability of the whole path.
     path_prob: f32,
-    /// The probability behind the parent, ...
-    prob: f32,
-    /// ... and before it was corrected.
-    pub(super) claim: f32,
+    /// The same before it was corrected.
+    claim: f32,
     /// What it is corrected by.
-    pub(super) cell: Cell,
+    cell: Cell,
+    /// The probability behind the parent.
+    prob: f32,
     /// Earlier ones win ties.
     rank: u32,
-    pub(super) token: TokenId,
+    token: TokenId,
     depth: u32,
     /// The row of the parent: 0 for the end of the text, `j + 1` for node `j`.
     parent_row: u32,
@@ -99,7 +102,7 @@ impl Growth {
             source.root(&mut self.cursors[at..at + source.n_words()]);
             at += source.n_words();
         }
-        self.expand(sources, shape, calibration, (0, 0), 1.0);
+        self.expand(sources, shape, calibration, (0, 0), [1.0, 1.0]);
         while self.nodes.len() < budget
             && let Some(best) = self.heap.pop()
         {
@@ -117,7 +120,8 @@ impl Growth {
                 source.step(&past[from..from + n], best.token, &mut new[at..at + n]);
                 at += n;
             }
-            self.expand(sources, shape, calibration, (row as u32, best.depth as usize), best.path_prob);
+            let path = [best.path_prob, best.claim];
+            self.expand(sources, shape, calibration, (row as u32, best.depth as usize), path);
         }
         if let Some(cost) = cost {
             let n_paying = cost.n_paying(self.nodes.iter().map(|node| node.path_prob));
@@ -126,14 +130,14 @@ impl Growth {
         self.tree()
     }
 
-    /// Puts the children of a row on the heap.
+    /// Puts the children of a row on the heap, whose own probability is given, corrected and as it was promised.
     fn expand(
         &mut self,
         sources: &[Box<dyn Source>],
         shape: Shape,
         calibration: Option<&StreamCalibration>,
         (row, depth): (u32, usize),
-        path_prob: f32,
+        [parent_prob, parent_claim]: [f32; 2],
     ) {
         self.levels.clear();
         let width = self.cursors.len() / (row as usize + 1);
@@ -144,7 +148,7 @@ impl Growth {
             at += source.n_words();
         }
         self.levels.sort();
-        blend(&self.levels, shape.min_prob / path_prob, &mut self.guesses);
+        blend(&self.levels, shape.min_prob / parent_prob.max(parent_claim), &mut self.guesses);
         if shape.is_chain {
             let best = self
                 .guesses
@@ -155,14 +159,20 @@ impl Growth {
             self.guesses.extend(best);
         }
         let mut rank = row * CANDIDATES_PER_ROW;
-        for &Guess { token, prob: claim, level } in &self.guesses {
+        for &Guess { token, prob, level } in &self.guesses {
             let cell = cell(self.levels.level(level), depth);
-            let prob = calibration.map_or(claim, |calibration| calibration.correct(cell, claim));
-            let path_prob = path_prob * prob;
+            let claim = parent_claim * prob;
+            let (path_prob, prob) = match calibration {
+                None => (claim, prob),
+                Some(calibration) => {
+                    let path_prob = calibration.correct(cell, claim).min(CERTAIN * parent_prob);
+                    (path_prob, if parent_prob > 0.0 { path_prob / parent_prob } else { 0.0 })
+                }
+            };
             if path_prob >= shape.min_prob {
                 let depth = depth as u32 + 1;
                 let parent_row = row;
-                self.heap.push(Candidate { path_prob, prob, claim, cell, rank, token, depth, parent_row });
+                self.heap.push(Candidate { path_prob, claim, cell, prob, rank, token, depth, parent_row });
                 rank += 1;
             }
         }
@@ -175,10 +185,20 @@ impl Growth {
         DraftTree::in_branches(&self.nodes.iter().map(node).collect::<Vec<_>>())
     }
 
-    /// The nodes below a row of the last proposal, as `(index, what was promised)`.
-    pub(super) fn children(&self, row: usize) -> impl Iterator<Item = (usize, &Candidate)> {
-        let below = self.nodes.get(row..).unwrap_or_default();
-        (row..).zip(below).filter(move |(_, node)| node.parent_row as usize == row)
+    /// Says of each node of the last proposal what was promised and whether it came, as far as `tokens` reach.
+    pub(super) fn judge(&self, tokens: &[TokenId], mut judged: impl FnMut(Cell, f32, bool)) {
+        // Behind the last of the tokens nothing is known.
+        let mut came = vec![Some(true); self.nodes.len() + 1];
+        for (row, node) in (1..).zip(&self.nodes) {
+            let token = tokens.get(node.depth as usize - 1);
+            came[row] = match came[node.parent_row as usize] {
+                Some(true) => token.map(|&token| token == node.token),
+                other => other,
+            };
+            if let Some(came) = came[row] {
+                judged(node.cell, node.claim, came);
+            }
+        }
     }
 
     /// The last proposal was judged.

@@ -67,6 +67,14 @@ impl Drafter for Merged {
         self.drafters.iter().map(|drafter| drafter.n_tokens()).sum()
     }
 
+    fn learned(&self) -> Vec<f32> {
+        self.calibration.counters()
+    }
+
+    fn learn_from(&self, counters: &[f32]) -> Result<(), DraftError> {
+        self.calibration.restore(counters)
+    }
+
     fn history(&self) -> Option<&Arc<History>> {
         self.drafters.iter().find_map(|drafter| drafter.history())
     }

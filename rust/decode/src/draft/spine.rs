@@ -96,6 +96,11 @@ impl Drafter for Spine {
     }
 }
 
+/// The whole part; what is a whole number but for rounding counts as one.
+fn whole(x: f32) -> usize {
+    (x + 1e-3) as usize
+}
+
 /// The last tokens as a key; shorter ones are filled up.
 fn key(tokens: &[TokenId]) -> [TokenId; KEYS[0]] {
     let mut key = [TokenId::MAX; KEYS[0]];
@@ -204,14 +209,14 @@ impl Proposer for SpineStream {
 
     fn propose(&mut self, budget: usize, is_chain: bool) -> DraftTree {
         let (mut spine, confidence) = self.match_text();
-        let budget = budget.min((BUDGET + (EXTRA_BUDGET * confidence).floor()) as usize);
+        let budget = budget.min(whole(BUDGET + EXTRA_BUDGET * confidence));
         let least = match self.acceptance {
             accepted if accepted < 0.2 => 0.15,
             accepted if accepted < 0.4 => 0.3,
             _ => 0.5,
         };
         let ratio = if is_chain { 1.0 } else { least + confidence * (1.0 - least) };
-        spine.truncate((budget as f32 * ratio) as usize);
+        spine.truncate(whole(budget as f32 * ratio));
         let mut nodes: Nodes =
             spine.iter().enumerate().map(|(i, &token)| (token, i, confidence.max(0.2))).collect();
         let n_branches = if is_chain { 0 } else { budget - spine.len() };
@@ -221,7 +226,7 @@ impl Proposer for SpineStream {
         let harmonic: f32 = (1..=spine.len()).map(|i| 1.0 / i as f32).sum();
         let mut left = n_on_spine;
         for (i, &token) in spine.iter().enumerate() {
-            let part = ((n_on_spine as f32 / ((i + 1) as f32 * harmonic)) as usize).max(1).min(left);
+            let part = whole(n_on_spine as f32 / ((i + 1) as f32 * harmonic)).max(1).min(left);
             left -= part;
             let before = if i == 0 { self.context[1] } else { spine[i - 1] };
             self.branch(&mut nodes, i + 1, [before, token], i + 1, part, spine.get(i + 1).copied());

@@ -51,6 +51,22 @@ pub trait Drafter: Debug + Send + Sync {
         0
     }
 
+    /// What ended streams taught about the drafter's own probabilities; empty where the kind learns nothing.
+    fn learned(&self) -> Vec<f32> {
+        Vec::new()
+    }
+
+    /// Goes on from what another drafter of the same kind [learned](Drafter::learned).
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::Counters`].
+    fn learn_from(&self, counters: &[f32]) -> Result<(), DraftError> {
+        match counters.len() {
+            0 => Ok(()),
+            found => Err(DraftErrorKind::Counters { expected: 0, found, n_wrong: 0 }.into()),
+        }
+    }
+
     /// The finished texts that the streams share, where the kind keeps any.
     fn history(&self) -> Option<&Arc<History>> {
         None
