@@ -4,7 +4,7 @@ SGLang's registry of algorithms (``SpeculativeAlgorithm.register``) wants whole 
 NGRAM worker keeps that work apart from where drafts come from: it asks an ``NgramCorpus``. :class:`NgramCorpus` answers
 the same calls, so it is enough to put it in the other's place before the server starts its workers:
 
-```python
+```text
 import sglang.srt.speculative.ngram_worker as worker
 from tokenloom.compat.sglang import NgramCorpus
 
