@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -16,8 +17,9 @@ from published import RANKS, TOKENIZER_JSON, Sources
 from tokenloom._core.bytelevel import CanonicalLaw
 
 EXACT = ["gptoss", "mistral_v1"]
-LONG = ["qwen3", "deepseek_v4", "llama3", "llama4", "qwen", "qwen3_6", "deepseek_v3", "mistral_v7", "gemma"]
+LONG = ["qwen3", "deepseek_v4", "llama3", "llama4", "qwen", "qwen3_6", "deepseek_v3", "mistral_v7", "gemma", "llama2"]
 LONG += ["superbpe_200k", "superbpe_baseline"]
+GGUF = {"gpt2": "gpt-2", "llama2": "llama-spm"}
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +31,8 @@ def load(
     def tokenizer(name: str) -> tl.Tokenizer:
         if name == "smollm2":
             return tl.Tokenizer.from_file(next(asset("smollm2").rglob("*.gguf")))
-        if name == "gpt2":
-            return tl.Tokenizer.from_file(asset("gguf-vocabs") / "ggml-vocab-gpt-2.gguf")
+        if name in GGUF:
+            return tl.Tokenizer.from_file(asset("gguf-vocabs") / f"ggml-vocab-{GGUF[name]}.gguf")
         if name in RANKS:
             folder, file, pattern = RANKS[name]
             lines = (asset(folder) / file).read_bytes().splitlines()
@@ -41,52 +43,54 @@ def load(
     return tokenizer
 
 
-def disagreements(tok: tl.Tokenizer, n_pairs: int, seed: int) -> tuple[int, int, list[tuple[int, int]]]:
-    """Random adjacent pairs that are text: how many were compared, how many are canonical, which disagree.
+def disagreements(tok: tl.Tokenizer, n_pairs: int, seed: int) -> tuple[int, list[tuple[int, int]]]:
+    """Of so many random adjacent pairs that are text: how many are canonical, and those on which the law is wrong.
 
-    Half the pairs are drawn at random; in the other half the right token is one that some merge would join to the end
-    of the left one: adjacent in the encoding of a text, or cut out of a longer token.
+    Half the pairs are drawn at random; in the other half both tokens are cut out of a longer one, so that some merge may
+    join them.
     """
     law = CanonicalLaw(tok._core)
     symbols = set(law.symbols.tolist())
-    ids = [id for id in range(tok.vocab_size) if id not in symbols]
     bytes_of = {}
-    for id in ids:
-        try:
-            bytes_of[id] = tok.token_bytes(id)
-        except KeyError:
-            continue
+    for id in range(tok.vocab_size):
+        if id not in symbols:
+            with suppress(KeyError):
+                bytes_of[id] = tok.token_bytes(id)
     by_bytes = {token: id for id, token in bytes_of.items()}
     plain = np.array(sorted(bytes_of))
     long = [token for token in by_bytes if len(token) > 2]
     random = np.random.default_rng(seed)
-    lefts, rights = random.choice(plain, (2, n_pairs))
-    n_compared = n_canonical = 0
-    wrong = []
+    n_canonical, n_left, wrong = 0, n_pairs, []
     space, composes = inserted(law), any(caveat.startswith("NFC") for caveat in law.caveats)
-    for left, right in zip(lefts.tolist(), rights.tolist(), strict=True):
-        if random.random() < 0.5:
-            token = long[random.integers(len(long))]
-            cut = int(random.integers(1, len(token)))
-            left, right = by_bytes.get(token[:cut], left), by_bytes.get(token[cut:], right)
-        text = bytes_of[left] + bytes_of[right]
-        try:
-            decoded = text.decode()
-        except UnicodeDecodeError:
-            continue
-        # What the caveats except: texts that composition or the space mark change.
-        is_composed = not composes or unicodedata.normalize("NFC", decoded) == decoded
-        if not is_composed or (space and "\u2581" in decoded):
-            continue
-        if not text.startswith(space) or text == space:
-            continue
-        text = text[len(space) :]
-        expected = tok.encode_list(text, allowed_special=()) == [left, right]
-        n_compared += 1
-        n_canonical += expected
-        if law.is_encoding([left, right]) != expected:
-            wrong.append((left, right))
-    return n_compared, n_canonical, wrong
+    while n_left:
+        pairs, texts = [], []
+        for left, right, cut in zip(*random.choice(plain, (2, 50_000)).tolist(), random.random(50_000), strict=True):
+            if cut < 0.5:
+                token = long[random.integers(len(long))]
+                n = 1 + int(cut * 2 * (len(token) - 1))
+                left, right = by_bytes.get(token[:n], left), by_bytes.get(token[n:], right)
+            text = bytes_of[left] + bytes_of[right]
+            if text.startswith(space) and text != space and is_read_as_it_is(text, composes, bool(space)):
+                pairs.append((left, right))
+                texts.append(text[len(space) :])
+        del pairs[n_left:], texts[n_left:]
+        n_left -= len(pairs)
+        for pair, ids in zip(pairs, tok.encode_batch(texts, allowed_special=()), strict=True):
+            expected = len(ids) == 2 and tuple(ids.tolist()) == pair
+            n_canonical += expected
+            if law.is_encoding(list(pair)) != expected:
+                wrong.append(pair)
+    return n_canonical, wrong
+
+
+def is_read_as_it_is(text: bytes, composes: bool, marks: bool) -> bool:
+    """Whether the bytes are text, and none of what the caveats except: composition and the space mark change some."""
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError:
+        return False
+    is_composed = not composes or unicodedata.normalize("NFC", decoded) == decoded
+    return is_composed and not (marks and "\u2581" in decoded)
 
 
 def inserted(law: CanonicalLaw) -> bytes:
@@ -96,20 +100,18 @@ def inserted(law: CanonicalLaw) -> bytes:
 
 @pytest.mark.parametrize("name", ["smollm2", "gpt2", *EXACT])
 def test_pairs(load: Callable[[str], tl.Tokenizer], name: str) -> None:
-    n_compared, n_canonical, wrong = disagreements(load(name), 4000, seed=1)
+    n_canonical, wrong = disagreements(load(name), 2000, seed=1)
     assert not wrong
-    assert n_compared > 500
-    assert 0 < n_canonical < n_compared
+    assert 0 < n_canonical < 2000
 
 
 @pytest.mark.heavy
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", ["smollm2", "gpt2", *EXACT, *LONG])
 def test_a_million_pairs(load: Callable[[str], tl.Tokenizer], name: str) -> None:
-    n_compared, n_canonical, wrong = disagreements(load(name), 1_000_000, seed=2)
-    print(f"{name}: {n_compared} pairs, {n_canonical} canonical, {len(wrong)} wrong")
+    n_canonical, wrong = disagreements(load(name), 1_000_000, seed=2)
+    print(f"{name}: {n_canonical} of 1000000 pairs are canonical, {len(wrong)} wrong")
     assert not wrong
-    assert n_compared > 300_000
 
 
 def covers_by_encoding(tok: tl.Tokenizer, law: CanonicalLaw, prompt: bytes) -> set[tuple[int, ...]]:
