@@ -105,6 +105,9 @@ enum Wanted {
 }
 
 impl ByteState {
+    /// Rows of more tokens than this are not kept by [`ByteState::slimmed`].
+    const MAX_KEPT: usize = 4096;
+
     /// The covers of `bytes` behind the tokens of `context`, which end where a pretoken ends (an added token, or
     /// nothing).
     ///
@@ -170,7 +173,7 @@ impl ByteState {
     /// The state without the rows that take much memory; the model is asked for them again where they are needed.
     pub fn slimmed(&self) -> Self {
         let mut next = self.clone();
-        next.nodes.iter_mut().for_each(|node| node.row = node.row.take().filter(|row| !row.is_whole()));
+        next.nodes.iter_mut().for_each(|node| node.row = node.row.take().filter(|row| row.n_tokens() <= Self::MAX_KEPT));
         next
     }
 
@@ -187,7 +190,7 @@ impl ByteState {
                 let exact = law.trie().exact(below);
                 for position in exact.clone() {
                     let log_prob =
-                        self.nodes[index].row.as_ref().map(|row| row.log_prob(law.trie(), position));
+                        self.nodes[index].row.as_ref().map(|row| row.log_prob(position));
                     if log_prob == Some(f64::NEG_INFINITY) {
                         continue;
                     }
@@ -205,12 +208,12 @@ impl ByteState {
                 }
                 let longer = TrieNode { lo: exact.end as u32, ..below };
                 let alive = match &self.nodes[index].row {
-                    Some(row) => row.has_mass(law.trie(), longer),
+                    Some(row) => row.has_mass(longer),
                     None => judge.any_leaf(self.known(index), longer)?,
                 };
                 self.nodes[index].cursor = alive.then_some(longer);
                 if let Some(row) = self.nodes[index].row.take_if(|row| !alive || row.is_wide_for(longer)) {
-                    self.nodes[index].row = alive.then(|| Arc::new(row.narrowed(law.trie(), longer)));
+                    self.nodes[index].row = alive.then(|| Arc::new(row.narrowed(longer)));
                 }
             }
             Ok::<_, ByteLevelError>(())
@@ -381,9 +384,8 @@ impl ByteState {
         };
         let law = &self.law;
         let allowed = law.with(|judge| judge.allowed(self.known(index)))?;
-        let made = Row::new(law.first_bytes(), law.symbols(), row, &allowed)
+        let made = Row::new(law.trie(), cursor, law.symbols(), row, Some(&allowed))
             .map_err(|(id, value)| ByteLevelErrorKind::BadRow { row: number, id, value })?;
-        let made = if at_end { made } else { made.narrowed(law.trie(), cursor) };
         self.nodes[index].row = Some(Arc::new(made));
         Ok(())
     }
@@ -406,7 +408,6 @@ impl ByteState {
         let weights = self.weights()?;
         // Slot and log mass; the mass of the bytes so far.
         let (mut slots, mut covered) = (Vec::with_capacity(512), Vec::new());
-        let trie = self.law.trie();
         for (index, node) in self.nodes.iter().enumerate() {
             let Some(cursor) = node.cursor else { continue };
             let row = node.row.as_ref()?;
@@ -415,7 +416,7 @@ impl ByteState {
                 let at_end = cursor.depth == 0 && !self.is_before_text;
                 (judge.children(cursor), at_end && judge.ends(self.known(index)))
             });
-            row.each_byte(trie, &children, cursor, |byte, mass| {
+            row.each_byte(&children, cursor, |byte, mass| {
                 slots.push((usize::from(byte), weight + mass));
                 if cursor.depth > 0 {
                     covered.push(weight + mass);
@@ -490,7 +491,7 @@ impl ByteState {
                 (Some(cursor), Some(row)) => {
                     for position in cursor.range() {
                         let id = self.law.trie().ids()[position];
-                        found(index, Some(id), weights[index] + row.log_prob(self.law.trie(), position));
+                        found(index, Some(id), weights[index] + row.log_prob(position));
                     }
                 }
                 (Some(_), None) => return None,

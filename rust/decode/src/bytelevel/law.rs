@@ -58,8 +58,6 @@ pub struct CanonicalLaw {
     kinds: Vec<(Kind, Vec<u32>)>,
     /// Positions of the tokens that start inside a character, and of byte tokens.
     fragments: Vec<u32>,
-    /// By id.
-    first_bytes: Vec<u8>,
     memo: Mutex<Memo>,
 }
 
@@ -135,8 +133,6 @@ impl CanonicalLaw {
         let pairs = trie.ids().iter().filter(|&&id| bpe.is_reachable(id) || byte_tokens.contains_key(&id));
         pairs.for_each(|&id| set(&mut pairable, id));
         let (kinds, fragments) = kinds_of(&trie, &stream, &byte_tokens);
-        let mut first_bytes = vec![0; tokenizer.id_bound()];
-        (0..trie.len()).for_each(|at| first_bytes[trie.ids()[at] as usize] = trie.bytes(at)[0]);
         let memo = Memo {
             stream,
             pairs: FxHashMap::default(),
@@ -158,7 +154,6 @@ impl CanonicalLaw {
             unmade,
             kinds,
             fragments,
-            first_bytes,
             tokenizer,
         })
     }
@@ -176,11 +171,6 @@ impl CanonicalLaw {
     /// The added tokens, ascending.
     pub fn symbols(&self) -> &[TokenId] {
         &self.symbols
-    }
-
-    /// The first byte of each token of the trie, by id.
-    pub(super) fn first_bytes(&self) -> &[u8] {
-        &self.first_bytes
     }
 
     /// What the tokenizer does to texts before they are tokens, so that probabilities are those of the changed text.

@@ -32,9 +32,8 @@ pub struct MarginalLaw {
     tokenizer: Arc<Tokenizer>,
     trie: ByteTrie,
     symbols: Vec<TokenId>,
-    first_bytes: Vec<u8>,
-    /// The tokens of the trie, one bit an id.
-    tokens: Vec<u64>,
+    /// The bytes that tokens begin with, and where those begin.
+    first_bytes: Vec<(u8, u32)>,
     max_tv: f64,
     max_heads: usize,
     space: Space,
@@ -56,14 +55,9 @@ impl MarginalLaw {
         symbols.dedup();
         let ids = (0..tokenizer.id_bound() as TokenId).filter(|id| symbols.binary_search(id).is_err());
         let trie = ByteTrie::new(ids.filter_map(|id| Some((id, tokenizer.token_bytes(id)?))));
-        let mut first_bytes = vec![0; tokenizer.id_bound()];
-        let mut tokens = vec![0_u64; tokenizer.id_bound().div_ceil(64)];
-        for (position, &id) in trie.ids().iter().enumerate() {
-            first_bytes[id as usize] = trie.bytes(position)[0];
-            tokens[id as usize / 64] |= 1 << (id % 64);
-        }
+        let first_bytes = trie.children(trie.root()).map(|(byte, child)| (byte, child.lo)).collect();
         let max_heads = max_heads.max(2);
-        Ok(Self { trie, symbols, first_bytes, tokens, max_tv, max_heads, space, caveats, tokenizer })
+        Ok(Self { trie, symbols, first_bytes, max_tv, max_heads, space, caveats, tokenizer })
     }
 
     /// What the tokenizer puts before a text behind `context`.
@@ -176,7 +170,7 @@ impl MarginalState {
     pub fn slimmed(&self) -> Self {
         let mut next = self.clone();
         for head in &mut next.heads {
-            if matches!(&head.work, Work::Awake(_, row) if row.is_whole()) {
+            if matches!(&head.work, Work::Awake(_, row) if row.n_tokens() == next.law.trie.len()) {
                 head.work = Work::Asleep(next.n_bytes);
                 head.bound = head.log_prob;
             }
@@ -284,7 +278,7 @@ impl MarginalState {
                 return Err(ByteLevelErrorKind::ShortRow { row: number, found: row.len(), expected }.into());
             }
             let law = &self.law;
-            let row = Row::new(&law.first_bytes, &law.symbols, row, &law.tokens)
+            let row = Row::new(&law.trie, law.trie.root(), &law.symbols, row, None)
                 .map_err(|(id, value)| ByteLevelErrorKind::BadRow { row: number, id, value })?;
             let head = &mut next.heads[at];
             let Work::Asleep(since) = head.work else { continue };
@@ -312,12 +306,14 @@ impl MarginalState {
         let (mut slots, mut covered) = (Vec::with_capacity(512), Vec::new());
         for head in &self.heads {
             let Work::Awake(cursor, row) = &head.work else { continue };
-            let children: Vec<(u8, u32)> = if cursor.depth == 0 {
-                Vec::new()
+            let below: Vec<(u8, u32)>;
+            let children = if cursor.depth == 0 {
+                &self.law.first_bytes
             } else {
-                trie.children(*cursor).map(|(byte, child)| (byte, child.lo)).collect()
+                below = trie.children(*cursor).map(|(byte, child)| (byte, child.lo)).collect();
+                &below
             };
-            row.each_byte(trie, &children, *cursor, |byte, mass| {
+            row.each_byte(children, *cursor, |byte, mass| {
                 slots.push((usize::from(byte), head.log_prob + mass));
                 if cursor.depth > 0 {
                     covered.push(head.log_prob + mass);
@@ -357,7 +353,7 @@ impl Head {
         let Some(below) = law.trie.child(*cursor, byte) else { return false };
         let exact = law.trie.exact(below);
         for position in exact.clone() {
-            let log_prob = self.log_prob + row.log_prob(&law.trie, position);
+            let log_prob = self.log_prob + row.log_prob(position);
             if log_prob > f64::NEG_INFINITY {
                 let path = self.path.with(law.trie.ids()[position]);
                 born.push(Head { path, log_prob, bound: log_prob, work: Work::Asleep(n) });
@@ -365,10 +361,10 @@ impl Head {
         }
         let longer = TrieNode { lo: exact.end as u32, ..below };
         if row.is_wide_for(longer) {
-            *row = Arc::new(row.narrowed(&law.trie, longer));
+            *row = Arc::new(row.narrowed(longer));
         }
         *cursor = longer;
-        self.bound = self.log_prob + row.mass(&law.trie, longer.range());
+        self.bound = self.log_prob + row.mass(longer.range());
         self.bound > f64::NEG_INFINITY
     }
 }

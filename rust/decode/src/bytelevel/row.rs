@@ -1,13 +1,13 @@
 //! How much mass does a row of the model give to each byte?
 //!
-//! A row is read once: checked, exponentiated, and summed by first byte. What lies below a byte is gathered in the
-//! order of the trie only when that byte comes, so most of a row is never sorted. Sums are plain sums of float64
-//! probabilities, over slices of the sorted order: nothing cancels, as it would with differences of prefix sums.
+//! A row is read once: checked, and exponentiated in the order of the trie. From then on every node of the trie is a
+//! slice. Sums are plain sums of float64 probabilities over slices: nothing cancels, as it would with differences of
+//! prefix sums. Of a row that is needed below a node, only the tokens below are exponentiated.
 //!
 //! Rows whose log-probabilities spread over more than [`DEPTH`] do not fit float64 as probabilities. They stay
 //! logarithms, and their sums are taken relative to the maximum of each slice.
 //!
-//! Cost: one pass over the row; then the tokens below the byte that was pushed.
+//! Cost: one pass over the row; then the tokens below the bytes that were pushed.
 
 use tokenloom_vocab::{ByteTrie, TokenId, TrieNode};
 
@@ -17,34 +17,27 @@ use crate::wide::wide;
 /// Natural logarithms further apart than this are not added as probabilities: `e^-690` is a normal number.
 const DEPTH: f64 = 690.0;
 
-/// A row of the model, of tokens that may follow.
+/// A row of the model, for the tokens of a node of the trie.
 #[derive(Debug)]
 pub(super) struct Row {
-    order: Order,
-    /// `e^(log_prob - shift)`, 0 for tokens that may not follow; logarithms in a deep row.
+    /// The position of the first value.
+    lo: usize,
+    /// By position: `e^(log_prob - shift)`, 0 for tokens that may not follow; logarithms in a deep row.
     values: Vec<f64>,
     shift: f64,
     is_deep: bool,
     /// Log-probability of all added tokens together.
     pub(super) symbols: f64,
-    /// By first byte, where all tokens are below.
-    by_first: Option<Box<[f64; 256]>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Order {
-    ById,
-    /// From this position of the trie.
-    From(usize),
 }
 
 impl Row {
-    /// Reads a row: natural log-probabilities by id.
+    /// Reads a row, natural log-probabilities by id, for the tokens of `node` that are `allowed`.
     pub(super) fn new(
-        first_bytes: &[u8],
+        trie: &ByteTrie,
+        node: TrieNode,
         symbols: &[TokenId],
         row: &[f64],
-        allowed: &[u64],
+        allowed: Option<&[u64]>,
     ) -> Result<Self, (TokenId, &'static str)> {
         let Extent { max, min, is_bad } = extent(row);
         if is_bad {
@@ -52,105 +45,66 @@ impl Row {
             let id = row.iter().position(bad).unwrap_or(0);
             return Err((id as TokenId, if row[id].is_nan() { "NaN" } else { "inf" }));
         }
-        let n_ids = first_bytes.len();
         let symbols = log_sum_exp(symbols.iter().map(|&id| row[id as usize]));
         let is_deep = max == f64::NEG_INFINITY || max - min > DEPTH;
-        if is_deep {
-            let value = |(id, &value): (usize, &f64)| {
-                if contains(allowed, id as TokenId) { value } else { f64::NEG_INFINITY }
+        let ids = &trie.ids()[node.range()];
+        let mut values = vec![0.0; ids.len()];
+        gather(row, ids, &mut values);
+        if let Some(allowed) = allowed {
+            let forbidden = |(&id, value): (&TokenId, &mut f64)| {
+                *value = if contains(allowed, id) { *value } else { f64::NEG_INFINITY };
             };
-            let values = row[..n_ids].iter().enumerate().map(value).collect();
-            return Ok(Self { order: Order::ById, values, shift: 0.0, is_deep, symbols, by_first: None });
+            ids.iter().zip(&mut values).for_each(forbidden);
         }
-        let mut values = vec![0.0; n_ids];
-        exponentials(&row[..n_ids], max, allowed, &mut values);
-        let mut sums = [[0.0; 256]; 4];
-        for (values, firsts) in values.chunks(4).zip(first_bytes.chunks(4)) {
-            for (at, (&value, &first)) in values.iter().zip(firsts).enumerate() {
-                sums[at][usize::from(first)] += value;
-            }
+        let shift = if is_deep { 0.0 } else { max };
+        if !is_deep {
+            exponentials(&mut values, max);
         }
-        let by_first = Box::new(std::array::from_fn(|byte| {
-            (sums[0][byte] + sums[1][byte]) + (sums[2][byte] + sums[3][byte])
-        }));
-        Ok(Self { order: Order::ById, values, shift: max, is_deep, symbols, by_first: Some(by_first) })
+        Ok(Self { lo: node.lo as usize, values, shift, is_deep, symbols })
     }
 
-    /// The row for the tokens of `node` alone, in their order.
-    pub(super) fn narrowed(&self, trie: &ByteTrie, node: TrieNode) -> Self {
-        let values = match self.order {
-            Order::ById => trie.ids()[node.range()].iter().map(|&id| self.values[id as usize]).collect(),
-            Order::From(lo) => self.values[node.lo as usize - lo..node.hi as usize - lo].to_vec(),
-        };
-        let order = Order::From(node.lo as usize);
-        Self { order, values, by_first: None, ..*self }
+    fn slice(&self, positions: std::ops::Range<usize>) -> &[f64] {
+        &self.values[positions.start - self.lo..positions.end - self.lo]
+    }
+
+    /// The row for the tokens of `node` alone.
+    pub(super) fn narrowed(&self, node: TrieNode) -> Self {
+        Self { lo: node.lo as usize, values: self.slice(node.range()).to_vec(), ..*self }
     }
 
     /// Whether [`Row::narrowed`] would be much smaller.
     pub(super) fn is_wide_for(&self, node: TrieNode) -> bool {
-        matches!(self.order, Order::ById) || self.values.len() > 4 * node.range().len() + 64
+        self.values.len() > 4 * node.range().len() + 64
     }
 
-    /// Whether every token of the vocabulary is in it.
-    pub(super) fn is_whole(&self) -> bool {
-        matches!(self.order, Order::ById)
-    }
-
-    fn value(&self, trie: &ByteTrie, position: usize) -> f64 {
-        match self.order {
-            Order::ById => self.values[trie.ids()[position] as usize],
-            Order::From(lo) => self.values[position - lo],
-        }
-    }
-
-    fn impossible(&self) -> f64 {
-        if self.is_deep { f64::NEG_INFINITY } else { 0.0 }
+    /// How many tokens it holds.
+    pub(super) fn n_tokens(&self) -> usize {
+        self.values.len()
     }
 
     /// The natural log-probability of the token at a position of the trie.
-    pub(super) fn log_prob(&self, trie: &ByteTrie, position: usize) -> f64 {
-        let value = self.value(trie, position);
+    pub(super) fn log_prob(&self, position: usize) -> f64 {
+        let value = self.values[position - self.lo];
         if self.is_deep { value } else { self.shift + value.ln() }
     }
 
     /// Whether some token of the node has mass.
-    pub(super) fn has_mass(&self, trie: &ByteTrie, node: TrieNode) -> bool {
-        node.range().any(|position| self.value(trie, position) > self.impossible())
+    pub(super) fn has_mass(&self, node: TrieNode) -> bool {
+        let impossible = if self.is_deep { f64::NEG_INFINITY } else { 0.0 };
+        self.slice(node.range()).iter().any(|&value| value > impossible)
     }
 
     /// The log mass of the tokens between two positions.
-    pub(super) fn mass(&self, trie: &ByteTrie, positions: std::ops::Range<usize>) -> f64 {
-        let sum = match self.order {
-            Order::From(lo) if !self.is_deep => sum(&self.values[positions.start - lo..positions.end - lo]),
-            _ if self.is_deep => {
-                return log_sum_exp(positions.map(|position| self.value(trie, position)));
-            }
-            _ => positions.map(|position| self.value(trie, position)).sum(),
-        };
-        self.shift + sum.ln()
+    pub(super) fn mass(&self, positions: std::ops::Range<usize>) -> f64 {
+        let values = self.slice(positions);
+        if self.is_deep { log_sum_exp(values.iter().copied()) } else { self.shift + sum(values).ln() }
     }
 
     /// Calls `found` with the log mass of each byte that tokens of the node go on with.
-    pub(super) fn each_byte(
-        &self,
-        trie: &ByteTrie,
-        children: &[(u8, u32)],
-        node: TrieNode,
-        mut found: impl FnMut(u8, f64),
-    ) {
-        if node.depth == 0
-            && let Some(sums) = &self.by_first
-        {
-            for (byte, &sum) in (0..=255).zip(sums.iter()) {
-                if sum > 0.0 {
-                    found(byte, self.shift + sum.ln());
-                }
-            }
-            return;
-        }
+    pub(super) fn each_byte(&self, children: &[(u8, u32)], node: TrieNode, mut found: impl FnMut(u8, f64)) {
         for (at, &(byte, lo)) in children.iter().enumerate() {
             let hi = children.get(at + 1).map_or(node.hi, |&(_, hi)| hi);
-            let mass = self.mass(trie, lo as usize..hi as usize);
+            let mass = self.mass(lo as usize..hi as usize);
             if mass > f64::NEG_INFINITY {
                 found(byte, mass);
             }
@@ -218,20 +172,17 @@ pub(super) fn exponential(x: f64) -> f64 {
     if x > f64::NEG_INFINITY { scaled } else { 0.0 }
 }
 
+/// `values[k]` becomes `row[ids[k]]`. Loads that do not wait for each other.
+fn gather(row: &[f64], ids: &[TokenId], values: &mut [f64]) {
+    for (value, &id) in values.iter_mut().zip(ids) {
+        *value = row[id as usize];
+    }
+}
+
 wide! {
-    fn exponentials(row: &[f64], max: f64, allowed: &[u64], out: &mut [f64]) {
-        for ((row, out), &word) in row.chunks(64).zip(out.chunks_mut(64)).zip(allowed) {
-            if word == 0 {
-                continue;
-            }
-            for (value, out) in row.iter().zip(out.iter_mut()) {
-                *out = exponential(value - max);
-            }
-            if word != u64::MAX {
-                for (at, out) in out.iter_mut().enumerate() {
-                    *out = if word >> at & 1 == 1 { *out } else { 0.0 };
-                }
-            }
+    fn exponentials(values: &mut [f64], max: f64) {
+        for value in values.iter_mut() {
+            *value = exponential(*value - max);
         }
     }
 }
@@ -267,11 +218,24 @@ mod tests {
             assert!((found / expected - 1.0).abs() < 4e-16, "{x}: {found} for {expected}");
         }
         assert_eq!(exponential(f64::NEG_INFINITY), 0.0);
-        let row: Vec<f64> = (0..150).map(|at| -f64::from(at)).collect();
-        let mut out = vec![0.0; 150];
-        exponentials(&row, 0.0, &[u64::MAX, 0, 1 << 3], &mut out);
-        let n_positive = out.iter().filter(|&&value| value > 0.0).count();
-        assert_eq!((n_positive, out[63] > 0.0, out[131] > 0.0), (65, true, true));
+    }
+
+    #[test]
+    fn rows_hold_what_is_allowed_in_the_order_of_the_trie() {
+        let tokens: [(TokenId, &[u8]); 4] = [(0, b"b"), (1, b"ab"), (2, b"a"), (3, b"c")];
+        let trie = ByteTrie::new(tokens);
+        let row = [0.1_f64, 0.2, 0.3, 0.4].map(f64::ln);
+        let below = trie.find(b"a").unwrap();
+        for deep in [0.0, -2000.0] {
+            let mut row = row.to_vec();
+            row.push(deep);
+            let whole = Row::new(&trie, trie.root(), &[], &row, Some(&[0b1011])).unwrap();
+            assert_eq!((whole.n_tokens(), whole.log_prob(0)), (4, f64::NEG_INFINITY));
+            assert!((whole.mass(0..4).exp() - 0.7).abs() < 1e-15);
+            let part = Row::new(&trie, below, &[], &row, None).unwrap();
+            assert!((part.mass(below.range()).exp() - 0.5).abs() < 1e-15);
+            assert_eq!(whole.narrowed(below).log_prob(1), part.log_prob(1));
+        }
     }
 
     #[test]
