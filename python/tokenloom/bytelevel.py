@@ -74,6 +74,9 @@ class ByteModel:
         target: ``"canonical"``: the mass of canonical encodings, exact. ``"marginal"``: the mass of all token sequences
             that spell the bytes, as far as ``max_tv`` asks for.
         max_tv: with ``"marginal"``: how far an answer may be from the exact one, in total variation.
+        min_share: with ``"marginal"``: token sequences that hold less of the mass than this when they end are not looked
+            into, whatever ``max_tv`` says. Certainty costs one to three contexts a byte; a small share here leaves
+            half a context and nearly the same answers, and :attr:`ByteState.certificate` is then larger.
         max_heads: with ``"marginal"``: token sequences kept; if more matter, the lightest are forgotten and
             :attr:`ByteState.certificate` says what that may cost.
         window: with ``"marginal"``: of a prompt, the tokens before about the last ``window`` bytes are taken as
@@ -96,7 +99,7 @@ class ByteModel:
     (True, 1.0)
     """
 
-    __slots__ = ("_core", "lm", "max_heads", "max_tv", "target", "tokenizer", "window")
+    __slots__ = ("_core", "lm", "max_heads", "max_tv", "min_share", "target", "tokenizer", "window")
 
     def __init__(
         self,
@@ -105,13 +108,14 @@ class ByteModel:
         target: Literal["canonical", "marginal"] = "canonical",
         *,
         max_tv: float = 1e-3,
+        min_share: float = 0.0,
         max_heads: int = 1024,
         window: int = 24,
     ) -> None:
         if target not in ("canonical", "marginal"):
             raise ParamsError(f"expected target 'canonical' or 'marginal', found {target!r}")
-        if not 0 <= max_tv < 1:
-            raise ParamsError(f"expected max_tv in [0, 1), found {max_tv}")
+        if not 0 <= max_tv < 1 or not 0 <= min_share < 1:
+            raise ParamsError(f"expected max_tv and min_share in [0, 1), found {max_tv} and {min_share}")
         if max_heads < 2 or window < 0:
             raise ParamsError(f"expected max_heads >= 2 and window >= 0, found {max_heads} and {window}")
         if not isinstance(tokenizer._core, CompiledTokenizer):
@@ -123,12 +127,12 @@ class ByteModel:
             lm = HuggingFaceModel(lm)
         self.lm, self.tokenizer = lm, tokenizer
         self.target: Literal["canonical", "marginal"] = target
-        self.max_tv, self.max_heads, self.window = max_tv, max_heads, window
+        self.max_tv, self.min_share, self.max_heads, self.window = max_tv, min_share, max_heads, window
         self._core: _core.CanonicalLaw | _core.MarginalLaw
         if target == "canonical":
             self._core = _core.CanonicalLaw(tokenizer._core)
         else:
-            self._core = _core.MarginalLaw(tokenizer._core, max_tv, max_heads)
+            self._core = _core.MarginalLaw(tokenizer._core, max_tv, max_heads, min_share)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -256,11 +260,12 @@ class ByteModel:
         return rows
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuilt, (self.lm, self.tokenizer, self.target, self.max_tv, self.max_heads, self.window))
+        options = {name: getattr(self, name) for name in ("max_tv", "min_share", "max_heads", "window")}
+        return (_rebuilt, (self.lm, self.tokenizer, self.target, options))
 
 
-def _rebuilt(lm: Any, tokenizer: Tokenizer, target: Any, max_tv: float, max_heads: int, window: int) -> ByteModel:
-    return ByteModel(lm, tokenizer, target, max_tv=max_tv, max_heads=max_heads, window=window)
+def _rebuilt(lm: Any, tokenizer: Tokenizer, target: Any, options: dict[str, Any]) -> ByteModel:
+    return ByteModel(lm, tokenizer, target, **options)
 
 
 class ByteState:
@@ -307,8 +312,8 @@ class ByteState:
     def certificate(self) -> float:
         """How far :meth:`next_byte` may be from the exact law, in total variation: 0 for the canonical target.
 
-        At most the model's ``max_tv``, unless so many token sequences matter that some were forgotten. Calls the model
-        like :meth:`next_byte`.
+        At most the model's ``max_tv``, unless so many token sequences matter that some were forgotten, or ``min_share``
+        leaves some alone. Calls the model like :meth:`next_byte`.
         """
         return self._next_byte()[2]
 

@@ -109,3 +109,60 @@ def test_a_prompt_is_read_from_the_window_on() -> None:
     np.testing.assert_allclose(np.exp(model.start(prompt).next_byte()), np.exp(expected), atol=1e-12)
     with pytest.raises(tl.errors.ParamsError, match="canonical"):
         model.heal(prompt)
+
+
+@pytest.mark.parametrize("min_share", [0.05, 0.5])
+def test_light_sequences_are_left_alone_and_counted(min_share: float) -> None:
+    tok, _ = toy(1)
+    calls = {0.0: 0, min_share: 0}
+    lm = law(tok.vocab_size, 3.0)
+
+    def counted(share: float) -> tl.bytelevel.ByteModel:
+        def count(contexts: list[list[int]]) -> NDArray[np.float64]:
+            calls[share] += len(contexts)
+            return lm(contexts)
+
+        return tl.bytelevel.ByteModel(count, tok, target="marginal", max_tv=0.0, min_share=share)
+
+    a, b = counted(0.0).start(b""), counted(min_share).start(b"")
+    for byte in b"ab aabab ab":
+        distance = 0.5 * np.abs(np.exp(a.next_byte()) - np.exp(b.next_byte())).sum()
+        assert distance <= b.certificate + 1e-12
+        a.push(byte)
+        b.push(byte)
+    assert calls[min_share] < calls[0.0]
+
+
+def test_what_is_left_is_woken_however_light() -> None:
+    """The heavy token ends before the text does; the light one goes on."""
+    ranks = {bytes([byte]): byte for byte in range(256)} | {b"ab": 256}
+    tok = tl.Tokenizer.from_tiktoken("toy", pat_str=r"\s|\S+", mergeable_ranks=ranks, special_tokens={})
+
+    def lm(contexts: list[list[int]]) -> NDArray[np.float64]:
+        rows = np.full((len(contexts), 257), -np.inf)
+        for row, context in zip(rows, contexts, strict=True):
+            row[[256, 97] if not context else [98]] = np.log([0.99, 0.01]) if not context else 0.0
+        return rows
+
+    state = tl.bytelevel.ByteModel(lm, tok, target="marginal", max_tv=0.0, min_share=0.1).start(b"a")
+    assert state.certificate == pytest.approx(0.01)
+    assert np.exp(state.next_byte()[ord("b")]) == pytest.approx(1.0)
+    for byte in b"bbb":
+        state.push(byte)
+        assert np.exp(state.next_byte()[ord("b")]) == pytest.approx(1.0)
+
+
+def test_what_was_forgotten_long_ago_outweighs_nothing() -> None:
+    """The mass of a text falls below all numbers; that of what was forgotten at its beginning does not."""
+    tok, _ = toy(1)
+    row = np.full((1, tok.vocab_size), -12.0)
+    row[0, 97:99] = -9.0, -8.0
+
+    def lm(contexts: list[list[int]]) -> NDArray[np.float64]:
+        return np.repeat(row, len(contexts), axis=0)
+
+    options = {"max_tv": 0.0, "min_share": 0.2}
+    state = tl.bytelevel.ByteModel(lm, tok, target="marginal", **options).start(b"")
+    for byte in b"ab" * 100:
+        assert np.isfinite(state.next_byte()[97])
+        state.push(byte)

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use tokenloom_decode::bytelevel::{ByteState, CanonicalLaw, MarginalLaw, MarginalState, Purpose, Sequence};
+use tokenloom_decode::bytelevel::{
+    ByteState, CanonicalLaw, Limits, MarginalLaw, MarginalState, Purpose, Sequence,
+};
 use tokenloom_tokenize::Tokenizer;
 use tokenloom_vocab::TrieNode;
 
@@ -200,9 +202,11 @@ impl PyMarginalLaw {
         tokenizer: &Bound<'_, PyTokenizer>,
         max_tv: f64,
         max_heads: usize,
+        min_share: f64,
     ) -> PyResult<Self> {
         let tokenizer = Arc::clone(&tokenizer.get().inner);
-        let law = py.detach(|| MarginalLaw::new(tokenizer, max_tv, max_heads)).map_err(raise)?;
+        let limits = Limits { max_tv, max_heads, min_share };
+        let law = py.detach(|| MarginalLaw::new(tokenizer, limits)).map_err(raise)?;
         Ok(Self { inner: Arc::new(law) })
     }
 

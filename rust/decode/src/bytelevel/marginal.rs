@@ -11,8 +11,12 @@
 //! |p - q| = u / (A + u) |q - r|. The heaviest heads are woken until this *certificate* is small enough. A head that was born some bytes ago and is
 //! woken now reads those bytes first.
 //!
-//! At most `max_heads` heads are kept; the lightest are forgotten, which the certificate counts. Cost: a pass over a row for each head that is woken;
-//! a byte costs a search for each awake head.
+//! Certainty is dear: a head's bound stays while the text becomes less probable with every byte. So heads that hold less
+//! than `min_share` of the mass when they are born can be left alone; the certificate counts them. They are woken only
+//! where nothing else is left.
+//!
+//! At most `max_heads` heads are kept; the lightest are forgotten, which the certificate counts. Cost: a pass over a row
+//! for each head that is woken; a byte costs a search for each awake head.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,21 +38,33 @@ pub struct MarginalLaw {
     symbols: Vec<TokenId>,
     /// The bytes that tokens begin with, and where those begin.
     first_bytes: Vec<(u8, u32)>,
-    max_tv: f64,
-    max_heads: usize,
+    limits: Limits,
     space: Space,
     caveats: Vec<&'static str>,
+}
+
+/// How much of the law is looked into.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// How far answers may be from the exact ones, in total variation.
+    pub max_tv: f64,
+    /// Token sequences kept.
+    pub max_heads: usize,
+    /// Sequences that hold less of the mass than this when they are born are not looked into, whatever `max_tv` says.
+    pub min_share: f64,
 }
 
 impl MarginalLaw {
     /// Heads older than this many bytes are forgotten.
     pub const MAX_AGE: usize = 256;
+    /// Likewise those that were light when they were born: longer than nearly all tokens.
+    const MAX_LIGHT_AGE: usize = 32;
 
-    /// Prepares a tokenizer; answers are to be within `max_tv` in total variation, with at most `max_heads` heads.
+    /// Prepares a tokenizer.
     ///
     /// # Errors
     /// [`ByteLevelErrorKind::Unsupported`] where the text is changed beyond what is known.
-    pub fn new(tokenizer: Arc<Tokenizer>, max_tv: f64, max_heads: usize) -> Result<Self, ByteLevelError> {
+    pub fn new(tokenizer: Arc<Tokenizer>, limits: Limits) -> Result<Self, ByteLevelError> {
         let (space, caveats) = changes(&tokenizer)?;
         let mut symbols: Vec<TokenId> = tokenizer.spec().added_tokens.iter().map(|token| token.id).collect();
         symbols.sort_unstable();
@@ -56,8 +72,8 @@ impl MarginalLaw {
         let ids = (0..tokenizer.id_bound() as TokenId).filter(|id| symbols.binary_search(id).is_err());
         let trie = ByteTrie::new(ids.filter_map(|id| Some((id, tokenizer.token_bytes(id)?))));
         let first_bytes = trie.children(trie.root()).map(|(byte, child)| (byte, child.lo)).collect();
-        let max_heads = max_heads.max(2);
-        Ok(Self { trie, symbols, first_bytes, max_tv, max_heads, space, caveats, tokenizer })
+        let limits = Limits { max_heads: limits.max_heads.max(2), ..limits };
+        Ok(Self { trie, symbols, first_bytes, limits, space, caveats, tokenizer })
     }
 
     /// What the tokenizer puts before a text behind `context`.
@@ -90,6 +106,8 @@ struct Head {
 enum Work {
     /// Since that many bytes.
     Asleep(usize),
+    /// Likewise, with less than `min_share` of the mass at that time.
+    Light(usize),
     Awake(TrieNode, Arc<Row>),
 }
 
@@ -158,6 +176,7 @@ impl MarginalState {
         next.n_bytes += 1;
         let mut born = Vec::new();
         next.heads.retain_mut(|head| head.read(&next.law, byte, next.n_bytes, &mut born));
+        next.weigh(&mut born);
         next.heads.append(&mut born);
         next.forget();
         if next.heads.is_empty() && next.forgotten == f64::NEG_INFINITY {
@@ -178,18 +197,45 @@ impl MarginalState {
         next
     }
 
+    /// Tells which of the heads that were just born are light, and forgets those that were long ago.
+    fn weigh(&mut self, born: &mut [Head]) {
+        let min_share = self.law.limits.min_share;
+        if min_share == 0.0 {
+            return;
+        }
+        let oldest = self.n_bytes.saturating_sub(MarginalLaw::MAX_LIGHT_AGE);
+        let forgotten = &mut self.forgotten;
+        self.heads.retain(|head| {
+            let is_old = matches!(head.work, Work::Light(since) if since < oldest);
+            if is_old {
+                *forgotten = log_add(*forgotten, head.log_prob);
+            }
+            !is_old
+        });
+        let Masses { known, fresh, .. } = self.masses();
+        let here = |head: &&Head| matches!(head.work, Work::Asleep(since) if since == self.n_bytes);
+        let new = log_sum_exp(born.iter().filter(here).map(|head| head.log_prob));
+        let least = log_add(log_add(known, fresh), new) + min_share.ln();
+        for head in born.iter_mut().filter(|head| head.log_prob < least) {
+            if let Work::Asleep(since) = head.work {
+                head.work = Work::Light(since);
+            }
+        }
+    }
+
     fn forget(&mut self) {
         let oldest = self.n_bytes.saturating_sub(MarginalLaw::MAX_AGE);
-        let too_many = self.heads.len() > self.law.max_heads;
+        let max_heads = self.law.limits.max_heads;
+        let too_many = self.heads.len() > max_heads;
         if !too_many && self.text.len() <= 2 * MarginalLaw::MAX_AGE {
             return;
         }
         let mut lost = vec![self.forgotten];
         self.heads.sort_by(|a, b| b.bound.total_cmp(&a.bound));
-        let n_kept = if too_many { self.law.max_heads - self.law.max_heads / 4 } else { self.heads.len() };
+        let n_kept = if too_many { max_heads - max_heads / 4 } else { self.heads.len() };
         lost.extend(self.heads.drain(n_kept..).map(|head| head.bound));
         self.heads.retain(|head| {
-            let is_old = matches!(head.work, Work::Asleep(born) if born < oldest);
+            let is_old = matches!(head.work, Work::Asleep(born) | Work::Light(born) if born < oldest);
             lost.extend(is_old.then_some(head.log_prob));
             !is_old
         });
@@ -202,8 +248,8 @@ impl MarginalState {
         for head in &self.heads {
             match head.work {
                 Work::Awake(..) => known.push(head.bound),
-                Work::Asleep(born) if born == self.n_bytes => fresh.push(head.log_prob),
-                Work::Asleep(_) => open.push(head.log_prob),
+                Work::Asleep(born) | Work::Light(born) if born == self.n_bytes => fresh.push(head.log_prob),
+                Work::Asleep(_) | Work::Light(_) => open.push(head.log_prob),
             }
         }
         let sum = |logs: Vec<f64>| log_sum_exp(logs.into_iter());
@@ -221,29 +267,37 @@ impl MarginalState {
 
     /// The heads to wake, heaviest first: those without which the certificate would be too large.
     fn wanted(&self, of_mass: bool, limit: usize) -> Vec<usize> {
-        let Masses { known, fresh, open } = self.masses();
-        let mut asleep: Vec<usize> = (0..self.heads.len())
-            .filter(|&at| match self.heads[at].work {
+        let Masses { known, fresh, .. } = self.masses();
+        let with = |light: bool| -> Vec<usize> {
+            let is_wanted = |&at: &usize| match self.heads[at].work {
                 Work::Awake(..) => false,
                 Work::Asleep(born) => !of_mass || born < self.n_bytes,
-            })
-            .collect();
+                Work::Light(born) => light && (!of_mass || born < self.n_bytes),
+            };
+            (0..self.heads.len()).filter(is_wanted).collect()
+        };
+        let mut asleep = with(false);
+        if asleep.is_empty() && known == f64::NEG_INFINITY && (!of_mass || fresh == f64::NEG_INFINITY) {
+            asleep = with(true);
+        }
         asleep.sort_by(|&a, &b| self.heads[b].log_prob.total_cmp(&self.heads[a].log_prob));
-        // Fresh heads that are woken add what they hold; of the others nothing is sure. Relative to the largest.
-        let largest = known.max(fresh).max(open);
+        // Fresh heads that are woken add what they hold; of the others nothing is sure. Relative to the largest, what was
+        // forgotten aside: it may be larger by any factor, long ago.
+        let first = asleep.first().map_or(f64::NEG_INFINITY, |&at| self.heads[at].log_prob);
+        let largest = known.max(fresh).max(first);
         let relative = |log: f64| if log == f64::NEG_INFINITY { 0.0 } else { (log - largest).exp() };
         let mut sure = relative(known) + if of_mass { relative(fresh) } else { 0.0 };
-        // What was forgotten stays so: it is no reason to wake more.
+        // What was forgotten or is light stays so: it is no reason to wake more.
         let mut rest: f64 = asleep.iter().map(|&at| relative(self.heads[at].log_prob)).sum();
         let mut n = 0;
-        while n < asleep.len().min(limit) && rest > self.law.max_tv * (sure + rest) {
+        while n < asleep.len().min(limit) && rest > self.law.limits.max_tv * (sure + rest) {
             let head = &self.heads[asleep[n]];
             let mass = relative(head.log_prob);
             if mass == 0.0 {
                 break;
             }
             rest = (rest - mass).max(0.0);
-            if matches!(head.work, Work::Asleep(born) if born == self.n_bytes) {
+            if matches!(head.work, Work::Asleep(born) | Work::Light(born) if born == self.n_bytes) {
                 sure += mass;
             }
             n += 1;
@@ -281,7 +335,7 @@ impl MarginalState {
             let row = Row::new(&law.trie, law.trie.root(), &law.symbols, row, None)
                 .map_err(|(id, value)| ByteLevelErrorKind::BadRow { row: number, id, value })?;
             let head = &mut next.heads[at];
-            let Work::Asleep(since) = head.work else { continue };
+            let (Work::Asleep(since) | Work::Light(since)) = head.work else { continue };
             head.work = Work::Awake(law.trie.root(), Arc::new(row));
             let first = self.text.len() - (self.n_bytes - since);
             dead[at] = !self
@@ -292,6 +346,7 @@ impl MarginalState {
         }
         let mut dead = dead.into_iter();
         next.heads.retain(|_| !dead.next().unwrap_or(false));
+        next.weigh(&mut born);
         next.heads.append(&mut born);
         next.forget();
         Ok(next)

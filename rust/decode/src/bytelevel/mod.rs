@@ -19,5 +19,5 @@ mod trunk;
 pub use cover::{ByteState, Context, Covers, NextByte, Purpose};
 pub use error::{ByteLevelError, ByteLevelErrorKind};
 pub use law::{CanonicalLaw, Sequence};
-pub use marginal::{MarginalLaw, MarginalState};
+pub use marginal::{Limits, MarginalLaw, MarginalState};
 pub use ranges::{fill_range_sums, maximum};
