@@ -203,7 +203,9 @@ def healing(model: Any, tokenizer: Any) -> dict[str, float]:
     import tokenloom as tl
 
     read: list[int] = []
-    hook = model.register_forward_pre_hook(lambda _, __, named: read.append(named["input_ids"].numel()), with_kwargs=True)
+    hook = model.register_forward_pre_hook(
+        lambda _, __, named: read.append(named["input_ids"].numel()), with_kwargs=True
+    )
     found: dict[str, list[int]] = {"passes": [], "tokens": [], "prompt": []}
     for prompt, text in PASSAGES:
         cut = prompt + text[: len(text) // 2]
@@ -240,7 +242,10 @@ def text_of(found: dict[str, Any]) -> str:
         for way in laws["ways"]
     ]
     lines += ["", "Each of its settings, beside our most exact one that asks for no more:", ""]
-    lines += ["| width, threshold | contexts: theirs, ours | mean TV: theirs, ours | time: theirs over ours |", "|---|---|---|---:|"]
+    lines += [
+        "| width, threshold | contexts: theirs, ours | mean TV: theirs, ours | time: theirs over ours |",
+        "|---|---|---|---:|",
+    ]
     lines += [
         f"| {pair['beam']} | {pair['contexts'][0]:.3f}, {pair['contexts'][1]:.3f} | {pair['mean_tv'][0]:.2e}, "
         f"{pair['mean_tv'][1]:.2e} | {pair['time_ratio']:.0f}x |"

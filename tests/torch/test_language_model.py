@@ -37,7 +37,9 @@ def test_a_text_is_scored_in_one_pass_that_reads_each_token_once(
     assert len(n_tokens) == 1
     # The beginning of the sequence, the text, and what else covers its end.
     assert n_tokens[0] <= 1 + len(tiny_tokenizer.encode(text)) + 2
-    one_by_one = tl.bytelevel.ByteModel(lambda contexts: np.concatenate([lm([one]) for one in contexts]), tiny_tokenizer)
+    one_by_one = tl.bytelevel.ByteModel(
+        lambda contexts: np.concatenate([lm([one]) for one in contexts]), tiny_tokenizer
+    )
     assert found == pytest.approx(one_by_one.score(text), abs=1e-9)
 
 

@@ -173,7 +173,9 @@ impl ByteState {
     /// The state without the rows that take much memory; the model is asked for them again where they are needed.
     pub fn slimmed(&self) -> Self {
         let mut next = self.clone();
-        next.nodes.iter_mut().for_each(|node| node.row = node.row.take().filter(|row| row.n_tokens() <= Self::MAX_KEPT));
+        next.nodes
+            .iter_mut()
+            .for_each(|node| node.row = node.row.take().filter(|row| row.n_tokens() <= Self::MAX_KEPT));
         next
     }
 
@@ -189,8 +191,7 @@ impl ByteState {
                 };
                 let exact = law.trie().exact(below);
                 for position in exact.clone() {
-                    let log_prob =
-                        self.nodes[index].row.as_ref().map(|row| row.log_prob(position));
+                    let log_prob = self.nodes[index].row.as_ref().map(|row| row.log_prob(position));
                     if log_prob == Some(f64::NEG_INFINITY) {
                         continue;
                     }
