@@ -22,15 +22,29 @@ from typing import Any, Literal, NamedTuple, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tokenloom._combining import BeamStep, beam_step, cap, contrast, guide
 from tokenloom._core import sample as _core
 from tokenloom._core.sample import Rng
-from tokenloom.errors import ArrayError, DistributionError, ParamsError
+from tokenloom._sample_arrays import (
+    check,
+    checked_mask,
+    checked_positions,
+    checked_seeds,
+    checked_texts,
+    float32,
+    integers,
+    ragged,
+    rows_of_logits,
+)
+from tokenloom.errors import ArrayError, ParamsError
 from tokenloom.tokenizer import Ragged
 
 __all__ = [
     "MAX_VOCAB",
     "QUANTILES",
+    "BeamStep",
     "Bfloat16Bits",
+    "DistinctDraws",
     "Draws",
     "LogitStats",
     "Params",
@@ -39,12 +53,17 @@ __all__ = [
     "Sampled",
     "SampledWithMargins",
     "Status",
+    "beam_step",
+    "cap",
+    "contrast",
     "distribution",
     "draw",
+    "guide",
     "keep_set",
     "process",
     "rules_of",
     "sample",
+    "sample_distinct",
     "seeds",
     "waiting_times",
 ]
@@ -282,6 +301,22 @@ class Draws(NamedTuple):
     top_logprobs: Any
 
 
+class DistinctDraws(NamedTuple):
+    """Tokens of a row drawn one after the other, none twice.
+
+    Attributes:
+        tokens: int64[B, n], in the order of the draws; -1 where a row has fewer.
+        logprobs: float64[B, n], of each token in a single draw.
+        keys: float64[B, n], the log-probability and Gumbel noise; they fall.
+        status: int8[B], a :class:`Status`.
+    """
+
+    tokens: NDArray[np.int64]
+    logprobs: NDArray[np.float64]
+    keys: NDArray[np.float64]
+    status: NDArray[np.int8]
+
+
 class Bfloat16Bits(NamedTuple):
     """Logits in bfloat16, which NumPy does not have.
 
@@ -446,6 +481,46 @@ def _ranks(numbers: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.where(np.isfinite(numbers), numbers, -1).astype(np.int64)
 
 
+def sample_distinct(
+    logits: Any,
+    n: int,
+    params: Params | Sequence[Params] = Params(),
+    seeds: Any = 0,
+    positions: Any = 0,
+    mask: Any = None,
+    history: Any = None,
+    *,
+    prompt_lengths: Any = 0,
+) -> DistinctDraws:
+    """Draw ``n`` different tokens a row: one after the other without replacement (the Gumbel top-k trick, Vieira 2014).
+
+    The first is the token of :func:`sample`, up to rounding where there are rules. Arguments as in :func:`sample`.
+
+    >>> import numpy as np, tokenloom as tl
+    >>> drawn = tl.sample.sample_distinct(np.log([[0.5, 0.3, 0.2]]), 3, seeds=7)
+    >>> sorted(drawn.tokens[0].tolist())
+    [0, 1, 2]
+
+    Raises:
+        ArrayError: An array has the wrong dtype or shape.
+        DistributionError: With rules or a mask, a row has no token; ``error.row`` says which.
+        ParamsError: ``n`` is negative.
+    """
+    if n < 0:
+        raise ParamsError(f"expected n of at least 0, found {n}")
+    batch = _Batch(logits, params, mask)
+    addresses = batch.addresses(seeds, positions)
+    if mask is None and batch.is_plain and not isinstance(logits, Bfloat16Bits):
+        rows = float32(rows_of_logits(logits))
+    else:
+        arguments = batch.arguments(addresses, batch.texts(history, prompt_lengths))
+        rows, statuses = _core.processed(arguments)
+        check(statuses)
+    seed_of, position_of = addresses
+    tokens, logprobs, keys, statuses = _core.distinct_draws(rows, seed_of, position_of, min(n, batch.n_vocab))
+    return DistinctDraws(tokens, logprobs, keys, np.array(statuses, dtype=np.int8))
+
+
 def keep_set(
     logits: Any,
     params: Params | Sequence[Params] = Params(),
@@ -464,7 +539,7 @@ def keep_set(
     batch = _Batch(logits, params, mask)
     addresses = batch.addresses(seeds, positions, broadcast=True)
     flags, statuses = _core.keep_sets(batch.arguments(addresses, batch.texts(history, prompt_lengths)))
-    _check(statuses)
+    check(statuses)
     return flags
 
 
@@ -489,7 +564,7 @@ def process(
     batch = _Batch(logits, params, mask)
     addresses = batch.addresses(seeds, positions, broadcast=True)
     left, statuses = _core.processed(batch.arguments(addresses, batch.texts(history, prompt_lengths)))
-    _check(statuses)
+    check(statuses)
     return left
 
 
@@ -516,7 +591,7 @@ def distribution(
     addresses = batch.addresses(seeds, positions, broadcast=True)
     arguments = batch.arguments(addresses, batch.texts(history, prompt_lengths))
     probs, statuses = _core.probabilities(arguments, batch.exact())
-    _check(statuses)
+    check(statuses)
     return probs
 
 
@@ -559,15 +634,20 @@ class _Batch:
         self._given = logits
         self._logits: Any
         if isinstance(logits, Bfloat16Bits):
-            rows: NDArray[Any] = _rows(logits.bits, np.uint16)
+            rows: NDArray[Any] = rows_of_logits(logits.bits, np.uint16)
             self._logits = (np.ascontiguousarray(rows), True)
         else:
-            rows = _rows(logits)
+            rows = rows_of_logits(logits)
             is_half = rows.dtype == np.float16
-            self._logits = (np.ascontiguousarray(rows).view(np.uint16), False) if is_half else _float32(rows)
+            self._logits = (np.ascontiguousarray(rows).view(np.uint16), False) if is_half else float32(rows)
         self.n_rows, self.n_vocab = rows.shape
         self._params = _each(params, self.n_rows)
         self._mask = checked_mask(mask, self.n_rows, self.n_vocab)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no row has a rule."""
+        return all(params == Params() for params in self._params)
 
     def addresses(self, seeds: Any, positions: Any, broadcast: bool = False) -> Any:
         if broadcast and isinstance(seeds, int):
@@ -577,8 +657,7 @@ class _Batch:
     def texts(self, history: Any, prompt_lengths: Any) -> Any:
         if history is None and not any(params.rules.needs_history for params in self._params):
             return None
-        ragged, lengths = checked_texts(history, prompt_lengths, self._params)
-        return ragged.values, ragged.offsets, lengths
+        return checked_texts(history, prompt_lengths, self.n_rows)
 
     def arguments(self, addresses: Any, texts: Any, mirostat_mu: Any = None) -> Any:
         mus = None if mirostat_mu is None else np.ascontiguousarray(mirostat_mu, dtype=np.float32)
@@ -602,92 +681,5 @@ class _Batch:
         return wanted
 
 
-def checked_texts(history: Any, prompt_lengths: Any, params: list[Params]) -> tuple[Ragged, NDArray[np.int64]]:
-    """The text of each row, and how much of it is the prompt."""
-    n_rows = len(params)
-    if history is None:
-        raise ParamsError("expected history for the rules that look at the text so far, found None")
-    lengths = np.ascontiguousarray(_integers(prompt_lengths, n_rows, "prompt_lengths", True), dtype=np.int64)
-    ragged = history if isinstance(history, Ragged) else _ragged(history)
-    if len(ragged) != n_rows:
-        raise ArrayError(f"expected history of {n_rows} rows, found {len(ragged)}", argument="history")
-    return ragged, lengths
-
-
-def _ragged(history: Any) -> Ragged:
-    rows = [np.asarray(row) for row in history]
-    for row in rows:
-        if row.ndim != 1 or (row.size and (row.dtype.kind not in "iu" or int(row.min()) < 0)):
-            raise ArrayError(f"expected history of ids of at least 0, found {row.dtype} {list(row.shape)}")
-    offsets = np.cumsum([0] + [len(row) for row in rows], dtype=np.int64)
-    return Ragged(np.concatenate([np.zeros(0, np.uint32), *rows]).astype(np.uint32), offsets)
-
-
 def _is_torch(array: object) -> bool:
     return any(cls.__module__.partition(".")[0] == "torch" for cls in type(array).__mro__)
-
-
-def _check(statuses: Sequence[int]) -> None:
-    reasons = {Status.NOT_FINITE: "an allowed logit is NaN or +inf", Status.EMPTY: "no allowed logit is above -inf"}
-    for row, status in enumerate(statuses):
-        if status != Status.OK:
-            raise DistributionError(
-                f"expected a row to draw from, found that {reasons[Status(status)]} at row {row}", row=row
-            )
-
-
-def _rows(logits: ArrayLike, dtype: Any = None) -> NDArray[Any]:
-    rows = np.asarray(logits)
-    if (rows.dtype.kind != "f" or rows.dtype.itemsize > 8) if dtype is None else rows.dtype != dtype:
-        wanted = "float16, float32 or float64" if dtype is None else np.dtype(dtype).name
-        raise ArrayError(f"expected logits of dtype {wanted}, found {rows.dtype}", argument="logits")
-    if rows.ndim != 2:
-        hint = "\nhint: logits[None] is a batch of one row" if rows.ndim == 1 else ""
-        raise ArrayError(f"expected logits of shape [B, V], found {list(rows.shape)}{hint}", argument="logits")
-    return rows
-
-
-def _float32(rows: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # beyond float32 is infinite: NOT_FINITE or impossible
-        return np.ascontiguousarray(rows, dtype=np.float32)
-
-
-def _integers(values: Any, n_rows: int, argument: str, broadcast: bool) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.ndim == 0 and (broadcast or n_rows == 1):
-        array = np.broadcast_to(array, (n_rows,))
-    if array.shape != (n_rows,):
-        hint = "\nhint: tokenloom.sample.seeds(seed, n_rows) gives each row its own" if array.ndim == 0 else ""
-        raise ArrayError(f"expected {argument} of shape [{n_rows}], found {list(array.shape)}{hint}", argument=argument)
-    if array.size and array.dtype.kind not in "iu":
-        raise ArrayError(f"expected {argument} of an integer dtype, found {array.dtype}", argument=argument)
-    return array
-
-
-def checked_seeds(values: Any, n_rows: int) -> NDArray[np.uint64]:
-    """Seeds as uint64[B]."""
-    if isinstance(values, int) and not 0 <= values < 2**64:
-        raise ArrayError(f"expected seeds between 0 and 2**64 - 1, found {values}", argument="seeds")
-    # int64 seeds, all that torch has, are read as the same 64 bits.
-    return np.ascontiguousarray(_integers(values, n_rows, "seeds", broadcast=False).astype(np.uint64))
-
-
-def checked_positions(values: Any, n_rows: int) -> NDArray[np.uint64]:
-    """Positions as uint64[B]."""
-    array = _integers(values, n_rows, "positions", broadcast=True)
-    if array.size and int(array.min()) < 0:
-        raise ArrayError(f"expected positions of at least 0, found {array.min()}", argument="positions")
-    return np.ascontiguousarray(array.astype(np.uint64))
-
-
-def checked_mask(mask: Any, n_rows: int, n_vocab: int) -> NDArray[np.uint32] | None:
-    """A mask as uint32[B, ceil(V / 32)]."""
-    if mask is None:
-        return None
-    words = np.asarray(mask)
-    n_words = -(-n_vocab // 32)
-    if words.dtype not in (np.int32, np.uint32):
-        raise ArrayError(f"expected mask of dtype int32 or uint32, found {words.dtype}", argument="mask")
-    if words.shape not in ((n_rows, n_words), (n_words,)):
-        raise ArrayError(f"expected mask of shape [{n_rows}, {n_words}], found {list(words.shape)}", argument="mask")
-    return np.ascontiguousarray(np.broadcast_to(words, (n_rows, n_words))).view(np.uint32)

@@ -8,8 +8,13 @@ __all__ = [
     "QUANTILES",
     "Rng",
     "Rules",
+    "beam",
+    "capped",
+    "contrasted",
     "derive_seeds",
+    "distinct_draws",
     "draw",
+    "guided",
     "keep_sets",
     "probabilities",
     "processed",
@@ -41,6 +46,8 @@ class Rng:
 @final
 class Rules:
     @property
+    def changes_logits(self) -> bool: ...
+    @property
     def needs_history(self) -> bool: ...
     def shape(self, n_vocab: int) -> NDArray[np.uint32]: ...
     def adjustments(self, tokens: NDArray[np.uint32], n_prompt: int, n_vocab: int) -> NDArray[np.uint32]: ...
@@ -66,3 +73,19 @@ def report(
 def keep_sets(batch: _Batch) -> tuple[NDArray[np.bool_], list[int]]: ...
 def probabilities(batch: _Batch, exact: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[int]]: ...
 def processed(batch: _Batch) -> tuple[NDArray[np.float32], list[int]]: ...
+def guided(
+    conditional: NDArray[np.float32], unconditional: NDArray[np.float32], scale: float
+) -> tuple[NDArray[np.float32], list[int]]: ...
+def contrasted(
+    expert: NDArray[np.float32], amateur: NDArray[np.float32], alpha: float, beta: float | None
+) -> tuple[NDArray[np.float32], list[int]]: ...
+def capped(logits: NDArray[np.float32], caps: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[int]]: ...
+def distinct_draws(
+    logits: NDArray[np.float32], seeds: NDArray[np.uint64], positions: NDArray[np.uint64], n: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], list[int]]: ...
+def beam(
+    logits: NDArray[np.float32],
+    nodes: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64]],
+    n: int,
+    position: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64]]: ...

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tokenloom.torch.loop import generate
     from tokenloom.torch.pace import Pace
     from tokenloom.torch.result import Generation, Stats
+    from tokenloom.torch.sampler import RulesProcessor, Sampler
     from tokenloom.torch.tree_attention import chain_first, tree_inputs
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "Generation",
     "LanguageModel",
     "Pace",
+    "RulesProcessor",
+    "Sampler",
     "Stats",
     "assisted",
     "chain_first",
@@ -52,6 +55,8 @@ _HOME = {
     "Generation": "result",
     "LanguageModel": "language_model",
     "Pace": "pace",
+    "RulesProcessor": "sampler",
+    "Sampler": "sampler",
     "Stats": "result",
     "assisted": "candidates",
     "chain_first": "tree_attention",

@@ -10,6 +10,7 @@ nothing is copied at all, so the launch can be captured in a graph.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 from tokenloom import sample as _sample
+from tokenloom._sample_arrays import checked_positions, checked_seeds, checked_texts
 from tokenloom.errors import ArrayError, DeviceError
 from tokenloom.sample import Params
 from tokenloom.torch.device import Argument, launch, team
@@ -100,7 +102,7 @@ def _address(values: Any, n_rows: int, device: torch.device, argument: str) -> t
             found = f"{values.dtype} {list(values.shape)}"
             raise ArrayError(f"expected {argument} of shape [{n_rows}] and an integer dtype, found {found}")
         return values.to(device, torch.int64 if values.dtype == torch.int32 else values.dtype).contiguous()
-    checked = _sample.checked_seeds if argument == "seeds" else _sample.checked_positions
+    checked = checked_seeds if argument == "seeds" else checked_positions
     return torch.from_numpy(checked(values, n_rows).view(np.int64)).to(device)
 
 
@@ -150,13 +152,16 @@ def _adjusts(
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """What happens to single logits, row after row, and where each row begins."""
     each = [params] * n_rows if isinstance(params, Params) else list(params)
-    if not any(item.rules.needs_history for item in each):
+    if not any(item.rules.changes_logits for item in each):
         return None, None
+    if history is None and not any(item.rules.needs_history for item in each):
+        history = [()] * n_rows
     if isinstance(history, torch.Tensor):
         history = history.detach().cpu().numpy()
     if isinstance(prompt_lengths, torch.Tensor):
         prompt_lengths = prompt_lengths.detach().cpu().numpy()
-    texts, lengths = _sample.checked_texts(history, prompt_lengths, each)
+    tokens, starts, lengths = checked_texts(history, prompt_lengths, n_rows)
+    texts = [tokens[start:end] for start, end in itertools.pairwise(starts)]
     adjusts = [
         item.rules.adjustments(np.ascontiguousarray(text), max(int(length), 0), n_vocab)
         for item, text, length in zip(each, texts, lengths, strict=True)

@@ -4,6 +4,7 @@
 mod array;
 mod awrs;
 mod bytelevel;
+mod combine;
 mod constraint;
 mod control;
 mod direct;

@@ -24,6 +24,9 @@ pub(crate) mod sample {
     const QUANTILES: [f64; tokenloom_decode::sample::N_QUANTILES] = tokenloom_decode::sample::QUANTILES;
 
     #[pymodule_export]
+    use crate::combine::{beam, capped, contrasted, distinct_draws, guided};
+
+    #[pymodule_export]
     use super::{
         PyRng, PyRules, derive_seeds, draw, keep_sets, probabilities, processed, report, waiting_times,
     };
@@ -278,6 +281,12 @@ impl PyRules {
         let adjusts = py.detach(|| adjustments(&self.params, history, n_vocab));
         let words: Vec<u32> = adjusts.iter().flat_map(Adjust::words).collect();
         PyArray1::from_vec(py, words).reshape([adjusts.len(), 4])
+    }
+
+    /// May single logits be changed before the operations?
+    #[getter]
+    fn changes_logits(&self) -> bool {
+        self.params.changes_logits()
     }
 
     /// Does a rule look at the text so far?

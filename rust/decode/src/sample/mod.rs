@@ -8,6 +8,7 @@
 //! Linear in the row for every rule and every input.
 
 mod adjust;
+mod combine;
 mod finishers;
 mod forbid;
 mod keep;
@@ -21,11 +22,13 @@ mod race;
 mod repeats;
 mod row;
 mod rows;
+mod several;
 mod shape;
 mod stats;
 mod weighted;
 
 pub use adjust::{Adjust, History, adjustments};
+pub use combine::{Contrast, cap, contrast, guide};
 pub use finishers::{Finisher, RaceOrder};
 pub use forbid::{Word, forbid};
 pub use mixture::fill_mixture;
@@ -33,6 +36,7 @@ pub use order::{Op, Order};
 pub use params::{Lists, Params, ParamsError, Phrase};
 pub use row::{Logits, Status};
 pub use rows::{Rows, RowsError, RowsErrorKind, Texts};
+pub use several::{Child, Distinct, Node, beam_step};
 pub use shape::Shape;
 pub use stats::{LogitStats, N_QUANTILES, QUANTILES, Report, Wanted};
 pub use weighted::WeightedRace;
