@@ -20,8 +20,20 @@ LAWS = [
     Params(min_p=0.2),
     Params(typical_p=0.7),
     Params(temperature=1.5, top_k=30, top_p=0.9, min_p=0.02, typical_p=0.95),
+    Params(epsilon_cutoff=0.01),
+    Params(eta_cutoff=0.05),
+    Params(top_n_sigma=1.5),
+    Params(p_less=1),
+    Params(p_less=2),
+    Params(mirostat=1, mirostat_tau=2.0),
+    Params(mirostat=2, mirostat_tau=2.0),
+    Params(dynatemp_range=0.5, dynatemp_exponent=1.5),
+    Params(bias={3: 2.0, 4: -1.0}, allowed_ids=range(2, 50)),
+    Params(temperature=0.7, top_k=20, typical_p=0.9, top_p=0.95, min_p=0.05, order="llamacpp"),
+    Params(temperature=0.7, top_k=20, top_p=0.95, min_p=0.05, order="vllm"),
+    Params(temperature=0.7, top_k=20, top_p=0.8, order="joint"),
 ]
-N_TESTS = len(LAWS) + 3 + 1 + 2 + 1
+N_TESTS = len(LAWS) + 3 + 1 + 2 + 1 + 3
 RATE = FAMILY_RATE / N_TESTS
 
 
@@ -49,12 +61,54 @@ def g_test(observed: np.ndarray, expected: np.ndarray) -> float:
 
 @pytest.mark.parametrize("params", LAWS, ids=str)
 def test_draws_fit_the_distribution(params):
-    n_draws = 200_000
+    n_draws = 100_000
     logits = (np.random.default_rng(1).normal(size=60) * 1.5).astype(np.float32)
     expected = tl.sample.distribution(logits[None], params)[0]
     counts = np.bincount(draws(logits, params, n_draws), minlength=60)
     assert (counts[expected == 0] == 0).all()
     p_value = g_test(counts, n_draws * expected)
+    assert p_value > RATE, f"seed {SEED}: p = {p_value}, allowed {RATE}"
+
+
+def test_xtc_is_applied_as_often_as_asked():
+    n_draws = 100_000
+    logits = (np.random.default_rng(1).normal(size=60) * 1.5).astype(np.float32)
+    params = Params(xtc_probability=0.3, xtc_threshold=0.05)
+    with_coin = tl.sample.distribution(logits[None], Params(xtc_probability=1.0, xtc_threshold=0.05))[0]
+    expected = 0.7 * tl.sample.distribution(logits[None])[0] + 0.3 * with_coin
+    p_value = g_test(np.bincount(draws(logits, params, n_draws), minlength=60), n_draws * expected)
+    assert p_value > RATE, f"seed {SEED}: p = {p_value}, allowed {RATE}"
+
+
+def test_distinct_draws_are_without_replacement():
+    n_draws, n_vocab = 100_000, 6
+    logits = np.linspace(0, 2, n_vocab, dtype=np.float32)
+    p = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum()
+    rows = np.broadcast_to(logits, (n_draws, n_vocab))
+    drawn = tl.sample.sample_distinct(rows, 2, seeds=np.full(n_draws, SEED), positions=np.arange(n_draws))
+    counts = np.bincount(drawn.tokens[:, 0] * n_vocab + drawn.tokens[:, 1], minlength=n_vocab**2)
+    expected = p[:, None] * p[None, :] / (1 - p[:, None])
+    np.fill_diagonal(expected, 0)
+    p_value = g_test(counts, n_draws * expected.ravel())
+    assert p_value > RATE, f"seed {SEED}: p = {p_value}, allowed {RATE}"
+
+
+def test_a_stochastic_beam_draws_texts_without_replacement():
+    """All texts of two tokens: the first two of the beam are two draws of a text without replacement."""
+    n_draws, n_vocab = 20_000, 3
+    first = np.array([0.0, 0.7, -0.5], np.float32)
+    second = np.array([[0.0, 1.0, 0.3], [0.5, 0.0, -1.0], [0.0, 0.0, 2.0]], np.float32)
+    p_first, p_second = np.exp(first) / np.exp(first).sum(), np.exp(second) / np.exp(second).sum(1, keepdims=True)
+    p = (p_first[:, None] * p_second).ravel()
+    counts = np.zeros(81)
+    for seed in tl.sample.seeds(SEED, n_draws).tolist():
+        step = tl.sample.beam_step(first[None], [0.0], [0.0], [seed], 3, 0)
+        last = tl.sample.beam_step(second[step.tokens], step.logprobs, step.keys, step.seeds, 2, 1)
+        texts = step.tokens[last.parents] * n_vocab + last.tokens
+        counts[texts[0] * 9 + texts[1]] += 1
+    expected = p[:, None] * p[None, :] / (1 - p[:, None])
+    np.fill_diagonal(expected, 0)
+    p_value = g_test(counts, n_draws * expected.ravel())
     assert p_value > RATE, f"seed {SEED}: p = {p_value}, allowed {RATE}"
 
 

@@ -40,9 +40,8 @@ def vllm(logits: Sequence[float], prompt: Sequence[int], output: Sequence[int], 
     row = [logit / temperature for logit in row]
     if rules.get("min_p", 0.0) > 0:
         probs = softmax(row)
-        row = [
-            logit if p >= rules["min_p"] * max(probs) else MINUS_INFINITY for logit, p in zip(row, probs, strict=True)
-        ]
+        least_p = rules["min_p"] * max(probs)
+        row = [logit if p >= least_p else MINUS_INFINITY for logit, p in zip(row, probs, strict=True)]
     ascending = sorted(range(len(row)), key=lambda token: (row[token], -token))
     top_k = rules.get("top_k", 0)
     if 0 < top_k < len(row):
@@ -169,7 +168,8 @@ def _top_n_sigma(candidates: Candidates, rules: Mapping[str, Any]) -> Candidates
     logits = [logit for _, logit in candidates]
     mean = sum(logits) / len(logits)
     sigma = math.sqrt(sum((logit - mean) ** 2 for logit in logits) / len(logits))
-    return [candidate for candidate in candidates if candidate[1] >= max(logits) - n * sigma]
+    least = max(logits) - n * sigma
+    return [candidate for candidate in candidates if candidate[1] >= least]
 
 
 def _top_k(candidates: Candidates, rules: Mapping[str, Any]) -> Candidates:

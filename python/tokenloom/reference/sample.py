@@ -130,7 +130,8 @@ def top_p(row: Row, p: float) -> None:
 def min_p(row: Row, p: float) -> None:
     """At least this share of the best one's probability."""
     probs = row.probabilities()
-    row.kept = {token for token in row.kept if probs[token] >= p * max(probs.values())}
+    least = p * max(probs.values())
+    row.kept = {token for token in row.kept if probs[token] >= least}
 
 
 def typical_p(row: Row, p: float, with_ties: bool) -> None:
@@ -149,8 +150,8 @@ def top_n_sigma(row: Row, n: float) -> None:
     """Within n standard deviations of the best logit."""
     logits = [row.logits[token] for token in row.kept]
     mean = math.fsum(logits) / len(logits)
-    sigma = math.sqrt(math.fsum((logit - mean) ** 2 for logit in logits) / len(logits))
-    row.kept = {token for token in row.kept if row.logits[token] >= max(logits) - n * sigma}
+    least = max(logits) - n * math.sqrt(math.fsum((logit - mean) ** 2 for logit in logits) / len(logits))
+    row.kept = {token for token in row.kept if row.logits[token] >= least}
 
 
 def p_less(row: Row, version: int) -> None:

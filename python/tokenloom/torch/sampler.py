@@ -119,8 +119,9 @@ class RulesProcessor:
 
     Without a seed it returns the logits that the rules leave, ``-inf`` elsewhere, as the processors do, and
     ``generate`` draws. With a seed it draws itself and leaves one token: the text then depends on its prompt, its rules
-    and its seed alone, not on the batch, the padding or the state of a generator. Call ``generate`` with ``do_sample=True`` and
-    neutral rules of its own (``temperature=1.0, top_k=0, top_p=1.0``). One processor serves one call.
+    and its seed alone, not on the batch, the padding or the state of a generator. Call ``generate`` with
+    ``do_sample=True`` and neutral rules of its own (``temperature=1.0, top_k=0, top_p=1.0``). One processor serves one
+    call.
 
     Args:
         params: One :class:`tokenloom.sample.Params` or one a row. The state of mirostat is not kept.
