@@ -32,12 +32,9 @@ from tokenloom._sample_arrays import (
     checked_seeds,
     checked_texts,
     float32,
-    integers,
-    ragged,
     rows_of_logits,
 )
 from tokenloom.errors import ArrayError, ParamsError
-from tokenloom.tokenizer import Ragged
 
 __all__ = [
     "MAX_VOCAB",
