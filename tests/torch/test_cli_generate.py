@@ -51,6 +51,9 @@ def test_constraints(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (matched,) = records(generate(folder, "x", "--regex", "[ab]{3}", "-n", "8", "--json"))
     assert re.fullmatch("[ab]{3}", str(matched["text"]))
     (tmp_path / "schema.json").write_text('{"enum": [17]}')
+    (tmp_path / "grammar.lark").write_text('start: "(" start ")" | "ab"')
+    (nested,) = records(generate(folder, "x", "--lark", str(tmp_path / "grammar.lark"), "-n", "8", "--json"))
+    assert re.fullmatch(r"\(*ab\)*", nested["text"])
     (number,) = records(generate(folder, "x", "--json-schema", str(tmp_path / "schema.json"), "--json"))
     assert json.loads(str(number["text"])) == 17
     (tmp_path / "rule.py").write_text("def short(prefix: bytes) -> bool:\n    return len(prefix) <= 4\n")

@@ -27,6 +27,7 @@ __all__ = ["generate"]
 @click.option("--draft", is_flag=True, help="Draft from repeats in prompt and answer: same tokens, fewer passes.")
 @click.option("--json-schema", "schema", type=click.File("r", encoding="utf-8"), help="Answers follow this schema.")
 @click.option("--regex", help="Answers match this regular expression as a whole.")
+@click.option("--lark", type=click.File("r", encoding="utf-8"), help="Answers are texts of this grammar.")
 @click.option("--predicate", metavar="MODULE:FUNCTION", help="Python function (prefix: bytes) -> bool.")
 @click.option("--method", type=click.Choice(["mask", "check", "awrs"]), help="Default: see below.")
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
@@ -46,6 +47,7 @@ def generate(
     draft: bool,
     schema: Any,
     regex: str | None,
+    lark: Any,
     predicate: str | None,
     method: str | None,
     as_json: bool,
@@ -60,16 +62,16 @@ def generate(
     """Answer PROMPTS with MODEL, a Hugging Face folder or a .gguf file.
 
     Prompts are arguments, lines of files, or lines of stdin where there are neither. Answers may be drafted (--draft)
-    and constrained (--json-schema, --regex or --predicate); what that cost is told on stderr. A predicate is applied by
-    awrs, or by check where the temperature is 0; the others by mask.
+    and constrained (--json-schema, --regex, --lark or --predicate); what that cost is told on stderr. A predicate is
+    applied by awrs, or by check where the temperature is 0; the others by mask.
     """
     texts = [*prompts, *(line.rstrip("\n") for file in files for line in file if line.strip())]
     if not texts:
         texts = [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
         raise click.UsageError("there is no prompt: give one as an argument, in --file, or on stdin")
-    if sum(rule is not None for rule in (schema, regex, predicate)) > 1:
-        raise click.UsageError("give one of --json-schema, --regex and --predicate")
+    if sum(rule is not None for rule in (schema, regex, lark, predicate)) > 1:
+        raise click.UsageError("give one of --json-schema, --regex, --lark and --predicate")
 
     import tokenloom as tl
 
@@ -83,7 +85,7 @@ def generate(
             asked,
             max_new_tokens=max_new_tokens,
             drafter=tl.draft.Suffix(min_prob=0.1) if draft else None,
-            constraint=_constraint(tokenizer, schema, regex, predicate),
+            constraint=_constraint(tokenizer, schema, regex, lark, predicate),
             method=method or _method(predicate, temperature),
             params=rules,
             seed=seed,
@@ -105,13 +107,15 @@ def _method(predicate: str | None, temperature: float) -> str:
     return "awrs" if temperature > 0 else "check"
 
 
-def _constraint(tokenizer: Any, schema: Any, regex: str | None, predicate: str | None) -> Any:
+def _constraint(tokenizer: Any, schema: Any, regex: str | None, lark: Any, predicate: str | None) -> Any:
     from tokenloom import control
 
     if schema is not None:
-        return control.json_schema(json.load(schema), tokenizer)
+        return control.json_schema(schema.read(), tokenizer)
     if regex is not None:
         return control.regex(regex, tokenizer)
+    if lark is not None:
+        return control.lark(lark.read(), tokenizer)
     if predicate is not None:
         return control.predicate(_function(predicate), tokenizer)
     return None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tokenloom.torch.language_model import LanguageModel
     from tokenloom.torch.loading import load
     from tokenloom.torch.loop import generate
+    from tokenloom.torch.masking import MaskProcessor
     from tokenloom.torch.pace import Pace
     from tokenloom.torch.result import Generation, Stats
     from tokenloom.torch.sampler import RulesProcessor, Sampler
@@ -33,6 +34,7 @@ __all__ = [
     "DraftModel",
     "Generation",
     "LanguageModel",
+    "MaskProcessor",
     "Pace",
     "RulesProcessor",
     "Sampler",
@@ -54,6 +56,7 @@ _HOME = {
     "DraftModel": "draft_model",
     "Generation": "result",
     "LanguageModel": "language_model",
+    "MaskProcessor": "masking",
     "Pace": "pace",
     "RulesProcessor": "sampler",
     "Sampler": "sampler",

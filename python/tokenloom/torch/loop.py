@@ -68,8 +68,8 @@ def generate(
         constraint: what the text must satisfy (``tl.control``), or None.
         method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"`` (see ``draw``).
         forced: tokens that the constraint leaves no choice about (``state.forced()``): ``"draft"``: the model reads
-            them in one forward pass and draws them, which changes nothing but the speed; ``"jump"``: they are taken without
-            asking the model, in one forward pass always, which rules out other spellings of the same bytes;
+            them in one forward pass and draws them, which changes nothing but the speed; ``"jump"``: they are taken
+            without asking the model, in one forward pass always, which rules out other spellings of the same bytes;
             ``"ask"``: they are drawn like all others.
         params: sampling rules, one for all prompts or one each. Default: the model's own distribution, ``Params()``;
             ``Params(temperature=0)`` is greedy.

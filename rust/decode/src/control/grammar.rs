@@ -21,6 +21,7 @@ use llguidance::earley::{BiasComputer, Parser};
 use llguidance::toktrie::{Recognizer, TokTrie};
 use tokenloom_vocab::{TokenId, TokenMask};
 
+use super::schema_limits;
 use super::{Constraint, ConstraintState, ControlError, ControlErrorKind, GrammarVocabulary};
 
 /// What a grammar is written in.
@@ -49,9 +50,12 @@ impl GrammarSource<'_> {
     fn to_grammar(&self) -> Result<TopLevelGrammar, ControlErrorKind> {
         Ok(match self {
             Self::JsonSchema(text) => {
-                TopLevelGrammar::from_json_schema(serde_json::from_str(text).map_err(|error| {
-                    ControlErrorKind::Grammar { what: self.what(), reason: error.to_string().into() }
-                })?)
+                let schema = serde_json::from_str(text).map_err(|error| ControlErrorKind::Grammar {
+                    what: self.what(),
+                    reason: error.to_string().into(),
+                })?;
+                schema_limits::check(&schema)?;
+                TopLevelGrammar::from_json_schema(schema)
             }
             Self::Regex(pattern) => TopLevelGrammar::from_grammar(GrammarWithLexer::from_regex(pattern)),
             Self::Lark(text) => {

@@ -21,6 +21,7 @@ mod mask_rows;
 mod phrases;
 mod resample;
 mod row_mass;
+mod schema_limits;
 mod state;
 mod table;
 mod urn;
