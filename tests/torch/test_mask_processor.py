@@ -57,7 +57,7 @@ def test_rows_may_change_places_and_start_again(tiny_tokenizer: tl.Tokenizer) ->
     assert allowed([a], [c]) == [[b], [d]]
     assert allowed([c], [a]) == [[d], [b]]
     assert allowed([c, d]) == [[265]]
-    assert len(allowed([c, d, 265], [a])[0]) == 272
+    assert len(allowed([c, d, 265], [a, b, 265])[0]) == 272
     with pytest.raises(ConstraintError):
         allowed([d])
     short = tl.control.predicate(lambda prefix: len(prefix) < 3, tiny_tokenizer)
