@@ -22,10 +22,10 @@ __all__ = ["MaskProcessor"]
 
 
 class MaskProcessor(LogitsProcessor):  # type: ignore[misc]
-    """A logits processor that keeps every row of a batch to a constraint.
+    r"""A logits processor that keeps every row of a batch to a constraint.
 
-    For ``model.generate(..., logits_processor=[MaskProcessor(constraint, n_prompt)])``, sampling or beams. A row that has
-    ended, as the constraint sees it, is left alone: the host pads it.
+    For ``model.generate(..., logits_processor=[MaskProcessor(constraint)])``, sampling or beams. A row that has ended,
+    as the constraint sees it, is left alone: the host pads it.
 
     Args:
         constraint: one with masks, whose end tokens (``eos=``) are those that end a text for the host.
@@ -38,7 +38,8 @@ class MaskProcessor(LogitsProcessor):  # type: ignore[misc]
     from transformers import LlamaConfig, LlamaForCausalLM
 
     ranks = {bytes([byte]): byte for byte in range(256)}
-    tokenizer = tl.Tokenizer.from_tiktoken("toy", pat_str=r"\\S+|\\s+", mergeable_ranks=ranks, special_tokens={"</s>": 256})
+    special = {"</s>": 256}
+    tokenizer = tl.Tokenizer.from_tiktoken("toy", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens=special)
     config = LlamaConfig(
         vocab_size=257, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
         num_attention_heads=2, num_key_value_heads=2,

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tokenloom_decode::control::{
     self as core, Automaton, ByteAutomaton, ByteWalker, Choice, Conjunction, Constraint, ConstraintState,
-    ControlError, Excerpt, Grammar, GrammarSource, GrammarVocabulary, Phrases, Table,
+    ControlError, Excerpt, Grammar, GrammarSource, GrammarVocabulary, Phrases, SharedState, Table,
 };
 use tokenloom_tokenize::{AllowedSpecial, EncodeOptions, Tokenizer};
 
@@ -136,12 +136,12 @@ fn vocabulary(tokenizer: &PyTokenizer) -> Result<Arc<GrammarVocabulary>, Control
 /// Calls from several threads take turns.
 #[pyclass(frozen, name = "State", module = "tokenloom._core.control")]
 pub(crate) struct PyState {
-    state: Mutex<Box<dyn ConstraintState>>,
+    state: SharedState,
 }
 
 impl PyState {
     fn wrap(state: Box<dyn ConstraintState>) -> Self {
-        Self { state: Mutex::new(state) }
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// Errors leave the state whole, and no panic gets past the core, so a poisoned lock is as good as another.
@@ -243,8 +243,8 @@ pub(crate) fn fill_masks(
     }
     let out = out.as_slice_mut().map_err(|_| gaps())?;
     let states: Vec<Option<&PyState>> = states.iter().map(|state| state.as_ref().map(Bound::get)).collect();
-    let locks: Vec<_> = states.iter().map(|state| state.map(|state| &state.state)).collect();
-    let filled = py.detach(|| core::fill_masks(&locks, out, n_words, threads));
+    let shared = states.iter().map(|state| state.map(|state| Arc::clone(&state.state))).collect();
+    let filled = py.detach(|| core::fill_masks(shared, out, n_words, threads));
     filled.map_err(|(row, error)| match states[row] {
         Some(state) => state.place(py, &error),
         None => raise(error),

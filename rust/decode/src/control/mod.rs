@@ -37,7 +37,7 @@ pub use error::{ControlError, ControlErrorKind};
 pub use excerpt::{Excerpt, ExcerptState};
 pub use grammar::{Grammar, GrammarSource};
 pub use grammar_vocabulary::{EncodeBytes, GrammarVocabulary};
-pub use mask_rows::fill_masks;
+pub use mask_rows::{SharedState, fill_masks};
 pub use phrases::{Phrases, PhrasesState};
 pub use resample::{Resampling, resample};
 pub use row_mass::{LogProb, RowMass};
