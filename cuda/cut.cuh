@@ -15,9 +15,9 @@ struct CutSpace {
 
 __shared__ CutSpace cut_space;
 
-// The last element, in ascending order, before which there is less mass than `limit`; with `keeps_ties`, and all that have
-// its upper half. `pass(visit)` calls `visit(order, mass)` for this thread's elements. All of them lie between `least` and
-// `greatest`. All threads of the team call it and get the same answer.
+// The last element, in ascending order, before which there is less mass than `limit`; with `keeps_ties`, and all that
+// have its upper half. `pass(visit)` calls `visit(order, mass)` for this thread's elements. All of them lie between
+// `least` and `greatest`. All threads of the team call it and get the same answer.
 template <class Pass>
 static __device__ u64 find_cut(double limit, bool keeps_ties, u64 least, u64 greatest, Pass pass) {
   u64(&masses)[2][N_DIGITS] = cut_space.masses;

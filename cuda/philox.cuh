@@ -38,7 +38,5 @@ struct Rng {
   }
 
   // The next 32 bits of one token.
-  __device__ u32 refinement(u32 token) const {
-    return words(token >> 2, 0x80000000u).of(token & 3);
-  }
+  __device__ u32 refinement(u32 token) const { return words(token >> 2, 0x80000000u).of(token & 3); }
 };

@@ -1,9 +1,9 @@
 // What is in a row of logits, read once?
 //
 // The blocks of a team share a row: each takes a part of it, converts it to float32, masks and adjusts it (twins of
-// `Reader` and `Adjust` in rust/decode/src/sample) and keeps it in its shared memory, where all passes read it. Where that is
-// too small the part lies in a workspace in global memory. When few tokens are left they are listed, and passes read the
-// list.
+// `Reader` and `Adjust` in rust/decode/src/sample) and keeps it in its shared memory, where all passes read it. Where
+// that is too small the part lies in a workspace in global memory. When few tokens are left they are listed, and passes
+// read the list.
 #pragma once
 #include "math.cuh"
 #include "team.cuh"
@@ -98,8 +98,8 @@ static __device__ __forceinline__ u32 allowed_of_quad(const Source& source, u32 
   return source.mask ? source.mask[token / 32] >> (token % 32) & 15u : 15u;
 }
 
-// Read the block's part of a row to `part`, which is in shared memory; the row goes there too where `workspace` is null. Says
-// what the whole row holds.
+// Read the block's part of a row to `part`, which is in shared memory; the row goes there too where `workspace` is
+// null. Says what the whole row holds.
 static __device__ Extent read_part(Part& part, const Source& source, u32 n_vocab, float* workspace) {
   const u32 n_tokens = tokens_of_part(n_vocab, cluster_size()), first = cluster_rank() * n_tokens;
   float* values = workspace ? workspace + first : (float*)dynamic_shared;

@@ -1,12 +1,13 @@
 // How is the next token drawn from a row of logits, in one launch? Twin of rust/decode/src/sample, bit for bit.
 //
-// A team of blocks takes a row: reads it once (row.cuh), goes through the row's operations (`Shape`, twin of shape.rs and
-// keep.rs) and runs the race (noise.cuh) among what is left. Whatever is summed is an integer and whatever is compared has an
-// id to break the tie, so neither the number of blocks nor their size nor the batch can change a token, a log-probability
-// or a status. No host synchronisation and nothing allocated: the launch can be captured in a graph.
+// A team of blocks takes a row: reads it once (row.cuh), goes through the row's operations (`Shape`, twin of shape.rs
+// and keep.rs) and runs the race (noise.cuh) among what is left. Whatever is summed is an integer and whatever is
+// compared has an id to break the tie, so neither the number of blocks nor their size nor the batch can change a token,
+// a log-probability or a status. No host synchronisation and nothing allocated: the launch can be captured in a graph.
 //
-// Reads of global memory: one of the row, V/8 bytes of mask, the adjusted tokens. Passes over shared memory: two without
-// operations, two for each threshold, about ten for a cut in which more than N_LISTED tokens of a block take part.
+// Reads of global memory: one of the row, V/8 bytes of mask, the adjusted tokens. Passes over shared memory: two
+// without operations, two for each threshold, about ten for a cut in which more than N_LISTED tokens of a block take
+// part.
 #include "cut.cuh"
 #include "noise.cuh"
 #include "row.cuh"
@@ -207,8 +208,8 @@ static __device__ __noinline__ void list() {
 #define MASS_OF_NEAR 2u
 #define ONES_OF_THREADS 3u
 
-// The last element of an order before which there is less than `limit`, in `kept.cut`: of the kept tokens, best first, by
-// ones or by mass; nearest to the entropy `center` first, by mass; or of the best token of each thread.
+// The last element of an order before which there is less than `limit`, in `kept.cut`: of the kept tokens, best first,
+// by ones or by mass; nearest to the entropy `center` first, by mass; or of the best token of each thread.
 static __device__ __noinline__ void cut(u32 of, double limit, bool keeps_ties, float center, u64 least, u64 greatest) {
   const Scale scale = kept.scale;
   const Condition near = {0, scale, center, NEAR_THE_ENTROPY};
@@ -378,8 +379,8 @@ static __device__ bool apply(u32 op, const Shape& shape, u32 coin, float mu) {
   return true;
 }
 
-// The race among the kept tokens, and their mass in `kept.found`. A waiting time is at least the fraction that its word is of 2^32, so
-// most tokens are passed by without a logarithm and a division.
+// The race among the kept tokens, and their mass in `kept.found`. A waiting time is at least the fraction that its word
+// is of 2^32, so most tokens are passed by without a logarithm and a division.
 static __device__ __noinline__ Finish race(const Rng rng) {
   __shared__ u32 latest_bits;
   if (threadIdx.x == 0) latest_bits = __float_as_uint(infinity());

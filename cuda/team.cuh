@@ -1,8 +1,8 @@
 // How do the blocks of a row agree on one value?
 //
-// A row is shared by the blocks of a cluster (sm_90 and later; one block elsewhere), which see each other's shared memory.
-// Every merge is associative and commutative on bits (integer sums, maxima, minima with ids), so neither the number of
-// blocks nor their size can change a result. Blocks are multiples of 32 threads.
+// A row is shared by the blocks of a cluster (sm_90 and later; one block elsewhere), which see each other's shared
+// memory. Every merge is associative and commutative on bits (integer sums, maxima, minima with ids), so neither the
+// number of blocks nor their size can change a result. Blocks are multiples of 32 threads.
 #pragma once
 #include "types.cuh"
 

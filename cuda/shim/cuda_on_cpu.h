@@ -1,10 +1,10 @@
 // How does the same kernel source run on a machine without a GPU?
 //
-// Every CUDA thread is a fiber: made by ucontext, switched by _setjmp and _longjmp, which do no system calls. Barriers and
-// warp operations count arrivals and let the other fibers run. Shared memory lies in a linker section of its own. Blocks
-// run one after another; the blocks of a cluster take turns, from one cluster barrier to the next, and the section is
-// exchanged with the block. Fibers run in a shuffled order, which finds some missing barriers; data races between
-// instructions are not found.
+// Every CUDA thread is a fiber: made by ucontext, switched by _setjmp and _longjmp, which do no system calls. Barriers
+// and warp operations count arrivals and let the other fibers run. Shared memory lies in a linker section of its own.
+// Blocks run one after another; the blocks of a cluster take turns, from one cluster barrier to the next, and the
+// section is exchanged with the block. Fibers run in a shuffled order, which finds some missing barriers; data races
+// between instructions are not found.
 //
 // Build with -ffp-contract=off and -U_FORTIFY_SOURCE (its longjmp refuses to change stacks). Linux only.
 #pragma once
@@ -37,7 +37,8 @@ static Dimensions threadIdx, blockIdx, blockDim, gridDim;
 
 // The section must exist, and dynamic shared memory lies in it.
 static const size_t DYNAMIC_SHARED_BYTES = 232448;
-__attribute__((section("shared_memory"), aligned(16), used)) static char dynamic_shared_bytes[DYNAMIC_SHARED_BYTES] = {0};
+__attribute__((section("shared_memory"), aligned(16), used)) static char dynamic_shared_bytes[DYNAMIC_SHARED_BYTES] = {
+    0};
 #define dynamic_shared ((u64*)dynamic_shared_bytes)
 extern "C" __attribute__((visibility("hidden"))) char __start_shared_memory[], __stop_shared_memory[];
 

@@ -5,8 +5,23 @@
 #include "../noise.cuh"
 #include "../row.cuh"
 
+namespace arrivals {
+#include "../arrivals.cu"
+}
+namespace mask {
+#include "../mask.cu"
+}
+namespace mixture {
+#include "../mixture.cu"
+}
+namespace ranges {
+#include "../ranges.cu"
+}
 namespace sample {
 #include "../sample.cu"
+}
+namespace verify {
+#include "../verify.cu"
 }
 
 struct Entry {
@@ -17,7 +32,9 @@ struct Entry {
 #define ENTRY(unit, kernel) {#kernel, [](void** values) { shim::call(unit::kernel, values); }}
 
 static const Entry KERNELS[] = {
-    ENTRY(sample, tokenloom_sample),
+    ENTRY(arrivals, tokenloom_arrivals), ENTRY(mask, tokenloom_forbid),       ENTRY(mixture, tokenloom_mixture),
+    ENTRY(ranges, tokenloom_maxima),     ENTRY(ranges, tokenloom_range_sums), ENTRY(sample, tokenloom_sample),
+    ENTRY(verify, tokenloom_row_scales), ENTRY(verify, tokenloom_verify),
 };
 
 static const Entry* kernel_named(const char* name) {

@@ -18,7 +18,7 @@ def load(fake_device, tmp_path):
     def run(version=13020, arch=90, takes=3, compiler=None, prebuilt=None, stream=0):
         fake_device.library.fake_set(version, arch, takes)
         compiler = tl.gpu._compiler() if compiler is None else compiler
-        return fake_device.driver.load(0, "sample", (prebuilt, tmp_path / "cache", 1 << 20), compiler, stream)
+        return fake_device.driver.load(0, "mask", (prebuilt, tmp_path / "cache", 1 << 20), compiler, stream)
 
     yield run
     fake_device.library.fake_set(13020, 90, 3)
@@ -69,8 +69,8 @@ def test_an_image_comes_from_the_first_place_that_has_one(load, tmp_path):
     assert load(arch=80).origin == "compiled"
     next((tmp_path / "cache").iterdir()).write_bytes(b"half a fi")
     assert {load().origin, load(arch=80).origin} == {"cache", "compiled"}
-    image, _ = tl.gpu.compile_kernels(90)
-    (tmp_path / "sample.sm_90.cubin").write_bytes(image)
+    image, _ = tl.gpu.compile_kernels(90, "mask")
+    (tmp_path / "mask.sm_90.cubin").write_bytes(image)
     assert load(prebuilt=tmp_path).origin == "prebuilt"
     assert load(prebuilt=tmp_path, arch=89).origin == "compiled"
 
@@ -78,8 +78,8 @@ def test_an_image_comes_from_the_first_place_that_has_one(load, tmp_path):
 def test_a_driver_that_takes_no_machine_code_gets_text(load, tmp_path):
     assert load(takes=2).origin == "ptx"
     assert load(arch=137).origin == "ptx"  # the compiler does not know it
-    text, _ = tl.gpu.compile_kernels(75, ptx=True)
-    (tmp_path / "sample.ptx").write_bytes(text[:-1])
+    text, _ = tl.gpu.compile_kernels(75, "mask", ptx=True)
+    (tmp_path / "mask.ptx").write_bytes(text[:-1])
     assert load(compiler="no compiler", prebuilt=tmp_path).origin == "ptx"
 
 
@@ -98,7 +98,7 @@ def test_a_cache_that_cannot_be_written_costs_a_compilation(fake_device, tmp_pat
     blocked = tmp_path / "a file"
     blocked.write_text("")
     for _ in range(2):
-        loaded = fake_device.driver.load(0, "sample", (None, blocked, 1 << 20), tl.gpu._compiler(), 0)
+        loaded = fake_device.driver.load(0, "mask", (None, blocked, 1 << 20), tl.gpu._compiler(), 0)
         assert loaded.origin == "compiled"
 
 
@@ -106,12 +106,12 @@ CHILD = """
 import os, sys, tokenloom as tl
 found = tl.gpu.probe()
 assert found.usable and found.devices[0].name == "fibers", found
-print(tl.gpu.warmup(units=["sample"])["sample"])
+print(tl.gpu.warmup(units=["mask"])["mask"])
 if sys.argv[1:] == ["fork"]:
     child = os.fork()
     if not child:
         try:
-            tl.gpu.warmup(units=["sample"])
+            tl.gpu.warmup(units=["mask"])
         except tl.errors.DeviceError as error:
             os._exit(0 if "did not fork" in str(error) else 2)
         os._exit(1)

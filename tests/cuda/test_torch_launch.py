@@ -46,6 +46,13 @@ def test_mirostat_as_published_stays_on_the_cpu(cpu_as_cuda):
         draw(torch.zeros(1, 5), [Params()] * 2, 0, 0)
 
 
+def test_biases_need_no_text(cpu_as_cuda):
+    logits = np.random.default_rng(4).normal(size=(3, 50)).astype(np.float32)
+    params = [Params(), Params(bias={3: 9.0}), Params(bad_words=[[1]], bias={2: -np.inf, 60: 1.0})]
+    seeds = tl.sample.seeds(5, 3)
+    same(draw(torch.from_numpy(logits), params, seeds, 0)[:3], tl.sample.sample(logits, params, seeds, 0))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

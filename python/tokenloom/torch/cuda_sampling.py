@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tokenloom import sample as _sample
 from tokenloom._sample_arrays import checked_positions, checked_seeds, checked_texts
 from tokenloom.errors import ArrayError, DeviceError
 from tokenloom.sample import Params
-from tokenloom.torch.device import Argument, launch, team
+from tokenloom.torch.device import launch, team
 
 __all__ = ["addresses_on", "draw", "dtype_code", "rows_of", "words_on"]
 
@@ -59,7 +60,7 @@ def draw(
     n_shared = 4 * n_part if n_cluster > 1 else 0
     workspace = None if n_shared else torch.empty(n_rows * n_part, dtype=torch.float32, device=device)
     stride = 0 if words is None else words.stride(0)
-    row: list[Argument] = [rows, rows.stride(0), dtype_code(rows), n_vocab, words, stride]
+    row: list[Any] = [rows, rows.stride(0), dtype_code(rows), n_vocab, words, stride]
     launch(
         "sample",
         "tokenloom_sample",
@@ -154,20 +155,35 @@ def _adjusts(
     each = [params] * n_rows if isinstance(params, Params) else list(params)
     if not any(item.rules.changes_logits for item in each):
         return None, None
-    if history is None and not any(item.rules.needs_history for item in each):
-        history = [()] * n_rows
+    if not any(item.rules.needs_history for item in each):
+        return _fixed_adjusts(params, n_rows, n_vocab, device)
     if isinstance(history, torch.Tensor):
         history = history.detach().cpu().numpy()
     if isinstance(prompt_lengths, torch.Tensor):
         prompt_lengths = prompt_lengths.detach().cpu().numpy()
     tokens, starts, lengths = checked_texts(history, prompt_lengths, n_rows)
     texts = [tokens[start:end] for start, end in itertools.pairwise(starts)]
+    return _adjusts_after(each, texts, lengths.tolist(), n_vocab, device)
+
+
+@functools.lru_cache(maxsize=64)
+def _fixed_adjusts(
+    params: Params | tuple[Params, ...], n_rows: int, n_vocab: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those of rules that do not look at the text. Kept, as the other rules are."""
+    each = [params] * n_rows if isinstance(params, Params) else list(params)
+    return _adjusts_after(each, [np.zeros(0, dtype=np.uint32)] * n_rows, [0] * n_rows, n_vocab, device)
+
+
+def _adjusts_after(
+    params: list[Params], texts: list[NDArray[np.uint32]], n_prompts: list[int], n_vocab: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     adjusts = [
-        item.rules.adjustments(np.ascontiguousarray(text), max(int(length), 0), n_vocab)
-        for item, text, length in zip(each, texts, lengths, strict=True)
+        item.rules.adjustments(np.ascontiguousarray(text), max(n_prompt, 0), n_vocab)
+        for item, text, n_prompt in zip(params, texts, n_prompts, strict=True)
     ]
     offsets = np.cumsum([0] + [len(rows) for rows in adjusts], dtype=np.int64)
-    words = np.concatenate(adjusts).view(np.int32)
+    words = np.concatenate([np.zeros((0, 4), dtype=np.uint32), *adjusts]).view(np.int32)
     return torch.from_numpy(words).to(device), torch.from_numpy(offsets).to(device)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -16,16 +17,13 @@ from tokenloom import gpu
 
 __all__ = ["launch", "team"]
 
-#: What a kernel takes: a tensor's address, an integer, or the address 0.
-Argument = torch.Tensor | int | None
-
 
 def launch(
     unit: str,
     kernel: str,
     device: torch.device,
     grid: tuple[int, int],
-    arguments: Sequence[Argument],
+    arguments: Sequence[Any],
     *,
     n_threads: int = 256,
     n_cluster: int = 1,
@@ -38,7 +36,8 @@ def launch(
         kernel: One of its kernels.
         device: The device of all tensors among the arguments.
         grid: Blocks along x and y.
-        arguments: What the kernel takes, in order; the tensors' dtypes, shapes and strides are the caller's to check.
+        arguments: What the kernel takes, in order: tensors (their addresses), integers, or None (the address 0). The
+            tensors' dtypes, shapes and strides are the caller's to check.
         n_threads: Threads of a block, a multiple of 32.
         n_cluster: Blocks along x that see each other's shared memory.
         n_shared_bytes: Shared memory of a block besides what the kernel declares.

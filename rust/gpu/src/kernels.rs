@@ -53,11 +53,28 @@ macro_rules! unit {
 }
 
 /// Everything that can be compiled.
-pub const UNITS: [Unit; 1] = [unit!(
-    "sample": "tokenloom_sample" [
-        Wide, Wide, U32, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide
-    ]
-)];
+pub const UNITS: [Unit; 6] = [
+    unit!("arrivals":
+        "tokenloom_arrivals" [Wide, Wide, U32, U32, Wide, Wide, U32, Wide, Wide, U32, Wide, Wide, Wide, Wide, Wide]
+    ),
+    unit!("mask":
+        "tokenloom_forbid" [Wide, Wide, U32, U32, U32, Wide, Wide, Wide]
+    ),
+    unit!("mixture":
+        "tokenloom_mixture" [Wide, Wide, U32, Wide, U32, Wide, Wide, U32, Wide]
+    ),
+    unit!("ranges":
+        "tokenloom_maxima" [Wide, Wide, U32, U32, Wide],
+        "tokenloom_range_sums" [Wide, Wide, U32, U32, Wide, Wide, U32, Wide, Wide]
+    ),
+    unit!("sample":
+        "tokenloom_sample" [Wide, Wide, U32, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide]
+    ),
+    unit!("verify":
+        "tokenloom_row_scales" [Wide, Wide, Wide, U32, U32, Wide, Wide],
+        "tokenloom_verify" [U32, U32, Wide, Wide, Wide, Wide, Wide, Wide, U32, Wide, Wide, U32, Wide, Wide, U32, Wide, Wide, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide, Wide]
+    ),
+];
 
 macro_rules! headers {
     ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../../../cuda/", $name)))),*] };
