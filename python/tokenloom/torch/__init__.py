@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from tokenloom.torch.loop import generate
     from tokenloom.torch.masking import MaskProcessor
     from tokenloom.torch.pace import Pace
+    from tokenloom.torch.particles import CachedReader
     from tokenloom.torch.result import Generation, Stats
     from tokenloom.torch.sampler import RulesProcessor, Sampler
     from tokenloom.torch.tree_attention import chain_first, tree_inputs
 
 __all__ = [
+    "CachedReader",
     "CandidateGenerator",
     "DraftModel",
     "Generation",
@@ -52,6 +54,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "CachedReader": "particles",
     "CandidateGenerator": "candidates",
     "DraftModel": "draft_model",
     "Generation": "result",

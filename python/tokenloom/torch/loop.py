@@ -4,7 +4,7 @@
 function of (seed, absolute position, token), so the drafter, the batch and the order of the prompts change how long it
 takes, never what comes out, up to the float differences of the model itself between one shape of input and another.
 
-Does not do: encoder-decoders, recurrent layers, particles.
+Does not do: encoder-decoders, recurrent layers.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from tokenloom.control import END_TOKENS
-from tokenloom.errors import ArrayError, LimitError, UnknownTokenError
+from tokenloom.control import END_TOKENS, Smc
+from tokenloom.errors import ArrayError, LimitError, UnknownTokenError, UnsupportedFeatureError
 from tokenloom.sample import Params
 from tokenloom.torch.batch import largest_exact_batch
 from tokenloom.torch.gate import Gate
 from tokenloom.torch.heal import Overhang, heal_prompts
 from tokenloom.torch.pace import Pace
+from tokenloom.torch.particles import generate_particles
 from tokenloom.torch.result import Generation
 from tokenloom.torch.row import Row
 from tokenloom.torch.steps import Plan, decode, pace_of
@@ -41,6 +42,7 @@ def generate(
     draft_shape: str = "tree",
     constraint: Any = None,
     method: str = "mask",
+    particles: int | Smc = 1,
     forced: str = "draft",
     params: Params | Sequence[Params] = Params(),  # noqa: B008 (immutable)
     seed: int | Sequence[int] = 0,
@@ -66,7 +68,11 @@ def generate(
         draft_shape: ``"tree"``: the model reads the drafted tree as it is, with tree attention; ``"chain"``: only its
             main chain. Models that take no mask of four dimensions (sliding windows, flash attention) read chains.
         constraint: what the text must satisfy (``tl.control``), or None.
-        method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"`` (see ``draw``).
+        method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"`` (see ``draw``); or ``"smc"``:
+            weighted particles that are resampled (:class:`tokenloom.control.Smc`), without drafts, healing, stop
+            strings and streaming; texts end with an end token within ``max_new_tokens`` or weigh nothing.
+        particles: how many for each prompt, or an :class:`tokenloom.control.Smc` with all its options. With more than
+            one, ``method="awrs"`` and ``"mask"`` give importance samples: particles that are not resampled.
         forced: tokens that the constraint leaves no choice about (``state.forced()``): ``"draft"``: the model reads
             them in one forward pass and draws them, which changes nothing but the speed; ``"jump"``: they are taken
             without asking the model, in one forward pass always, which rules out other spellings of the same bytes;
@@ -88,7 +94,8 @@ def generate(
             text may reach.
 
     Returns:
-        One :class:`Generation` a prompt, in order.
+        One :class:`Generation` a prompt, in order; with particles, those of a prompt next to each other, each with its
+        ``log_weight``: ``tl.control.log_mean`` of a prompt's weights is the log of the mass that the constraint allows.
 
     Raises:
         ArrayError: a prompt is empty, lists of different lengths were given, or ``heal`` was asked for with prompts of
@@ -101,7 +108,7 @@ def generate(
 
     A predicate that raises ends the generation with its own exception.
     """
-    _check_word(method, ("mask", "check", "awrs"), "method")
+    _check_word(method, ("mask", "check", "awrs", "smc"), "method")
     _check_word(forced, ("draft", "jump", "ask"), "forced")
     _check_word(draft_shape, ("tree", "chain"), "draft_shape")
     _check_word(cache, ("dynamic", "static"), "cache")
@@ -121,6 +128,20 @@ def generate(
         ends |= {token for name, token in tokenizer.special_tokens.items() if name in END_TOKENS}
     n_vocab = min(int(tokenizer.vocab_size), int(model.config.get_text_config(decoder=True).vocab_size))
     stops = (stop,) if isinstance(stop, str) else tuple(stop)
+    if method == "smc" or particles != 1:
+        _check_plain(drafter=drafter, heal=heal, stop=any(stops), stream=stream)
+        return generate_particles(
+            model,
+            tokenizer,
+            ids,
+            smc=_smc(particles, method),
+            constraint=constraint,
+            max_new_tokens=max_new_tokens,
+            params=params_each,
+            seeds=[int(one) for one in seeds],
+            ends=ends,
+            n_vocab=n_vocab,
+        )
     rows = [
         Row(
             index,
@@ -171,6 +192,21 @@ def _encode(tokenizer: Any, prompt: Any) -> list[int]:
 def _check_word(found: str, known: tuple[str, ...], name: str) -> None:
     if found not in known:
         raise ArrayError(f"expected {name} {', '.join(map(repr, known))}, found {found!r}", argument=name, found=found)
+
+
+def _check_plain(**options: Any) -> None:
+    if found := [name for name, value in options.items() if value]:
+        raise UnsupportedFeatureError(f"expected particles without {found[0]}, found both")
+
+
+def _smc(particles: int | Smc, method: str) -> Smc:
+    """The particles that ``particles`` and ``method`` mean."""
+    if isinstance(particles, Smc):
+        return particles
+    if method == "smc":
+        return Smc(particles=particles)
+    _check_word(method, ("mask", "awrs"), "method of several particles")
+    return Smc(particles=particles, ess=0.0, method="mask" if method == "mask" else "awrs")
 
 
 def _check_heal(prompts: list[Any], constraint: Any) -> None:

@@ -1,0 +1,96 @@
+"""Particles over a key-value cache: the same as over a function, and properly weighted."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import tokenloom as tl
+from tokenloom.errors import ArrayError, ParamsError, UnsupportedFeatureError
+from transformers import LlamaForCausalLM
+
+END = 265
+
+
+def no_vowel(prefix: bytes) -> bool:
+    return not set(prefix) & set(b"aeiou")
+
+
+def test_a_cache_of_rows_says_what_fresh_contexts_say(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+) -> None:
+    constraint = tl.control.predicate(no_vowel, tiny_tokenizer)
+    prompt = tiny_tokenizer.encode_list("the cat and")
+    smc = tl.control.Smc(particles=6, ess=1.0)
+    reader = tl.torch.CachedReader(tiny_model, tiny_tokenizer.vocab_size)
+    lm = tl.torch.LanguageModel(tiny_model)
+
+    def fresh(contexts: list[list[int]]) -> np.ndarray:
+        rows = lm(contexts)[:, : tiny_tokenizer.vocab_size]
+        return rows - np.logaddexp.reduce(rows, axis=1, keepdims=True)
+
+    for seed in (1, 2):
+        options: dict[str, Any] = {"max_new_tokens": 8, "eos": [END], "seed": seed, "limit": "cut"}
+        cached, plain = smc.run(reader, constraint, prompt, **options), smc.run(fresh, constraint, prompt, **options)
+        assert [ids.tolist() for ids in cached.ids] == [ids.tolist() for ids in plain.ids]
+        np.testing.assert_allclose(cached.log_weights, plain.log_weights, atol=1e-5)
+        assert cached.n_resampled > 0
+
+
+@pytest.mark.parametrize("method", ["smc", "awrs", "mask"])
+def test_generate_returns_weighted_texts(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, method: str
+) -> None:
+    pattern = "[b-d]{0,2}"
+    constraint = tl.control.regex(pattern, tiny_tokenizer)
+    options: dict[str, Any] = {"constraint": constraint, "method": method, "max_new_tokens": 3, "particles": 5}
+    found = tl.torch.generate(tiny_model, tiny_tokenizer, ["the cat", "b"], seed=[3, 4], **options)
+    assert len(found) == 10
+    again = tl.torch.generate(tiny_model, tiny_tokenizer, "b", seed=4, **options)
+    assert [one.ids.tolist() for one in again] == [one.ids.tolist() for one in found[5:]]
+    for one in found:
+        assert one.finish_reason in ("eos", "constraint")
+        assert (one.finish_reason == "eos") == (one.log_weight > -math.inf)
+        assert set(one.text) <= set("bcd")
+    assert tl.control.log_mean([one.log_weight for one in found[:5]]) < 0
+
+
+def test_the_marginal_is_the_mass_of_all_allowed_texts(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+) -> None:
+    """One letter and the end: small enough to add up."""
+    lm = tl.torch.LanguageModel(tiny_model)
+    prompt = tiny_tokenizer.encode_list("the cat")
+    letters = [tiny_tokenizer.encode_list(letter)[0] for letter in "bcd"]
+
+    def law(context: list[int]) -> np.ndarray:
+        row = lm([context])[0, : tiny_tokenizer.vocab_size]
+        return np.exp(row - np.logaddexp.reduce(row))
+
+    mass = sum(law(prompt)[letter] * law([*prompt, letter])[END] for letter in letters)
+    constraint = tl.control.regex("[bcd]", tiny_tokenizer)
+    found = tl.torch.generate(
+        tiny_model,
+        tiny_tokenizer,
+        "the cat",
+        constraint=constraint,
+        particles=tl.control.Smc(particles=300, ess=0.0, method="mask"),
+        max_new_tokens=2,
+    )
+    weights = np.exp([one.log_weight for one in found])
+    assert abs(weights.mean() - mass) < 6 * weights.std() / math.sqrt(len(weights)) + 1e-9
+
+
+def test_what_particles_do_not_do(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
+    constraint = tl.control.regex("b*", tiny_tokenizer)
+    for options in ({"stop": "x"}, {"drafter": tl.draft.Suffix()}, {"stream": print}):
+        with pytest.raises(UnsupportedFeatureError, match="particles without"):
+            tl.torch.generate(tiny_model, tiny_tokenizer, "b", constraint=constraint, method="smc", **options)
+    with pytest.raises(ArrayError, match="expected a constraint"):
+        tl.torch.generate(tiny_model, tiny_tokenizer, "b", method="smc")
+    with pytest.raises(ArrayError, match="method of several particles"):
+        tl.torch.generate(tiny_model, tiny_tokenizer, "b", constraint=constraint, method="check", particles=2)
+    with pytest.raises(ParamsError):
+        tl.torch.generate(tiny_model, tiny_tokenizer, "b", constraint=constraint, method="smc", particles=0)
