@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tokenloom.torch.cost import cost_curve
     from tokenloom.torch.custom import custom_generate
     from tokenloom.torch.draft_model import DraftModel
+    from tokenloom.torch.guidance import Guided
     from tokenloom.torch.language_model import LanguageModel
     from tokenloom.torch.loading import load
     from tokenloom.torch.loop import generate
@@ -28,13 +29,17 @@ if TYPE_CHECKING:
     from tokenloom.torch.particles import CachedReader
     from tokenloom.torch.result import Generation, Stats
     from tokenloom.torch.sampler import RulesProcessor, Sampler
+    from tokenloom.torch.soft_thoughts import soft_thinking
     from tokenloom.torch.tree_attention import chain_first, tree_inputs
+    from tokenloom.torch.trials import cautious
+    from tokenloom.torch.unmasking import unmask
 
 __all__ = [
     "CachedReader",
     "CandidateGenerator",
     "DraftModel",
     "Generation",
+    "Guided",
     "LanguageModel",
     "MaskProcessor",
     "Pace",
@@ -42,6 +47,7 @@ __all__ = [
     "Sampler",
     "Stats",
     "assisted",
+    "cautious",
     "chain_first",
     "chat_prompt",
     "cost_curve",
@@ -50,7 +56,9 @@ __all__ = [
     "keep_path",
     "load",
     "routing",
+    "soft_thinking",
     "tree_inputs",
+    "unmask",
 ]
 
 _HOME = {
@@ -58,6 +66,7 @@ _HOME = {
     "CandidateGenerator": "candidates",
     "DraftModel": "draft_model",
     "Generation": "result",
+    "Guided": "guidance",
     "LanguageModel": "language_model",
     "MaskProcessor": "masking",
     "Pace": "pace",
@@ -65,6 +74,7 @@ _HOME = {
     "Sampler": "sampler",
     "Stats": "result",
     "assisted": "candidates",
+    "cautious": "trials",
     "chain_first": "tree_attention",
     "chat_prompt": "chat",
     "cost_curve": "cost",
@@ -72,7 +82,9 @@ _HOME = {
     "generate": "loop",
     "keep_path": "cache",
     "load": "loading",
+    "soft_thinking": "soft_thoughts",
     "tree_inputs": "tree_attention",
+    "unmask": "unmasking",
 }
 
 
