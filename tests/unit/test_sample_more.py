@@ -166,7 +166,8 @@ def test_top_tokens_under_the_rules():
     params = Params(temperature=0.5, top_k=3)
     drawn = tl.sample.draw(logits, params, [1, 2], 0, n_top=5, top="processed")
     probs = tl.sample.distribution(logits, params)
-    assert (drawn.top_tokens[:, 3:] == -1).all() and np.isneginf(drawn.top_logprobs[:, 3:]).all()
+    assert (drawn.top_tokens[:, 3:] == -1).all()
+    assert np.isneginf(drawn.top_logprobs[:, 3:]).all()
     for row in range(2):
         np.testing.assert_allclose(
             np.exp(drawn.top_logprobs[row, :3]), probs[row, drawn.top_tokens[row, :3]], rtol=1e-5
