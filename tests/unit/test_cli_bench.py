@@ -51,6 +51,22 @@ class TestReplay:
         drafter = tl.draft.Recycling(rows=4096, min_prob=0.01)
         replay(drafter, [one])
         assert drafter.begin([105]).propose(2).tokens.tolist() == [106, 1106]
+        said = one._replace(prompt_topk_ids=np.array([[7, 8]]), prompt_topk_logprobs=np.zeros((1, 2), np.float32))
+        drafter = tl.draft.Recycling(rows=4096, min_prob=0.01)
+        replay(drafter, [said._replace(answer=[9], topk_ids=None, topk_logprobs=None)])
+        # The answer, of which nothing is said, goes before what was said behind the prompt.
+        assert drafter.begin([1]).propose(3).tokens.tolist()[1:] == [7, 8]
+
+    def test_what_is_learned_of_the_sources_promises_no_more_than_comes(self) -> None:
+        """Loops in free text: steps behind right ones are easy, and must not vouch for paths that begin wrong."""
+        rng = np.random.default_rng(3)
+        texts = []
+        for _ in range(80):
+            before, loop, behind = (rng.zipf(1.4, n).clip(max=80) for n in (80, 10, 40))
+            texts.append(np.concatenate([before, *[loop] * 5, behind]))
+        merged = tl.draft.Merged([tl.draft.Suffix(), tl.draft.Recycling(rows=512)], min_prob=0.3)
+        found = replay(merged, [Record(text[:40], text[40:]) for text in texts])
+        assert found.calibration_error < 0.1
 
 
 class TestCommand:
