@@ -147,22 +147,25 @@ def _streams(path: Path) -> None:
         parts = ", ".join(f"{kind} {n:.2f} {rate:.3f}" for kind, (n, rate) in curve[-1].items())
         print(f"min_prob {min_prob}, {found.calibration_error:.3f}, {parts}")
     print("source, calibration error, drafted/step tokens/step (of the merged tree at as many drafts) by category")
-    sources: dict[str, list[Any]] = {
-        "Suffix": [tl.draft.Suffix(min_prob=least) for least in (0.2, 0.15, 0.1, 0.07, 0.05, 0.035)],
-        "Recycling": [tl.draft.Recycling(min_prob=least) for least in (0.15, 0.1, 0.05)],
-        "Ngram": [tl.draft.Ngram(length=length) for length in (2, 4, 6)],
+    budgets = (2, 4, 8)
+    sources: dict[str, list[tuple[Any, int]]] = {
+        "Suffix": [(tl.draft.Suffix(min_prob=least), 64) for least in (0.2, 0.15, 0.1, 0.07, 0.05, 0.035)],
+        "Recycling": [(tl.draft.Recycling(min_prob=least), 64) for least in (0.15, 0.1, 0.05)],
+        "Ngram": [(tl.draft.Ngram(length=budget), budget) for budget in budgets],
+        "Trie": [(tl.draft.Trie(), budget) for budget in budgets],
+        "Spine": [(tl.draft.Spine(), budget) for budget in budgets],
     }
     for name, drafters in sources.items():
         ratios: dict[str, list[float]] = {}
-        for drafter in drafters:
-            found = tl.draft.replay(drafter, records)
+        for drafter, budget in drafters:
+            found = tl.draft.replay(drafter, records, budget)
             parts = []
             for kind, (n, rate) in counts(found).items():
                 points = sorted(point[kind] for point in curve)
                 beside = float(np.interp(n, *zip(*points, strict=True)))
                 ratios.setdefault(kind, []).append(beside / rate)
                 parts.append(f"{kind} {n:.2f} {rate:.3f} ({beside:.3f})")
-            print(f"{drafter}, {found.calibration_error:.3f}, {', '.join(parts)}")
+            print(f"{drafter}, budget {budget}, {found.calibration_error:.3f}, {', '.join(parts)}")
         means = ", ".join(f"{kind} {sum(many) / len(many):.3f}" for kind, many in ratios.items())
         print(f"merged over {name}, mean of its settings: {means}")
     print("sixty nodes a step, tokens/step by category")
