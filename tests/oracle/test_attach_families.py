@@ -21,7 +21,10 @@ from attached_calls import answer, decodings, random_call, texts_for
 from fast_tokenizers import CLASSES, FILES, of_class, of_file
 from published import Sources
 from tokenloom.compat.transformers import Backend, attach
+from tokenloom.errors import UnsupportedFeatureError
 
+REFUSED = {"gguf: command-r"}
+"""Two added tokens have one id in the object that transformers makes of it."""
 N_CALLS = 8
 N_HEAVY_CALLS = 400
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -84,8 +87,17 @@ def same_after_changes(pair: Pair, seed: str, folder: Path, n_calls: int) -> Non
     for duplicate in (copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))):
         copies = (duplicate(pair[0]), duplicate(pair[1]))
         assert isinstance(copies[1]._tokenizer, Backend)
+        if not is_true_copy(copies[0], pair[0]):
+            continue
         same_calls(copies, f"{seed} copied", n_calls)
         same_decodings(copies, f"{seed} copied")
+
+
+def is_true_copy(copied: Any, original: Any) -> bool:
+    """A copy of the peer goes through its file, which forgets what was special once and closes gaps of ids."""
+    ids = list(original.added_tokens_decoder)
+    seen = [[t.decode([id], skip_special_tokens=True) for id in ids] for t in (copied, original)]
+    return copied.get_vocab() == original.get_vocab() and seen[0] == seen[1]
 
 
 def never_fails(pair: Pair, seed: str, n_rounds: int) -> None:
@@ -153,6 +165,10 @@ def test_files(
     compose: ModuleType,
 ) -> None:
     sources = Sources(asset, test_data, shared_data, compose)
+    if name in REFUSED:
+        with pytest.raises(UnsupportedFeatureError, match="write it and read it again"):
+            attach(of_file(name, sources))
+        return
     pair = both(lambda: of_file(name, sources))
     same_calls(pair, name, N_HEAVY_CALLS)
     same_decodings(pair, name)

@@ -13,7 +13,7 @@ import transformers
 from tokenloom import errors
 from tokenloom.compat.transformers import Backend, attach, detach
 from trained_files import CORPUS, trained
-from transformers import DataCollatorForLanguageModeling, DataCollatorWithPadding, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 DATA = Path(__file__).parents[1] / "data"
 FAILING = {"wrong input", "second sequence missing"}
@@ -137,17 +137,96 @@ def test_calls_give_the_same(kind, name):
     assert (expected == "fails") == (name in FAILING)
 
 
+def labelled(tokenizer, texts):
+    return [tokenizer(text) | {"labels": list(range(len(tokenizer(text)["input_ids"])))} for text in texts]
+
+
+COLLATORS = {
+    "padding": lambda t: transformers.DataCollatorWithPadding(t),
+    "padding to a multiple": lambda t: transformers.DataCollatorWithPadding(t, pad_to_multiple_of=8),
+    "padding to a length": lambda t: transformers.DataCollatorWithPadding(t, padding="max_length", max_length=70),
+    "masked": lambda t: transformers.DataCollatorForLanguageModeling(t, mlm_probability=0.3),
+    "causal": lambda t: transformers.DataCollatorForLanguageModeling(t, mlm=False),
+    "whole words": lambda t: transformers.DataCollatorForLanguageModeling(
+        t, whole_word_mask=True, mask_replace_prob=1, random_replace_prob=0
+    ),
+    "labels of tokens": lambda t: transformers.DataCollatorForTokenClassification(t),
+    "sequences": lambda t: transformers.DataCollatorForSeq2Seq(t),
+    "one row": lambda t: transformers.DataCollatorWithFlattening(),
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_collators_see_no_difference(kind):
     torch = pytest.importorskip("torch")
-    batches = []
+    found = []
     for tokenizer in pair(kind):
-        features = [tokenizer(text) for text in TEXTS if text]
-        padded = DataCollatorWithPadding(tokenizer)(features)
-        torch.manual_seed(5)
-        masked = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.3)(features)
-        batches.append([{key: value.tolist() for key, value in batch.items()} for batch in (padded, masked)])
-    assert batches[1] == batches[0]
+        batches = {}
+        for name, make_collator in COLLATORS.items():
+            torch.manual_seed(5)
+            texts = [text for text in TEXTS if text]
+            has_labels = name in ("labels of tokens", "sequences")
+            options = {"return_offsets_mapping": True} if name == "whole words" else {}
+            features = labelled(tokenizer, texts) if has_labels else [tokenizer(text, **options) for text in texts]
+            collator = make_collator(tokenizer)
+            batch = answer(lambda _, call=collator, f=features: call(f), tokenizer)
+            batches[name] = batch if batch == "fails" else {key: value.tolist() for key, value in batch.items()}
+        found.append(batches)
+    assert found[1] == found[0]
+    assert {name for name, batch in found[0].items() if batch == "fails"} <= {"whole words"}
+
+
+def test_what_was_special_once_stays_so():
+    found = []
+    for is_attached in (False, True):
+        tokenizer = make("wordpiece")
+        tokenizer._tokenizer.add_special_tokens(["<once>"])
+        tokenizer._tokenizer.add_tokens([peer.AddedToken("<once>", normalized=False)])
+        assert not json.loads(tokenizer._tokenizer.to_str())["added_tokens"][-1]["special"]
+        tokenizer = attach(tokenizer) if is_attached else tokenizer
+        ids = tokenizer("the <once>[SEP]")["input_ids"]
+        split = tokenizer("the <once>[SEP]", split_special_tokens=True)["input_ids"]
+        found.append(
+            (ids, split, tokenizer.decode(ids, skip_special_tokens=True), repr(tokenizer.added_tokens_decoder))
+        )
+    assert found[1] == found[0]
+
+
+def test_a_backend_that_is_not_what_its_file_says_is_refused():
+    backend = peer.Tokenizer(peer.models.WordLevel({"a": 0, "b": 1, "pad": 3}, unk_token="a"))
+    backend.add_tokens(["<x>"])
+    backend.add_tokens(["pad"])
+    assert (backend.token_to_id("<x>"), backend.id_to_token(3)) == (3, "pad")
+    tokenizer = make("wordpiece")
+    tokenizer._tokenizer = backend
+    with pytest.raises(errors.UnsupportedFeatureError, match="write it and read it again"):
+        attach(tokenizer)
+    assert isinstance(tokenizer._tokenizer, peer.Tokenizer)
+
+
+def test_a_model_grows_with_its_tokenizer():
+    torch = pytest.importorskip("torch")
+    found = []
+    for tokenizer in (make("roberta"), attach(make("roberta"))):
+        torch.manual_seed(3)
+        config = transformers.GPT2Config(vocab_size=len(tokenizer), n_positions=64, n_embd=8, n_layer=1, n_head=1)
+        model = transformers.GPT2LMHeadModel(config).eval()
+        sizes = [len(tokenizer)]
+        for change in (
+            lambda t: t.add_tokens(["zebra", "<a>", "zebra"]),
+            lambda t: t.add_special_tokens({"additional_special_tokens": ["<tool>", "<end>"]}),
+            lambda t: t.add_tokens([transformers.AddedToken(" b", lstrip=True)]),
+        ):
+            change(tokenizer)
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+            sizes.append(model.get_input_embeddings().num_embeddings)
+        batch = tokenizer(["a zebra <tool> b", "<a><end>"], padding=True, return_tensors="pt")
+        with torch.no_grad():
+            logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        found.append((sizes, batch["input_ids"].tolist(), logits.tolist()))
+    assert found[1] == found[0]
+    assert found[0][0] == [sizes[0], sizes[0] + 2, sizes[0] + 4, sizes[0] + 5]
+    assert max(map(max, found[0][1])) >= sizes[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tokenizers
 import tokenloom as tl
+from oracle_texts import EDGE_TEXTS, random_texts
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 BYTES = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
@@ -84,3 +85,19 @@ def test_ids_offsets_and_text(name: str) -> None:
         assert ours.encode_list(text, add_special_tokens=True) == theirs.encode(text).ids, text
         for skip in (False, True):
             assert ours.decode(want.ids, skip_special_tokens=skip) == theirs.decode(want.ids, skip_special_tokens=skip)
+
+
+@pytest.mark.parametrize("missing", ["ò", "Ġ~", "·¯é", "Ã"])
+@pytest.mark.parametrize("options", [{"add_prefix_space": True}, {"add_prefix_space": False}, {"trim_offsets": False}])
+def test_offsets_behind_bytes_that_are_no_tokens(missing: str, options: dict[str, bool]) -> None:
+    alphabet = sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(missing))
+    pairs = [(a, b) for a, b in (("t", "h"), ("Ã", "¤"), ("Ġ", "a"), ("'", "s")) if not {a, b} & set(missing)]
+    vocab = {text: id for id, text in enumerate([*alphabet, *(a + b for a, b in pairs)])}
+    tokenizer = tokenizers.Tokenizer(models.BPE(vocab, pairs))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(**({"add_prefix_space": False} | options))
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=options.get("trim_offsets", True))
+    mine = tl.Tokenizer.from_bytes(tokenizer.to_str().encode(), kind="tokenizer.json")
+    for text in ["\U000b74af~'s ~\U000b74af th", *EDGE_TEXTS, *random_texts(7, 150, 30)]:
+        expected, found = tokenizer.encode(text), mine.encode_with_offsets(text)
+        assert found.ids.tolist() == expected.ids
+        assert found.char_offsets.tolist() == [list(span) for span in expected.offsets], text

@@ -22,7 +22,7 @@ import threading
 from typing import Any, TypeVar
 
 from tokenloom._core import pipeline as _core
-from tokenloom.compat.tokenizers import Tokenizer, models
+from tokenloom.compat.tokenizers import AddedToken, Tokenizer, models
 from tokenloom.errors import MissingDependencyError, UnsupportedFeatureError
 
 __all__ = ["attach", "detach"]
@@ -72,7 +72,8 @@ def attach(tokenizer: T) -> T:
 
     Raises:
         TypeError: It is no fast tokenizer.
-        UnsupportedFeatureError: A part of it is not supported. The tokenizer is as it was.
+        UnsupportedFeatureError: A part of it is not supported, or it is not what its own file says. The tokenizer is as
+            it was.
         MissingDependencyError: ``tokenizers`` is not installed.
     """
     found: Any = tokenizer
@@ -96,9 +97,37 @@ def attach(tokenizer: T) -> T:
     if type(backend.model).__name__ == "Unigram":
         # A score that went through a file may have been rounded; the peer's object has it as it is.
         ours.model = models.wrap(models.with_exact_scores(ours._assembly.model, json.loads(state)["model"]))
+    _take_over_added(ours, backend)
     ours._assembly.check()
     _put(found, ours)
     return tokenizer
+
+
+def _take_over_added(ours: Backend, backend: Any) -> None:
+    """What a backend knows of its added tokens beside what it writes.
+
+    Raises:
+        UnsupportedFeatureError: Its ids are not those that it would have after it was written and read.
+    """
+    tokens = backend.get_added_tokens_decoder()
+    for id, token in tokens.items():
+        if (found := ours.token_to_id(token.content)) != id:
+            raise UnsupportedFeatureError(
+                f"the tokenizer gives {token.content!r} the id {id}, its own file the id {found}: write it and read it"
+                " again"
+            )
+    if backend.get_vocab_size() != ours.get_vocab_size():
+        raise UnsupportedFeatureError(
+            "the tokenizer holds an added token that its own file does not, as another token has the same id: write it"
+            " and read it again"
+        )
+    decode = type(backend).decode
+    for id, token in tokens.items():
+        # What was special once is left out of texts for ever, and can be split.
+        if not token.special and decode(backend, [id]) != decode(backend, [id], skip_special_tokens=False):
+            fields = token.__getstate__()
+            ours.add_special_tokens([AddedToken(**fields)])
+            ours.add_tokens([AddedToken(**fields)])
 
 
 def detach(tokenizer: T) -> T:

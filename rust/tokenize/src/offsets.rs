@@ -11,6 +11,7 @@ use std::ops::{ControlFlow, Range};
 
 use tokenloom_vocab::TokenId;
 
+use crate::byte_chars::char_of_byte;
 use crate::encode::{Part, Stretch};
 use crate::scratch::Scratch;
 use crate::spec::Symbols;
@@ -171,6 +172,34 @@ impl Edges {
     }
 }
 
+/// A pretoken of which bytes are left out, because they are no tokens, as it is spelled in a `tokenizer.json` file: a byte
+/// is a character of one byte or two. Hugging Face counts the spelled bytes of tokens from the start of the pretoken, so
+/// that what stands behind a byte that is left out is a byte or two too far to the left, and may begin inside a character.
+struct Spelled {
+    /// By spelled byte: the byte of the pretoken.
+    bytes: Vec<usize>,
+}
+
+impl Spelled {
+    fn new(n_prefix: usize, piece: &[u8]) -> Self {
+        let all = std::iter::repeat_n(&b' ', n_prefix).chain(piece);
+        Self {
+            bytes: all
+                .enumerate()
+                .flat_map(|(at, &byte)| std::iter::repeat_n(at, char_of_byte(byte).len_utf8()))
+                .collect(),
+        }
+    }
+
+    /// The bytes of the pretoken that a token is thought to be of, the spelled bytes `done` of which are behind it then.
+    fn bytes(&self, done: &mut usize, token: &[u8]) -> Range<usize> {
+        let start = *done;
+        *done += token.iter().map(|&byte| char_of_byte(byte).len_utf8()).sum::<usize>();
+        let at = |spelled: usize| self.bytes.get(spelled).copied().unwrap_or_default();
+        at(start)..at(done.saturating_sub(1)) + 1
+    }
+}
+
 struct Writer<'a> {
     tokenizer: &'a Tokenizer,
     input: &'a [u8],
@@ -232,15 +261,27 @@ impl<'a> Writer<'a> {
 
     /// Adds the ids of a pretoken before which `n_prefix` spaces were put.
     fn push_piece(&mut self, ids: &[TokenId], span: Range<usize>, n_prefix: usize, stretch: Stretch<'_>) {
-        let mut done = 0;
+        let tokenizer = self.tokenizer;
+        let bytes_of = |id: TokenId| tokenizer.table().bytes(id).unwrap_or_default();
+        let n_kept: usize = ids.iter().map(|&id| bytes_of(id).len()).sum();
+        let spelled = (n_kept < n_prefix + span.len())
+            .then(|| Spelled::new(n_prefix, &stretch.normalized.text.as_bytes()[span.clone()]));
+        let (mut done, mut done_spelled) = (0, 0);
         for &id in ids {
-            let token = self.tokenizer.table().bytes(id).unwrap_or_default();
+            let token = bytes_of(id);
             let next = done + token.len();
             let at = |offset: usize| (span.start + offset.saturating_sub(n_prefix)).min(span.end);
             let bytes = at(done)..at(next);
+            let seen = match &spelled {
+                None => bytes.clone(),
+                Some(spelled) => {
+                    let part = spelled.bytes(&mut done_spelled, token);
+                    at(part.start)..at(part.end)
+                }
+            };
             // A space put in front stands for the character behind it.
-            let last = bytes.end.max(bytes.start + 1).min(stretch.normalized.text.len());
-            let ends = stretch.source_ends(bytes.start.min(last - 1)..last);
+            let last = seen.end.max(seen.start + 1).min(stretch.normalized.text.len());
+            let ends = stretch.source_ends(seen.start.min(last - 1)..last);
             self.push(id, stretch.source_span(bytes), ends, Edges::of_token(token));
             done = next;
         }
