@@ -19,6 +19,7 @@ DOMAINS = (
     "formats",
     "generate",
     "lexica",
+    "particles",
     "pipeline",
     "sample",
     "segment",
