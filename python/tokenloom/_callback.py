@@ -173,7 +173,7 @@ class Merged(NativeDrafter):
     def __init__(
         self,
         drafters: Sequence[NativeDrafter | Callback],
-        min_prob: float = 0.035,
+        min_prob: float = 0.04,
         *,
         cost: CostCurve | None = None,
     ) -> None:
