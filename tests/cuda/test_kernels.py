@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tokenloom as tl
 import torch
+from corpus import VERIFICATIONS, drafts
 from tokenloom.torch import kernels
 
 FIBERS = [
@@ -117,46 +118,8 @@ def test_masses_of_ranges(on_fibers, fibers):
     assert torch.isnan(expected[0]).tolist() == [False, False, True, False]
 
 
-def drafts(generator, n_trees, n_nodes, n_vocab, shape):
-    """Trees and rows, some of them bad; siblings drawn from q as `shape` says."""
-    p = generator.dirichlet(np.full(n_vocab, 0.3), size=(n_trees, n_nodes + 1)).astype(np.float32) * 3
-    q = generator.dirichlet(np.full(n_vocab, 0.3), size=(n_trees, n_nodes)).astype(np.float32)
-    q[::3] = p[::3, :n_nodes]
-    tokens, parents = np.zeros((2, n_trees, n_nodes), dtype=np.int32)
-    lengths = generator.integers(0, n_nodes + 1, size=n_trees).astype(np.int32)
-    for tree in range(n_trees):
-        taken = {}
-        for node in range(n_nodes):
-            parent = node - 1 if shape == "chain" else int(generator.integers(-1, max(node, 1)))
-            parent = -1 if node == 0 else parent
-            law = q[tree, parent + 1].astype(np.float64)
-            if shape == "without":
-                law[taken.get(parent, [])] = 0
-            if not law.sum() > 0:
-                law[:] = 1
-            token = generator.choice(n_vocab, p=law / law.sum())
-            taken.setdefault(parent, []).append(token)
-            parents[tree, node], tokens[tree, node] = parent, token
-    for tree, (row, value) in enumerate([(0, np.nan), (1, -1.0), (0, 0.0)], start=1):
-        where = (q if tree == 2 else p)[tree * 4]
-        if row < len(where):
-            where[row, 3 if value != 0.0 else slice(None)] = value
-    return p, q, tokens, parents, lengths
-
-
 @pytest.mark.parametrize("fibers", [FIBERS[1], FIBERS[2], FIBERS[5]])
-@pytest.mark.parametrize(
-    ("rule", "shape", "with_replacement"),
-    [
-        ("greedy", "with", True),
-        ("walk", "with", True),
-        ("chain", "chain", True),
-        ("block", "chain", True),
-        ("recursive", "with", True),
-        ("recursive", "without", False),
-        ("kseq", "with", True),
-    ],
-)
+@pytest.mark.parametrize(("rule", "shape", "with_replacement"), VERIFICATIONS)
 def test_verification_decides_alike(on_fibers, rule, shape, with_replacement, fibers):
     generator = np.random.default_rng(7)
     for n_nodes, n_vocab in ((4, 5), (6, 700), (0, 40)):

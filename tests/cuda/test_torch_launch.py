@@ -1,6 +1,7 @@
 """CUDA tensors: what a launch is given, with the CPU as device; on a real device, the tokens of the CPU."""
 
 import numpy as np
+import on_device
 import pytest
 import tokenloom as tl
 import torch
@@ -72,33 +73,6 @@ def test_bad_tensors_never_reach_the_device(cpu_as_cuda, change, message):
 
 
 @pytest.mark.cuda
-def test_a_device_draws_the_tokens_of_the_cpu():
-    generator = np.random.default_rng(3)
-    logits = (generator.normal(size=(64, 131_072)) * 3).astype(np.float32)
-    logits[1] = np.nan
-    logits[2] = 0
-    logits[3] = np.round(logits[3])
-    seeds, positions = tl.sample.seeds(1, 64), np.arange(64)
-    for params in (
-        Params(),
-        Params(temperature=0),
-        Params(0.7, 50, 0.9, 0.05),
-        Params(typical_p=0.9),
-        Params(top_p=0.9),
-    ):
-        drawn = tl.sample.sample(torch.from_numpy(logits).cuda(), params, seeds, positions, return_margins=True)
-        same(drawn, tl.sample.sample(logits, params, seeds, positions, return_margins=True))
-
-
-@pytest.mark.cuda
-def test_a_draw_can_be_captured_in_a_graph():
-    logits = torch.randn(4, 1000, device="cuda")
-    seeds, positions = torch.arange(4, device="cuda"), torch.zeros(4, dtype=torch.int64, device="cuda")
-    tl.sample.sample(logits, Params(), seeds, positions)  # loads the kernel
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        drawn = tl.sample.sample(logits, Params(), seeds, positions)
-    for position in range(3):
-        positions.fill_(position)
-        graph.replay()
-        same(drawn, tl.sample.sample(logits.cpu().numpy(), Params(), np.arange(4), position))
+@pytest.mark.parametrize("check", on_device.CHECKS, ids=lambda check: check.__name__)
+def test_a_device_does_what_the_cpu_does(check):
+    check()

@@ -1,0 +1,1 @@
+"""GPU benches: how far from reading the logits once?"""
