@@ -14,6 +14,16 @@ __shared__ Part part;
 __shared__ u64 arrived[MOST_ARRIVALS];
 __shared__ u32 n_arrived;
 
+// This thread's arrivals, in order of time and token.
+struct Times {
+  template <class Visit>
+  __device__ __forceinline__ void operator()(Visit visit) const {
+    part.each([&](u32 token, float time) {
+      if (time < infinity()) visit((u64)__float_as_uint(time) << 32 | token, 1);
+    });
+  }
+};
+
 // The first `n_wanted` arrivals of each row behind (`after_times`, `after_tokens`), a token of -1 is the start.
 extern "C" __global__ void __launch_bounds__(512, 1)
     tokenloom_arrivals(const void* logits, i64 row_stride, u32 dtype, u32 n_vocab, const u64* seeds,
@@ -48,11 +58,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
       }
     }
     total = merged(Sum{total}).value;
-    const u64 last = find_cut((double)n_wanted, false, 0, ~0ull, [&](auto visit) {
-      part.each([&](u32 token, float time) {
-        if (time < infinity()) visit((u64)__float_as_uint(time) << 32 | token, 1);
-      });
-    });
+    const u64 last = find_cut((double)n_wanted, false, 0, ~0ull, Times());
     if (threadIdx.x == 0) n_arrived = 0;
     __syncthreads();
     part.each([&](u32 token, float time) {

@@ -208,28 +208,36 @@ static __device__ __noinline__ void list() {
 #define MASS_OF_NEAR 2u
 #define ONES_OF_THREADS 3u
 
-// The last element of an order before which there is less than `limit`, in `kept.cut`: of the kept tokens, best first,
-// by ones or by mass; nearest to the entropy `center` first, by mass; or of the best token of each thread.
-static __device__ __noinline__ void cut(u32 of, double limit, bool keeps_ties, float center, u64 least, u64 greatest) {
-  const Scale scale = kept.scale;
-  const Condition near = {0, scale, center, NEAR_THE_ENTROPY};
-  u64 own_best = ~0ull;
-  if (of == ONES_OF_THREADS) {
-    kept.each([&](u32 token, float logit) {
-      u64 order = order_of(logit, token);
-      own_best = order < own_best ? order : own_best;
-    });
-  }
-  u64 found = find_cut(limit, keeps_ties, least, greatest, [&](auto visit) {
+// This thread's elements of an order. A struct: NVRTC 13.0 does not take a lambda of any type for device code.
+struct Elements {
+  u32 of;
+  Condition near;
+  u64 own_best;
+
+  template <class Visit>
+  __device__ __forceinline__ void operator()(Visit visit) const {
     if (of == ONES_OF_THREADS) {
       if (own_best != ~0ull) visit(own_best, 1);
       return;
     }
     kept.each([&](u32 token, float logit) {
       u64 order = of == MASS_OF_NEAR ? near.distance_order(logit, token) : order_of(logit, token);
-      visit(order, of == ONES_OF_BEST ? 1 : mass_of(scale.weight(logit)));
+      visit(order, of == ONES_OF_BEST ? 1 : mass_of(near.scale.weight(logit)));
     });
-  });
+  }
+};
+
+// The last element of an order before which there is less than `limit`, in `kept.cut`: of the kept tokens, best first,
+// by ones or by mass; nearest to the entropy `center` first, by mass; or of the best token of each thread.
+static __device__ __noinline__ void cut(u32 of, double limit, bool keeps_ties, float center, u64 least, u64 greatest) {
+  Elements elements = {of, {0, kept.scale, center, NEAR_THE_ENTROPY}, ~0ull};
+  if (of == ONES_OF_THREADS) {
+    kept.each([&](u32 token, float logit) {
+      u64 order = order_of(logit, token);
+      elements.own_best = order < elements.own_best ? order : elements.own_best;
+    });
+  }
+  u64 found = find_cut(limit, keeps_ties, least, greatest, elements);
   if (threadIdx.x == 0) kept.cut = found;
   __syncthreads();
 }

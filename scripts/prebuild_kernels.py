@@ -3,8 +3,8 @@
     python scripts/prebuild_kernels.py              # sm_80 sm_90 sm_100 sm_120, and PTX for what is newer
     python scripts/prebuild_kernels.py --arch 90
 
-Needs NVRTC (``pip install nvidia-cuda-nvrtc``) and no GPU. The files go to python/tokenloom/_kernels, which a wheel that is
-built afterwards carries; without them kernels are compiled on first use.
+Needs NVRTC (``pip install nvidia-cuda-nvrtc``) and no GPU. The files go to python/tokenloom/_kernels, which a wheel
+that is built afterwards carries; without them kernels are compiled on first use.
 """
 
 from __future__ import annotations
