@@ -142,6 +142,8 @@ fn mixture<'py>(
     PyArray1::from_vec(py, mixtures).reshape([n_rows, n_columns])
 }
 
+type MaximaAndSums<'py> = (Bound<'py, PyArray1<f32>>, Bound<'py, PyArray2<f64>>);
+
 /// Maxima of the rows, and sums of `e^(logit - maximum)` over ranges of an order of the tokens.
 #[pyfunction]
 fn range_sums<'py>(
@@ -149,7 +151,7 @@ fn range_sums<'py>(
     logits: PyReadonlyArray2<'py, f32>,
     order: PyReadonlyArray1<'py, u32>,
     ranges: PyReadonlyArray2<'py, u32>,
-) -> PyResult<(Bound<'py, PyArray1<f32>>, Bound<'py, PyArray2<f64>>)> {
+) -> PyResult<MaximaAndSums<'py>> {
     let [n_rows, n_vocab] = [logits.shape()[0], logits.shape()[1]];
     let (values, order) = (elements(&logits, "logits")?, elements(&order, "order")?);
     let (ranges, _) = elements(&ranges, "ranges")?.as_chunks::<2>();
