@@ -12,6 +12,8 @@ use std::ops::Deref;
 
 use super::MAX_BATCH;
 use super::kinds::{KIND_TABLE, Kinds};
+#[cfg(all(target_arch = "aarch64", target_endian = "little", target_feature = "neon"))]
+use super::masks::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::masks::{Avx2, Avx512};
 use super::masks::{Masks, Portable, Vectors};
@@ -108,6 +110,12 @@ pub(crate) enum VectorUnit {
     Avx512(Avx512),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little", target_feature = "neon"))]
+    Neon,
+    #[cfg_attr(
+        all(target_arch = "aarch64", target_endian = "little", target_feature = "neon", not(test)),
+        expect(dead_code)
+    )]
     Portable,
 }
 
@@ -123,6 +131,9 @@ impl VectorUnit {
                 return Self::Avx2(unit);
             }
         }
+        #[cfg(all(target_arch = "aarch64", target_endian = "little", target_feature = "neon"))]
+        return Self::Neon;
+        #[cfg(not(all(target_arch = "aarch64", target_endian = "little", target_feature = "neon")))]
         Self::Portable
     }
 
@@ -134,7 +145,12 @@ impl VectorUnit {
             let wide = Avx512::detect().map(Self::Avx512).into_iter().chain(Avx2::detect().map(Self::Avx2));
             wide.chain([Self::Portable]).collect()
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(all(target_arch = "aarch64", target_endian = "little", target_feature = "neon"))]
+        return vec![Self::Neon, Self::Portable];
+        #[cfg(not(any(
+            target_arch = "x86_64",
+            all(target_arch = "aarch64", target_endian = "little", target_feature = "neon")
+        )))]
         vec![Self::Portable]
     }
 
@@ -163,6 +179,8 @@ impl VectorUnit {
                 // SAFETY: a value of type `Avx2` exists only where these features were detected.
                 unsafe { ends_256(unit, rules, text, at, ends) }
             }
+            #[cfg(all(target_arch = "aarch64", target_endian = "little", target_feature = "neon"))]
+            Self::Neon => fill(Neon, rules, text, at, ends),
             Self::Portable => fill(Portable, rules, text, at, ends),
         }
     }

@@ -1,8 +1,8 @@
 //! Which of the next 64 characters are letters, which are numbers, which are white?
 //!
 //! One 64-bit mask for each flag of a kind, so that a scanner decides about 64 characters with a few logical operations.
-//! The masks come out of vector units where the machine has them: AVX-512 with byte permutes, or AVX2. The portable way is
-//! always compiled; tests hold the others against it.
+//! The masks come out of vector units where the machine has them: AVX-512 with byte permutes, AVX2, or NEON. The portable way
+//! is always compiled; tests hold the others against it.
 
 use super::kinds::{APOSTROPHE, BLANK, CAPITAL, Kind, LINE_OR_SLASH, MARKS, NUMERIC, SMALL, WHITE};
 
@@ -72,8 +72,83 @@ impl Vectors for Portable {
     }
 }
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little", target_feature = "neon"))]
+pub(crate) use arm::Neon;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(all(target_arch = "aarch64", target_endian = "little", target_feature = "neon"))]
+#[allow(unsafe_code)]
+mod arm {
+    use std::arch::aarch64::*;
+
+    use super::{Kind, Masks, Vectors};
+
+    /// NEON, for which the whole program is compiled.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Neon;
+
+    impl Vectors for Neon {
+        #[inline(always)]
+        fn of_kinds(self, kinds: &[Kind; 64], n_chars: usize) -> Masks {
+            // SAFETY: this is compiled only where every machine has the feature.
+            unsafe { of_kinds_neon(kinds, n_chars) }
+        }
+
+        #[inline(always)]
+        fn of_ascii(self, bytes: &[u8; 64], n_chars: usize, table: &[Kind; 128]) -> Option<Masks> {
+            // SAFETY: this is compiled only where every machine has the feature.
+            unsafe { of_ascii_neon(bytes, n_chars, table) }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn of_kinds_neon(kinds: &[Kind; 64], n_chars: usize) -> Masks {
+        masks(load(kinds), n_chars)
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn of_ascii_neon(bytes: &[u8; 64], n_chars: usize, table: &[Kind; 128]) -> Option<Masks> {
+        let text = load(bytes);
+        let [a, b, c, d] = text;
+        if vmaxvq_u8(vorrq_u8(vorrq_u8(a, b), vorrq_u8(c, d))) >= 0x80 {
+            return None;
+        }
+        let (halves, _) = table.as_chunks::<64>();
+        let [lower, upper] = [&halves[0], &halves[1]].map(|half| {
+            let [a, b, c, d] = load(half);
+            uint8x16x4_t(a, b, c, d)
+        });
+        // A look-up beyond the 64 entries of a table gives 0.
+        let kind =
+            |text| vorrq_u8(vqtbl4q_u8(lower, text), vqtbl4q_u8(upper, vsubq_u8(text, vdupq_n_u8(64))));
+        Some(masks(text.map(kind), n_chars))
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn load(bytes: &[u8; 64]) -> [uint8x16_t; 4] {
+        let (words, _) = bytes.as_chunks::<8>();
+        let word = |at: usize| vcreate_u8(u64::from_le_bytes(words[at]));
+        [0, 2, 4, 6].map(|at| vcombine_u8(word(at), word(at + 1)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn masks(kinds: [uint8x16_t; 4], n_chars: usize) -> Masks {
+        let place = vcreate_u8(0x8040_2010_0804_0201);
+        let places = vcombine_u8(place, place);
+        let bit = |flag: Kind| {
+            // Each byte that has the flag is the bit of its place in eight; three sums of neighbours bring them together.
+            let [a, b, c, d] = kinds.map(|part| vandq_u8(vtstq_u8(part, vdupq_n_u8(flag)), places));
+            let all = vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d));
+            vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(all, all)))
+        };
+        Masks::of(bit, n_chars)
+    }
+}
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
@@ -265,5 +340,7 @@ mod tests {
             Avx2::detect().into_iter().for_each(check);
             Avx512::detect().into_iter().for_each(check);
         }
+        #[cfg(all(target_arch = "aarch64", target_endian = "little", target_feature = "neon"))]
+        check(Neon);
     }
 }
