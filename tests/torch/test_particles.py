@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenloom as tl
+import torch
 from tokenloom.errors import ArrayError, ParamsError, UnsupportedFeatureError
 from transformers import LlamaForCausalLM
 
@@ -94,3 +95,30 @@ def test_what_particles_do_not_do(tiny_model: LlamaForCausalLM, tiny_tokenizer: 
         tl.torch.generate(tiny_model, tiny_tokenizer, "b", constraint=constraint, method="check", particles=2)
     with pytest.raises(ParamsError):
         tl.torch.generate(tiny_model, tiny_tokenizer, "b", constraint=constraint, method="smc", particles=0)
+
+
+def test_transformers_gets_particles_as_its_sequences(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+) -> None:
+    constraint = tl.control.regex("[b-d]{0,2}", tiny_tokenizer)
+    run = tl.torch.custom_generate(constraint=constraint, method="smc", seed=4)
+    ids = torch.tensor([tiny_tokenizer.encode_list("the cat")])
+    options: dict[str, Any] = {"max_new_tokens": 3, "do_sample": True, "top_k": 0, "num_return_sequences": 5}
+    options |= {"pad_token_id": 0, "return_dict_in_generate": True}
+    found = tiny_model.generate(ids, custom_generate=run, **options)
+    plain = tl.torch.generate(
+        tiny_model,
+        tiny_tokenizer,
+        [ids[0].tolist()],
+        constraint=constraint,
+        method="smc",
+        particles=5,
+        seed=4,
+        max_new_tokens=3,
+    )
+    for row, one in zip(found.sequences.tolist(), plain, strict=True):
+        new = row[ids.shape[1] :]
+        assert new[: len(one.ids)] == one.ids.tolist()
+        assert not any(new[len(one.ids) :])
+    # Its laws reach over the logits behind the last token as well.
+    np.testing.assert_allclose(found.log_weights.numpy(), [one.log_weight for one in plain], atol=0.05)

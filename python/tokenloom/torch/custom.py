@@ -20,12 +20,14 @@ from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengt
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 from tokenloom import sample
+from tokenloom.control import Smc
 from tokenloom.errors import ArrayError, UnsupportedFeatureError
 from tokenloom.sample import Params
 from tokenloom.torch.batch import largest_exact_batch
 from tokenloom.torch.cache import is_static
 from tokenloom.torch.gate import Gate
 from tokenloom.torch.pace import Pace
+from tokenloom.torch.particles import generate_particles
 from tokenloom.torch.result import Generation
 from tokenloom.torch.row import Row
 from tokenloom.torch.steps import Plan, decode, pace_of
@@ -52,7 +54,9 @@ def custom_generate(
     Args:
         drafter: where drafts come from (``tl.draft``), or None.
         constraint: what the text must satisfy (``tl.control``), or None.
-        method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"``.
+        method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"``; or ``"smc"``: the
+            ``num_return_sequences`` of a prompt are weighted particles (:class:`tokenloom.control.Smc`), without drafts
+            and without logits processors; the returned object also has ``log_weights``, float64[B].
         forced: what becomes of tokens that the constraint leaves no choice about, as in :func:`generate`.
         draft_budget: most tokens drafted in one step; ``"auto"``: as many as pay on this model and device, perhaps none
             (:class:`Pace`, with the stored :func:`cost_curve`; its first use measures for some seconds); or a
@@ -98,6 +102,13 @@ def custom_generate(
         n_new = int(config.max_length) - input_ids.shape[1]
         n_vocab = int(model.config.get_text_config(decoder=True).vocab_size)
         attention_mask = model_kwargs.get("attention_mask")
+        if method == "smc":
+            if drafter is not None or streamer is not None or logits_processor:
+                raise UnsupportedFeatureError(
+                    "expected particles without drafts, streamer and logits processors (such as top_k)"
+                )
+            found = _particles(model, input_ids, attention_mask, constraint, config, ends, max(0, n_new), seed)
+            return _packed(input_ids, [one.ids for one in found], config, [one.log_weight for one in found])
         listener = None if streamer is None else _Listener(streamer)
         rows = []
         for index, padded in enumerate(input_ids):
@@ -232,7 +243,37 @@ def _seed_of(seed: int | None, copy: int, n_copies: int) -> int:
     return seed if copy == 0 else int(sample.seeds(seed, n_copies)[copy])
 
 
-def _packed(prompts: torch.Tensor, new: list[NDArray[np.uint32]], config: Any) -> Any:
+def _particles(
+    model: Any,
+    input_ids: torch.Tensor,
+    attention_mask: Any,
+    constraint: Any,
+    config: Any,
+    ends: frozenset[int],
+    n_new: int,
+    seed: int | None,
+) -> list[Generation]:
+    """The returned sequences of each prompt as its particles."""
+    n_copies = config.num_return_sequences
+    rows = range(0, len(input_ids), n_copies)
+    prompts = [input_ids[row] if attention_mask is None else input_ids[row][attention_mask[row].bool()] for row in rows]
+    return generate_particles(
+        model,
+        None,
+        [[int(token) for token in prompt] for prompt in prompts],
+        smc=Smc(particles=n_copies),
+        constraint=constraint,
+        max_new_tokens=n_new,
+        params=[Params() if config.do_sample else Params(temperature=0.0)] * len(prompts),
+        seeds=[_seed_of(seed, 0, 1)] * len(prompts),
+        ends=ends,
+        n_vocab=int(model.config.get_text_config(decoder=True).vocab_size),
+    )
+
+
+def _packed(
+    prompts: torch.Tensor, new: list[NDArray[np.uint32]], config: Any, log_weights: list[float] | None = None
+) -> Any:
     """Prompts and continuations, padded on the right."""
     pads = _numbers(config.pad_token_id) or _numbers(config.eos_token_id) or [0]
     width = max(len(ids) for ids in new)
@@ -240,4 +281,9 @@ def _packed(prompts: torch.Tensor, new: list[NDArray[np.uint32]], config: Any) -
     for row, ids in enumerate(new):
         tail[row, : len(ids)] = torch.from_numpy(ids.astype(np.int64)).to(prompts.device)
     sequences: Any = torch.cat([prompts, tail], dim=1)
-    return GenerateDecoderOnlyOutput(sequences=sequences) if config.return_dict_in_generate else sequences
+    if not config.return_dict_in_generate:
+        return sequences
+    output = GenerateDecoderOnlyOutput(sequences=sequences)
+    if log_weights is not None:
+        output.log_weights = torch.tensor(log_weights, dtype=torch.float64)
+    return output

@@ -83,7 +83,7 @@ def generate_particles(
     ends: frozenset[int],
     n_vocab: int,
 ) -> list[Generation]:
-    """The particles of every prompt, those of one prompt next to each other."""
+    """The particles of every prompt, those of one prompt next to each other; texts are empty without a tokenizer."""
     if constraint is None:
         raise ArrayError("expected a constraint for particles, found None", argument="constraint")
     generations: list[Generation] = []
@@ -112,7 +112,7 @@ def _as_generations(
         generations.append(
             Generation(
                 prompt_ids=np.array(prompt, dtype=np.uint32),
-                text=tokenizer.decode(body),
+                text="" if tokenizer is None else tokenizer.decode(body),
                 ids=ids,
                 logprobs=found.logprobs[i],
                 log_weight=float(found.log_weights[i]),
