@@ -11,20 +11,28 @@ from benches.harness import Case
 
 TITLE = "Sample: one token a row, V = 131,072, one thread"
 NOTE = (
-    "Normal logits with a standard deviation of 3. chain: temperature 0.7, top-k 50, top-p 0.9, min-p 0.05. plain: "
-    "temperature 0.7 alone. transformers: its processors, softmax, multinomial. torch: topk first for the chain, "
-    "softmax and an exponential race for the plain draw. us per row."
+    "Normal logits with a standard deviation of 3. chain: temperature 0.7, top-k 50, top-p 0.9, min-p 0.05. top-p: 0.9 "
+    "only. plain: temperature 0.7 only. transformers: its processors, softmax, multinomial. torch: topk first for the "
+    "chain; the best 1,024, 8,192, ... until they hold the mass for top-p; softmax and an exponential race for the "
+    "plain draw. torch_sort: a sorted row for top-p. numpy: the inverse of the cumulative distribution for the plain "
+    "draw. read: the maximum of each row by torch, which reads the memory once and draws nothing. us per row."
 )
 
 N_ROUNDS = 5
 _RULES: dict[str, dict[str, Any]] = {
     "chain": {"temperature": 0.7, "top_k": 50, "top_p": 0.9, "min_p": 0.05},
+    "top-p": {"top_p": 0.9},
     "plain": {"temperature": 0.7},
+}
+_PEERS = {
+    "chain": ("torch", "transformers", "read"),
+    "top-p": ("torch", "torch_sort", "transformers"),
+    "plain": ("torch", "numpy", "transformers"),
 }
 
 
 def cases() -> list[Case]:
-    """Both sets of rules at three batch sizes."""
+    """Three sets of rules at three batch sizes."""
     rows = []
     for name, rules in _RULES.items():
         for n_rows, n_batches in ((1, 16), (8, 2), (64, 1)):
@@ -41,7 +49,7 @@ def cases() -> list[Case]:
                 Case(
                     row=f"{name}, B = {n_rows}",
                     operation="draw",
-                    engines=("tokenloom", "torch", "transformers"),
+                    engines=("tokenloom", *_PEERS[name]),
                     oracle="transformers",
                     arguments=arguments,
                     n_items=n_rows * n_batches,

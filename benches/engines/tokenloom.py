@@ -86,7 +86,7 @@ def draw(arguments: dict[str, Any]) -> Job:
     seeds = tl.sample.seeds(0, len(rows))
     return sampling_job(
         arguments,
-        lambda position: tl.sample.sample(rows, params, seeds, position),
+        lambda position: tl.sample.sample(rows, params, seeds, position, threads=1),
         lambda drawn: tl.sample.keep_set(rows, params),
     )
 

@@ -34,11 +34,26 @@ def draw(arguments: dict[str, Any]) -> Job:
         (probs / torch.empty_like(probs).exponential_()).argmax(-1)
         return probs, torch.arange(rows.shape[1]).expand_as(rows)
 
+    def grown(position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Top-p without a sort: the best tokens, eight times as many until they hold the mass."""
+        log_norms, n_best = torch.logsumexp(rows, dim=-1, keepdim=True), 1024
+        while True:
+            values, columns = torch.topk(rows, min(n_best, rows.shape[1]), dim=-1)
+            probs = torch.exp(values - log_norms)
+            sums = probs.cumsum(-1)
+            if n_best >= rows.shape[1] or bool((sums[:, -1] >= rules["top_p"]).all()):
+                break
+            n_best *= 8
+        probs[sums - probs >= rules["top_p"]] = 0
+        columns.gather(1, torch.multinomial(probs, num_samples=1))
+        return probs, columns
+
     def could_be_drawn(result: tuple[torch.Tensor, torch.Tensor]) -> Any:
         probs, columns = result
         return torch.zeros_like(rows).scatter_(1, columns, probs).numpy() > 0
 
-    return sampling_job(arguments, truncated if "top_k" in rules else plain, could_be_drawn)
+    step = truncated if "top_k" in rules else grown if "top_p" in rules else plain
+    return sampling_job(arguments, step, could_be_drawn)
 
 
 def verify(arguments: dict[str, Any]) -> Job:
