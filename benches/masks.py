@@ -2,9 +2,9 @@
 
 ``python -m benches.masks --tokenizer qwen3`` walks the instances of a MaskBench sample (``../shared/data``) with all
 engines at once: every schema is compiled by each, then every token of every instance is offered to each, after its
-mask was filled. Whose turn is first rotates. Times are processor times of the calling thread, so a busy machine disturbs
-them little; before each, a row of logits is read, as a decoding loop does, so that nobody finds the caches warm. A walk
-ends where an engine refuses; its verdict is right if that is what the instance's label says.
+mask was filled. Whose turn is first rotates. Times are processor times of the calling thread, so a busy machine
+disturbs them little; before each, a row of logits is read, as a decoding loop does, so that nobody finds the caches
+warm. A walk ends where an engine refuses; its verdict is right if that is what the instance's label says.
 
 A draw by checks is made at every step of the right instances, from logits in which the recorded token has ``--peak`` of
 the mass and the rest is spread over the vocabulary as exp(N(0, 2)). Its cost is the time inside the constraint: checks,
@@ -19,7 +19,6 @@ import argparse
 import json
 import lzma
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -283,7 +282,7 @@ def text_of(run: Run, batch: dict[str, list[float]], options: argparse.Namespace
     lines = [
         f"## {options.tokenizer}: {run.tokenizer.vocab_size:,} tokens, {options.schemas} schemas",
         "",
-        f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, {versions}.",
+        f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {versions}.",
         "",
         "| us | mean | p50 | p99 | max |",
         "|---|---|---|---|---|",

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,3 +57,38 @@ def shared_data() -> Path | None:
 def read_xz() -> Callable[[Path], bytes]:
     """The content of an xz file."""
     return lambda path: lzma.decompress(path.read_bytes())
+
+
+@pytest.fixture(scope="session")
+def random_schema() -> Callable[[int], dict[str, Any]]:
+    """``random_schema(seed)`` is a JSON Schema that has instances, most of them short."""
+
+    def schema(random: np.random.Generator, depth: int) -> dict[str, Any]:
+        kind = random.integers(0, 6 if depth == 0 else 9)
+        if kind == 0:
+            least = int(random.integers(-20, 20))
+            return {"type": "integer", "minimum": least, "maximum": least + int(random.integers(0, 99))}
+        if kind == 1:
+            return {"type": "string", "maxLength": int(random.integers(0, 9))}
+        if kind == 2:
+            return {"enum": [["a", 1, None, "word", 2.5, True][at] for at in random.permutation(6)[:3]]}
+        if kind == 3:
+            return {"type": ["boolean", "null"]}
+        if kind == 4:
+            return {"type": "string", "pattern": f"^[a-{'cdefgh'[random.integers(6)]}]{{1,4}}(x|-y)?$"}
+        if kind == 5:
+            return {"const": {"k": int(random.integers(99))}}
+        if kind == 6:
+            low = int(random.integers(0, 2))
+            return {"type": "array", "items": schema(random, depth - 1), "minItems": low, "maxItems": low + 2}
+        if kind == 7:
+            return {"anyOf": [schema(random, depth - 1), schema(random, depth - 1)]}
+        names = [f"{letter}{random.integers(9)}" for letter in "abcd"[: random.integers(1, 5)]]
+        return {
+            "type": "object",
+            "properties": {name: schema(random, depth - 1) for name in names},
+            "required": names[: random.integers(0, len(names) + 1)],
+            "additionalProperties": False,
+        }
+
+    return lambda seed: schema(np.random.default_rng(seed), 2)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tokenloom as tl
 from tokenloom.errors import ArrayError, ConstraintError, DistributionError
+from tokenloom.reference import control as twin
 from tokenloom.sample import Params, sample
 
 RANKS = {bytes([byte]): byte for byte in range(256)} | {b"ab": 256, b"true": 257, b"12": 258, b'":': 259}
@@ -111,3 +112,18 @@ def test_what_goes_wrong_is_said(tok: tl.Tokenizer) -> None:
     with pytest.raises(ConstraintError, match="no token can follow"):
         tl.control.draw_checked(np.zeros(262), state, rng=1)
     assert tl.control.draw_checked(np.full(3, -np.inf), lambda token: True, rng=1).token == -1
+
+
+def test_the_twins_agree() -> None:
+    random = np.random.default_rng(2)
+    for trial in range(60):
+        logits = random.normal(0, 2, 50).astype(np.float32)
+        allowed = random.random(50) < random.choice([0.0, 0.05, 0.5, 1.0])
+        waits = tl.sample.waiting_times(tl.Rng(trial, 9), 50).astype(float)
+        token, asked = twin.draw_checked(logits.tolist(), waits.tolist(), lambda token: bool(allowed[token]))  # noqa: B023
+        drawn = tl.control.draw_checked(logits, lambda token: allowed[token], tl.Rng(trial, 9))  # noqa: B023
+        assert drawn.token == (-1 if token is None else token)
+        assert drawn.n_checks == len(asked)
+        probs, caps = random.dirichlet(np.full(9, 0.4)), random.random(9) ** 2
+        capped, _ = tl.control.cap_probs(probs, caps)
+        np.testing.assert_allclose(capped, twin.cap_probs(probs.tolist(), caps.tolist()), atol=1e-12)

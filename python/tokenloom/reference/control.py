@@ -1,4 +1,4 @@
-"""Twin of the grammars of ``tokenloom.control``: regular expressions by derivatives.
+"""Twin of ``tokenloom.control``: regular expressions by derivatives, draws by checks, capped probabilities.
 
 The derivative of a language by a character holds what may follow that character. A text may go on where its derivative
 is not empty, and may end where its derivative holds the empty text. So a token is allowed if the derivative by its
@@ -9,11 +9,12 @@ Patterns have literals, classes, groups, alternatives and the repeats ``? * + {m
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["allowed_tokens", "derive", "is_complete", "parse"]
+__all__ = ["allowed_tokens", "cap_probs", "derive", "draw_checked", "is_complete", "parse"]
 
 Language = tuple[Any, ...]
 """``("none",)``, ``("empty",)``, ``("char", pattern)``, ``("cat", a, b)``, ``("or", a, b)`` or ``("star", a)``."""
@@ -116,3 +117,51 @@ def _derive(language: Language, char: str) -> Language:
 def allowed_tokens(language: Language, tokens: Mapping[int, str]) -> set[int]:
     """The tokens that may follow where ``language`` is what may follow; the end is not among them."""
     return {id for id, token in tokens.items() if derive(language, token) != NONE}
+
+
+def draw_checked(
+    logits: Sequence[float], waits: Sequence[float], check: Callable[[int], bool]
+) -> tuple[int | None, list[int]]:
+    """The token of a constrained race, and the tokens that were checked, in order.
+
+    Args:
+        logits: of all tokens.
+        waits: the exponential waiting time of each token: it arrives after ``wait / exp(logit)``.
+        check: whether a token is allowed.
+    """
+    asked: dict[int, bool] = {}
+
+    def first(order: list[int]) -> int | None:
+        for token in order:
+            if token not in asked:
+                asked[token] = check(token)
+            if asked[token]:
+                return token
+        return None
+
+    tokens = [token for token, logit in enumerate(logits) if logit > -math.inf]
+    best = first(sorted(tokens, key=lambda token: (-logits[token], token)))
+    if best is None:
+        return None, list(asked)
+    # Better tokens are known to be refused; the others race at the scale of the best allowed one.
+    runners = [token for token in tokens if logits[token] <= logits[best]]
+    arrival = {token: waits[token] / math.exp(logits[token] - logits[best]) for token in runners}
+    return first(sorted(runners, key=lambda token: (arrival[token], token))), list(asked)
+
+
+def cap_probs(probs: Sequence[float], caps: Sequence[float]) -> list[float]:
+    """The distribution ``min(s p, cap)`` that sums to one; the caps alone, renormalised, where they hold less."""
+    room = math.fsum(cap for p, cap in zip(probs, caps, strict=True) if p > 0)
+    if room <= 1:
+        return [cap / room if p > 0 else 0.0 for p, cap in zip(probs, caps, strict=True)]
+    low, high = 0.0, 1.0
+
+    def filled(s: float) -> list[float]:
+        return [min(s * p, cap) for p, cap in zip(probs, caps, strict=True)]
+
+    while math.fsum(filled(high)) < 1:
+        high *= 2
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if math.fsum(filled(middle)) < 1 else (low, middle)
+    return filled(high)

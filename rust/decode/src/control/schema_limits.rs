@@ -1,9 +1,10 @@
 //! Is a JSON Schema too expensive to compile?
 //!
-//! The engine bounds its own work, with one gap: `multipleOf m` becomes an automaton with a state for every remainder,
+//! The engine bounds its own work, with two gaps. `multipleOf m` becomes an automaton with a state for every remainder,
 //! built at once, and parts that are joined (`allOf`, `$ref` with siblings) get the least common multiple, computed in 32
-//! bits. So a few bytes of schema can cost hours, or wrap around and mean another number. The multiples of a schema are
-//! therefore bounded before it is compiled: the largest, or the least common one where parts may be joined.
+//! bits. So a few bytes of schema can cost hours, or wrap around and mean another number. And an object costs the square
+//! of the number of its members. Both are bounded before a schema is compiled: the largest multiple, or the least common
+//! one where parts may be joined; and the sum of the squares.
 //!
 //! Linear in the schema.
 
@@ -14,11 +15,17 @@ use super::ControlErrorKind;
 /// A second of compiling.
 const MAX_MULTIPLE: u128 = 100_000;
 const MAX_DIGITS: u32 = 9;
+/// Four thousand members in one object: three seconds of compiling.
+const MAX_MEMBER_PAIRS: usize = 4_000 * 4_000;
 
-/// Refuses schemas whose multiples are too large.
+/// Refuses schemas whose multiples or objects are too large.
 pub(super) fn check(schema: &Value) -> Result<(), ControlErrorKind> {
-    let mut found = Multiples::default();
+    let mut found = Costs::default();
     found.collect(schema);
+    if found.n_member_pairs > MAX_MEMBER_PAIRS {
+        let reason = "its objects have more members than 4000 in one, or as many pairs in several";
+        return Err(ControlErrorKind::Grammar { what: "the JSON Schema", reason: reason.into() });
+    }
     let multiple = if found.may_join { found.common() } else { found.largest() };
     match multiple {
         Some(multiple) if multiple <= MAX_MULTIPLE => Ok(()),
@@ -30,14 +37,16 @@ pub(super) fn check(schema: &Value) -> Result<(), ControlErrorKind> {
     }
 }
 
-/// The `multipleOf` of a schema as integers over powers of ten.
+/// What in a schema is expensive.
 #[derive(Default)]
-struct Multiples {
+struct Costs {
+    /// Its `multipleOf` as integers over powers of ten.
     values: Vec<(u128, u32)>,
     may_join: bool,
+    n_member_pairs: usize,
 }
 
-impl Multiples {
+impl Costs {
     fn collect(&mut self, schema: &Value) {
         match schema {
             Value::Array(items) => items.iter().for_each(|item| self.collect(item)),
@@ -50,6 +59,9 @@ impl Multiples {
                             self.values.extend(number.as_f64().and_then(as_decimal));
                         }
                         (key, value) => {
+                            if let ("properties", Value::Object(members)) = (key, value) {
+                                self.n_member_pairs += members.len() * members.len();
+                            }
                             self.may_join |= matches!(key, "allOf" | "anyOf" | "oneOf" | "$ref");
                             self.collect(value);
                         }
@@ -114,6 +126,8 @@ mod tests {
         ] {
             assert!(says(hostile).unwrap().contains(number), "{:?}", says(hostile));
         }
+        let members: Vec<String> = (0..4_100).map(|n| format!("\"p{n}\":{{}}")).collect();
+        assert!(says(&format!("{{\"properties\":{{{}}}}}", members.join(","))).unwrap().contains("4000"));
         let primes = "999983,999979,999961,999959,999953,999931,999917,999907";
         let many: Vec<String> = primes.split(',').map(|p| format!("{{\"multipleOf\":{p}}}")).collect();
         assert!(says(&format!("{{\"allOf\":[{}]}}", many.join(","))).unwrap().contains("38 digits"));
