@@ -109,8 +109,10 @@ def fim_context(tokenizer: Tokenizer, prefix: bytes, suffix: bytes, format: str 
         raise ParamsError(f"expected a format of {sorted(FIM_FORMATS)}, found {format!r}")
     marks = []
     for mark in FIM_FORMATS[format]:
-        if mark not in tokenizer.special_tokens:
+        # Not every file calls them special, DeepSeek's does not: an added token is read as one token all the same.
+        ids = tokenizer.encode(mark).tolist()
+        if len(ids) != 1:
             raise ParamsError(f"expected a tokenizer with the token {mark!r} of the format {format!r}")
-        marks.append(tokenizer.special_tokens[mark])
+        marks += ids
     parts = [tokenizer.encode(part, allowed_special=()).tolist() for part in (prefix, suffix)]
     return [marks[0], *parts[0], marks[1], *parts[1], marks[2]]

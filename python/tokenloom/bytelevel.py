@@ -74,9 +74,9 @@ class ByteModel:
         target: ``"canonical"``: the mass of canonical encodings, exact. ``"marginal"``: the mass of all token sequences
             that spell the bytes, as far as ``max_tv`` asks for.
         max_tv: with ``"marginal"``: how far an answer may be from the exact one, in total variation.
-        min_share: with ``"marginal"``: token sequences that hold less of the mass than this when they end are not looked
-            into, whatever ``max_tv`` says. Certainty costs one to three contexts a byte; a small share here leaves
-            half a context and nearly the same answers, and :attr:`ByteState.certificate` is then larger.
+        min_share: with ``"marginal"``: token sequences that hold less of the mass than this when they end are not
+            looked into, whatever ``max_tv`` says. Certainty costs one to three contexts a byte; a small share here
+            leaves half a context and nearly the same answers, and :attr:`ByteState.certificate` is then larger.
         max_heads: with ``"marginal"``: token sequences kept; if more matter, the lightest are forgotten and
             :attr:`ByteState.certificate` says what that may cost.
         window: with ``"marginal"``: of a prompt, the tokens before about the last ``window`` bytes are taken as
@@ -378,7 +378,9 @@ class ByteState:
     def _fill(self, needed_for: str) -> None:
         while contexts := self._core.contexts(needed_for, _MAX_BATCH):
             self._trunk += self._core.trunk(len(self._trunk))
-            wanted = [self._trunk[:n_trunk] + ids for n_trunk, ids in contexts]
+            wanted = [self._trunk[:n_trunk] for n_trunk, _ in contexts]
+            for context, (_, ids) in zip(wanted, contexts, strict=True):
+                context += ids
             rows = self._known(wanted) if self._answers else self._model._rows(wanted)
             self._core = self._core.filled(needed_for, _MAX_BATCH, rows)
 

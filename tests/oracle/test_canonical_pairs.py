@@ -44,10 +44,10 @@ def load(
 
 
 def disagreements(tok: tl.Tokenizer, n_pairs: int, seed: int) -> tuple[int, list[tuple[int, int]]]:
-    """Of so many random adjacent pairs that are text: how many are canonical, and those on which the law is wrong.
+    """Of so many random adjacent pairs that are text: how many are canonical, and on which the law is wrong.
 
-    Half the pairs are drawn at random; in the other half both tokens are cut out of a longer one, so that some merge may
-    join them.
+    Half the pairs are drawn at random; in the other half both tokens are cut out of a longer one, so that some merge
+    may join them.
     """
     law = CanonicalLaw(tok._core)
     symbols = set(law.symbols.tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from typing import Any
 
@@ -145,3 +146,33 @@ def test_models_pickle(tok: tl.Tokenizer) -> None:
     model = tl.bytelevel.ByteModel(lm, tok)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.start(b"ab ").next_byte(), model.start(b"ab ").next_byte())
+
+
+def test_vocabularies_without_tokens() -> None:
+    end = {"id": 0, "content": "<end>", "special": True}
+    end |= dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    content = {"version": "1.0", "added_tokens": [end], "pre_tokenizer": level, "decoder": level}
+    content["model"] = {"type": "BPE", "vocab": {}, "merges": []}
+    nothing = tl.Tokenizer.from_bytes(json.dumps(content).encode(), kind="tokenizer.json")
+    for target in ("canonical", "marginal"):
+        model = tl.bytelevel.ByteModel(lambda contexts: np.zeros((len(contexts), 1)), nothing, target=target)  # type: ignore[arg-type]
+        state = model.start(b"")
+        np.testing.assert_array_equal(np.flatnonzero(np.isfinite(state.next_byte())), [256])
+        with pytest.raises(DistributionError):
+            state.push(ord("a"))
+        with pytest.raises(DistributionError):
+            model.start(b"a").next_byte()
+
+
+def test_many_bytes_are_taken_back(tok: tl.Tokenizer) -> None:
+    for target in ("canonical", "marginal"):
+        model = tl.bytelevel.ByteModel(lm, tok, target=target, max_tv=1e-3, window=100)  # type: ignore[arg-type]
+        state = model.start(b"ab ")
+        before = state.next_byte()
+        for byte in b"abc ab a abc ab a ab\n\nab":
+            state.push(byte)
+        state.pop(24)
+        np.testing.assert_allclose(state.next_byte(), before, atol=1e-12 if target == "canonical" else 5e-3)
+        with pytest.raises(ParamsError):
+            state.pop()

@@ -5,8 +5,8 @@ followed by "//", but the token "://" is then out of reach). The covers of the p
 begins with it, the last token reaching past its end. One of them is drawn from their exact distribution, and generation
 goes on behind it: exact token healing (Hayase et al., "Sampling from your language model one byte at a time", 2025).
 
-Cost: one more forward pass a prompt, which reads its covers as a tree. Under sampling rules other than temperature 1 the covers are drawn by the
-same rules applied to the covers' own distribution; greedy takes the most probable cover.
+Cost: one more forward pass a prompt, which reads its covers as a tree. Under sampling rules other than temperature 1
+the covers are drawn by the same rules applied to the covers' own distribution; greedy takes the most probable cover.
 """
 
 from __future__ import annotations
