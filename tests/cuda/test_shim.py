@@ -5,7 +5,7 @@ import pytest
 import tokenloom as tl
 import torch
 from corpus import RULES, edge_rows, random_params
-from tokenloom.torch import cuda_sampling
+from tokenloom.torch import cuda_sampling, device
 
 Params = tl.sample.Params
 
@@ -88,6 +88,14 @@ def test_half_precision_is_read_as_it_is(kernel, dtype):
         aligned = torch.zeros(len(logits), 340, dtype=dtype)
         aligned[:, :333] = logits
         assert_same_bits(kernel(aligned[:, :333], params, seeds, 3), expected, dtype)
+
+
+def test_parts_too_large_for_shared_memory_lie_in_a_workspace(kernel, monkeypatch):
+    logits, seeds = edge_rows(700), tl.sample.seeds(3, 13)
+    monkeypatch.setattr(device, "_limits", lambda ordinal, unit: (8, 100))
+    for params in (Params(), Params(top_k=9, top_p=0.8), Params(typical_p=0.9)):
+        expected = tl.sample.draw(logits, params, seeds, 3)
+        assert_same_bits(kernel(logits, params, seeds, 3, n_cluster=4, n_threads=32), expected, params)
 
 
 @pytest.mark.parametrize("n_cluster", [None, 8])

@@ -22,7 +22,7 @@ from tokenloom import sample as _sample
 from tokenloom._sample_arrays import checked_positions, checked_seeds, checked_texts
 from tokenloom.errors import ArrayError, DeviceError
 from tokenloom.sample import Params
-from tokenloom.torch.device import launch, team
+from tokenloom.torch.device import launch, part_memory, team
 
 __all__ = ["addresses_on", "draw", "dtype_code", "rows_of", "words_on"]
 
@@ -57,8 +57,7 @@ def draw(
         for dtype in (torch.int64, torch.float32, torch.int8, torch.float32, torch.float32)
     ]
     n_cluster, n_part = team(device, "sample", n_vocab)
-    n_shared = 4 * n_part if n_cluster > 1 else 0
-    workspace = None if n_shared else torch.empty(n_rows * n_part, dtype=torch.float32, device=device)
+    n_shared, workspace = part_memory(device, "sample", n_cluster, n_part, n_rows)
     stride = 0 if words is None else words.stride(0)
     row: list[Any] = [rows, rows.stride(0), dtype_code(rows), n_vocab, words, stride]
     launch(

@@ -15,7 +15,7 @@ import torch
 
 from tokenloom import gpu
 
-__all__ = ["launch", "team"]
+__all__ = ["launch", "part_memory", "team"]
 
 
 def launch(
@@ -53,31 +53,43 @@ def launch(
 
 
 def team(device: torch.device, unit: str, n_vocab: int) -> tuple[int, int]:
-    """How many blocks share a row, and how many tokens each of them takes.
-
-    Blocks of a cluster keep their parts in shared memory; a single block needs a workspace for its part.
-    """
+    """How many blocks share a row, and how many tokens each of them takes."""
+    most_blocks, _ = _limits(_ordinal(device), unit)
     n_cluster = 1
-    while n_cluster < _most_blocks(_ordinal(device), unit) and n_vocab > 8192 * n_cluster:
+    while n_cluster < most_blocks and n_vocab > 8192 * n_cluster:
         n_cluster *= 2
-    n_part = -(-n_vocab // n_cluster)
-    n_part = -(-n_part // 64) * 64
-    return (n_cluster, n_part) if 4 * n_part <= MAX_SHARED_BYTES else (1, -(-n_vocab // 64) * 64)
+    return n_cluster, -(-n_vocab // (64 * n_cluster)) * 64
 
 
-#: What a block of a cluster may use for its part, on every architecture that has clusters.
-MAX_SHARED_BYTES = 80 * 1024
+def part_memory(
+    device: torch.device, unit: str, n_cluster: int, n_part: int, n_rows: int
+) -> tuple[int, torch.Tensor | None]:
+    """Where the blocks of a team keep their parts: bytes of shared memory each, or a workspace for all rows."""
+    _, n_shared_bytes = _limits(_ordinal(device), unit)
+    if n_cluster > 1 and 4 * n_part <= n_shared_bytes:
+        return 4 * n_part, None
+    return 0, torch.empty(n_rows * n_cluster * n_part, dtype=torch.float32, device=device)
+
+
+#: The kernels whose blocks keep their parts in shared memory.
+_KEEPERS = {"arrivals": "tokenloom_arrivals", "sample": "tokenloom_sample"}
 
 
 @functools.cache
-def _most_blocks(ordinal: int, unit: str) -> int:
-    """Blocks of a cluster: 8 from sm_90 on, in machine code; what the driver makes of PTX has no clusters."""
+def _limits(ordinal: int, unit: str) -> tuple[int, int]:
+    """Blocks of a cluster, and what each may keep in shared memory.
+
+    Clusters come with sm_90, in machine code: what the driver makes of PTX has none. A block may have 227 KiB on sm_90
+    and sm_100, 99 KiB on sm_120, and the kernels' own variables take up to 19 of it.
+    """
     driver, module = gpu.module(ordinal, unit, 0)
-    if driver.devices()[ordinal][1] < 90 or module.origin == "ptx":
-        return 1
-    for kernel in gpu.UNITS[unit]:
-        driver.allow_shared(module, kernel, MAX_SHARED_BYTES)
-    return 8
+    arch = driver.devices()[ordinal][1]
+    if arch < 90 or module.origin == "ptx":
+        return 1, 0
+    n_shared_bytes = (200 if arch < 120 else 80) * 1024
+    if unit in _KEEPERS:
+        driver.allow_shared(module, _KEEPERS[unit], n_shared_bytes)
+    return 8, n_shared_bytes
 
 
 def _ordinal(device: torch.device) -> int:

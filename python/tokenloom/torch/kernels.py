@@ -22,7 +22,7 @@ from tokenloom._core.draft import DraftTree
 from tokenloom.errors import ArrayError, DeviceError
 from tokenloom.sample import Purpose, Rng
 from tokenloom.torch.cuda_sampling import addresses_on, dtype_code, rows_of
-from tokenloom.torch.device import launch, team
+from tokenloom.torch.device import launch, part_memory, team
 
 __all__ = ["Arrivals", "Verified", "arrivals", "forbid_", "mixture", "range_sums", "verify"]
 
@@ -143,8 +143,7 @@ def arrivals(
     found_tokens, times, logprobs = (torch.empty((n_rows, n), dtype=dtype, device=device) for dtype in dtypes)
     status = torch.empty(n_rows, dtype=torch.int8, device=device)
     n_cluster, n_part = team(device, "arrivals", n_vocab)
-    n_shared = 4 * n_part if n_cluster > 1 else 0
-    workspace = None if n_shared else torch.empty(n_rows * n_part, dtype=torch.float32, device=device)
+    n_shared, workspace = part_memory(device, "arrivals", n_cluster, n_part, n_rows)
     launch(
         "arrivals",
         "tokenloom_arrivals",
