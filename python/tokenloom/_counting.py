@@ -117,9 +117,12 @@ class Store:
         return [_core.WordCounts.of_files([self.folder / name for name in names]) for names in self.state["runs"]]
 
     def clear(self) -> None:
-        """Remove the files of a training that is done; the folder if nothing else is in it."""
+        """Remove the files of a training that is done; the folder if nothing else is in it.
+
+        What names others goes before them, so that a run that is killed on the way can be started again.
+        """
         merges = [self.folder / _MERGES.format(stage) for stage in range(_MAX_STAGES)]
-        for path in [*self.folder.glob("words-*"), self.folder / _STATE, *merges]:
+        for path in [*merges, self.folder / _STATE, *self.folder.glob("words-*")]:
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()

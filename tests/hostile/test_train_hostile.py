@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,30 @@ def test_a_killed_training_goes_on_to_the_same_merges(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["exact", "boundless"])
 def test_twenty_kills(mode: str, tmp_path: Path) -> None:
     kill_and_resume(tmp_path, mode, 20, 300_000)
+
+
+def test_a_run_that_is_killed_while_it_clears_up_can_be_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("ab abc abcd bcd\n" * 50)
+    expected = tl.train.bpe(corpus, 262, progress=False)
+    unlink = Path.unlink
+    for n_unlinked in range(12):
+        left = iter(range(n_unlinked))
+
+        def stopping(path: Path, missing_ok: bool = False, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            unlink(path, missing_ok=missing_ok)
+
+        folder = tmp_path / str(n_unlinked)
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(Path, "unlink", stopping)
+            tl.train.bpe(corpus, 262, progress=False, checkpoint=folder)
+        again = tl.train.bpe(corpus, 262, progress=False, checkpoint=folder)
+        assert [again.token_bytes(id) for id in range(262)] == [expected.token_bytes(id) for id in range(262)]
+        assert not folder.exists()
 
 
 def test_corpora_made_to_be_slow() -> None:
