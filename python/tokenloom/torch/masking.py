@@ -21,7 +21,7 @@ from tokenloom.errors import UnsupportedFeatureError
 __all__ = ["MaskProcessor"]
 
 
-class MaskProcessor(LogitsProcessor):  # type: ignore[misc]
+class MaskProcessor(LogitsProcessor):
     r"""A logits processor that keeps every row of a batch to a constraint.
 
     For ``model.generate(..., logits_processor=[MaskProcessor(constraint)])``, sampling or beams. A row that has ended,
