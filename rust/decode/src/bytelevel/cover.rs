@@ -352,7 +352,8 @@ impl ByteState {
             return Err(ByteLevelErrorKind::ShortRow { row, found: rows[row].len(), expected }.into());
         }
         let mut next = self.clone();
-        let unscored = self.trunk(self.scored.0);
+        // Only a score asks for the trunk; what else is done does not depend on its length.
+        let unscored = if purpose == Purpose::Mass { self.trunk(self.scored.0) } else { Vec::new() };
         for (number, (wanted, &row)) in wanted.into_iter().zip(rows).enumerate() {
             match wanted {
                 Wanted::Trunk(at) => {
