@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from tokenloom.reference import rng
 
-BLOCK = 512
+BLOCK = 256
 KEYS, CLOCKS, MOVES, CHOICES, FAILURES = range(4, 9)
 RESAMPLE = 1 << 30
 

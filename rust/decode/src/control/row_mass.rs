@@ -12,7 +12,7 @@ use crate::sample::math;
 use crate::wide::wide;
 
 /// Tokens of a block; a multiple of 64.
-pub(super) const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 256;
 /// Tokens looked at together: enough that one's latency hides behind the others.
 const LANES: usize = 32;
 

@@ -7,7 +7,7 @@
 //! block's clock moves on by an exponential time of rate `P - p`. That is the law of the whole race: given the order in
 //! which a block's tokens arrive, the waits between them are independent and exponential with the rate that is left.
 //!
-//! Cost: V / 512 clocks, and 512 keys for each block that is opened; in practice one to three blocks a call. All tokens of
+//! Cost: V / 256 clocks, and 256 keys for each block that is opened; in practice one to three blocks a call. All tokens of
 //! a row cost O(V log V). Clocks are logarithms and masses are scaled by the best that is left, so a token 1000 nats below
 //! the best has its turn. Sums are sums of what is left, never differences.
 
