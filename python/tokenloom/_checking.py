@@ -68,7 +68,7 @@ def draw_checked(
     >>> logits = np.log([0.5, 0.3, 0.2])
     >>> draw = tl.control.draw_checked(logits, lambda token: token != 0, rng=1)
     >>> mask = np.array([[0b110]], dtype=np.int32)
-    >>> draw.token == tl.sample.sample(logits[None], seeds=1, mask=mask).tokens[0]
+    >>> bool(draw.token == tl.sample.sample(logits[None], seeds=1, mask=mask).tokens[0])
     True
     """
     row = np.asarray(logits)

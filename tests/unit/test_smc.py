@@ -141,7 +141,7 @@ def test_equal_to_the_twin(toy: tl.Tokenizer, scheme: Any) -> None:
     constraint = tl.control.predicate(fine, toy)
     n, n_resampled = 5, 0
     for seed in range(12):
-        run = tl.control.Smc(particles=n, ess=0.8, resample=scheme).run(
+        run = tl.control.Smc(particles=n, ess=0.95, resample=scheme).run(
             Model(), constraint, max_new_tokens=6, seed=seed, limit="cut"
         )
         each = tl.sample.seeds(seed, n).tolist()
@@ -154,7 +154,7 @@ def test_equal_to_the_twin(toy: tl.Tokenizer, scheme: Any) -> None:
         def resample(weights: list[float], step: int, seed: int = seed) -> list[int]:
             return twin_awrs.resample(weights, scheme, seed, step)
 
-        expected = twin_smc(draw, resample, n, 0.8, 6, END)
+        expected = twin_smc(draw, resample, n, 0.95, 6, END)
         assert [tuple(ids.tolist()) for ids in run.ids] == [text for text, _ in expected]
         np.testing.assert_allclose(np.exp(run.log_weights), [weight for _, weight in expected], rtol=1e-9)
         n_resampled += run.n_resampled
