@@ -86,8 +86,8 @@ def cap(logits: ArrayLike, caps: ArrayLike) -> NDArray[np.float32]:
         ParamsError: A cap is not between 0 and 1.
 
     >>> import numpy as np, tokenloom as tl
-    >>> np.exp(tl.sample.cap(np.log([[0.5, 0.3, 0.2]]), [0.4, 1.0, 1.0]))
-    array([[0.4 , 0.36, 0.24]], dtype=float32)
+    >>> print(np.exp(tl.sample.cap(np.log([[0.5, 0.3, 0.2]]), [0.4, 1.0, 1.0])).round(3))
+    [[0.4  0.36 0.24]]
     """
     rows = _single(logits)
     limits = np.asarray(caps, dtype=np.float32)
