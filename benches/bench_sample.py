@@ -54,6 +54,7 @@ def cases() -> list[Case]:
                     arguments=arguments,
                     n_items=n_rows * n_batches,
                     unit="us",
+                    yardsticks=("read",),
                     n_rounds=N_ROUNDS,
                 )
             )

@@ -58,6 +58,9 @@ class Case:
     limit_seconds: float = 120.0
     """An engine that takes longer over one request is stopped, and marked."""
 
+    yardsticks: tuple[str, ...] = ()
+    """Engines that do less than is asked, for comparison; none is the fastest peer."""
+
     n_run: int | None = None
     """Only the first rounds are run; None for all."""
 
@@ -108,8 +111,9 @@ class Result:
 
     @property
     def fastest_peer(self) -> str | None:
-        """The engine beside ours with the least median."""
-        timed = [name for name, outcome in self.outcomes.items() if outcome.rounds and name != OURS]
+        """The engine beside ours with the least median, yardsticks left out."""
+        left_out = {OURS, *self.case.yardsticks}
+        timed = [name for name, outcome in self.outcomes.items() if outcome.rounds and name not in left_out]
         return min(timed, key=lambda name: self.outcomes[name].median, default=None)
 
 
