@@ -117,8 +117,9 @@ def test_characters_of_any_number(options):
     if "limit_alphabet" not in options:
         assert files[1] == files[0]
     else:
-        # Which of equally rare characters stays is left to chance there.
-        assert len(files[1]["model"]["vocab"]) == len(files[0]["model"]["vocab"])
+        # Which of equally rare characters stays is left to chance there, and with it some rare pairs.
+        theirs, mine = ({token for token in file["model"]["vocab"] if len(token) == 1} for file in files)
+        assert len(mine) == len(theirs) == 200
 
 
 AFFIXES = [("##", None), (None, "</w>"), ("@", "</w>"), ("##", "")]
