@@ -139,6 +139,11 @@ class ByteModel:
         """What the tokenizer does to texts before they are tokens: probabilities are those of texts after it."""
         return tuple(self._core.caveats)
 
+    @property
+    def symbols(self) -> NDArray[np.uint32]:
+        """The added tokens, uint32 ``[n]``: they end texts, have no bytes, and a context may end with one."""
+        return self._core.symbols
+
     def start(self, prompt: bytes = b"", context: Sequence[int] = ()) -> ByteState:
         """The state behind a prompt, conditioned on all encodings that begin with it.
 
@@ -177,15 +182,19 @@ class ByteModel:
         state._fill("mass")
         return state._core.log_mass()[0]
 
-    def heal(self, prompt: bytes) -> Healed:
+    def heal(self, prompt: bytes, context: Sequence[int] = ()) -> Healed:
         r"""The prompt's stable tokens and the exact distribution of what covers the rest.
 
         Usually two to six contexts in one call of the model, after which generation goes on by tokens.
 
+        Args:
+            prompt: as in :meth:`start`.
+            context: as in :meth:`start`; the stable tokens begin with it.
+
         Raises:
             DistributionError: no canonical encoding begins with the prompt, or the model gives all of them
                 probability zero.
-            ParamsError: the target is not canonical.
+            ParamsError: the target is not canonical, or the context does not end with an added token.
 
         >>> import numpy as np, tokenloom as tl
         >>> ranks = {bytes([b]): b for b in range(256)} | {b"ab": 256}
@@ -195,7 +204,7 @@ class ByteModel:
         >>> healed.ids.tolist(), sorted(healed.tokens.to_lists()), np.exp(healed.log_probs).round(6).tolist()
         ([120, 32], [[97], [256]], [0.5, 0.5])
         """
-        state = self.start(prompt)
+        state = self.start(prompt, context)
         if not isinstance(state._core, _core.ByteState):
             raise ParamsError("expected target 'canonical' to heal a prompt, found 'marginal'")
         state._fill("covers")

@@ -33,3 +33,16 @@ def test_the_bars_are_the_law(folder: str) -> None:
     model, tokenizer = tl.torch.load(Path(folder))
     expected = np.exp(tl.bytelevel.ByteModel(model, tokenizer).start(b"th").next_byte())
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-9)
+
+
+def test_the_marginal_target_takes_its_knobs(folder: str) -> None:
+    arguments = ["bytes", folder, "--prompt", "the th", "--target", "marginal", "--max-tv", "0"]
+    run = CliRunner().invoke
+    exact = json.loads(run(program, [*arguments, "--json"], catch_exceptions=False).stdout)
+    assert exact["certificate"] == pytest.approx(0, abs=1e-12)
+    coarse = run(program, [*arguments, "--min-share", "0.2"], catch_exceptions=False)
+    assert "in total variation" in coarse.stderr
+    found = json.loads(run(program, [*arguments, "--min-share", "0.2", "--json"], catch_exceptions=False).stdout)
+    distance = np.abs(np.array(found["probabilities"]) - exact["probabilities"]).sum() / 2
+    assert distance <= found["certificate"]
+    assert run(program, [*arguments, "--min-share", "1"]).exit_code == 2

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import numpy as np
 import pytest
 import tokenloom as tl
+import torch
 from tokenloom.errors import ArrayError
 from transformers import LlamaForCausalLM
 
@@ -56,6 +61,81 @@ def test_text_goes_on_where_the_prompt_ended(tiny_model: LlamaForCausalLM, tiny_
         )
         assert PROMPT + answer.text == tiny_tokenizer.decode([*answer.prompt_ids.tolist(), *answer.ids.tolist()])
         assert "".join(pieces) == answer.text
+
+
+@contextmanager
+def passes(model: LlamaForCausalLM) -> Iterator[list[int]]:
+    """How many tokens each forward pass reads."""
+    widths: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, inputs: widths.append(inputs["input_ids"].numel()), with_kwargs=True
+    )
+    yield widths
+    hook.remove()
+
+
+def test_the_prompt_is_read_once(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
+    prompt, n_new = "and the in " * 20 + PROMPT, 5
+    options: Any = {"max_new_tokens": n_new, "params": tl.sample.Params(temperature=0), "eos": ()}
+    with passes(tiny_model) as plain:
+        tl.torch.generate(tiny_model, tiny_tokenizer, prompt, **options)
+    with passes(tiny_model) as healing:
+        (answer,) = tl.torch.generate(tiny_model, tiny_tokenizer, prompt, heal=True, **options)
+    n_prompt = len(tiny_tokenizer.encode(prompt))
+    assert plain == [n_prompt, *[1] * (n_new - 1)]
+    assert abs(healing[0] - n_prompt) <= 4  # all covers as one tree, without the ends of the longest ones
+    assert 1 <= healing[1] <= 3  # the end of the one that was drawn
+    assert healing[2:] == [1] * (n_new - 1)
+    # What was handed over is what reading everything anew gives.
+    (again,) = tl.torch.generate(tiny_model, tiny_tokenizer, [answer.prompt_ids.tolist()], **options)
+    assert again.ids.tolist() == answer.ids.tolist()
+    np.testing.assert_allclose(again.logprobs, answer.logprobs, atol=1e-6)
+
+
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+@pytest.mark.parametrize("drafter", [None, tl.draft.Suffix(min_prob=0.01)])
+def test_batches_and_drafts_change_nothing(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, cache: str, drafter: Any
+) -> None:
+    # The last but one ends with an added token: nothing of it is read before.
+    prompts = ["x th", "the and the and th", "in " * 30 + "a", "the" + "<|end|>", "o"]
+    options: Any = {"max_new_tokens": 9, "heal": True, "params": WARM, "seed": range(5), "eos": ()}
+    together = tl.torch.generate(tiny_model, tiny_tokenizer, prompts, cache=cache, drafter=drafter, **options)
+    for seed, (prompt, found) in enumerate(zip(prompts, together, strict=True)):
+        (alone,) = tl.torch.generate(tiny_model, tiny_tokenizer, prompt, **(options | {"seed": seed}))
+        assert alone.prompt_ids.tolist() == found.prompt_ids.tolist()
+        assert alone.ids.tolist() == found.ids.tolist()
+
+
+def test_custom_generate_heals_what_tokens_spell(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
+    texts = ["x th", "a<|end|>the an"]
+    ids = [tiny_tokenizer.encode_list(text) for text in texts]
+    width = max(map(len, ids))
+    inputs = {
+        "input_ids": torch.tensor([[0] * (width - len(row)) + row for row in ids]),
+        "attention_mask": torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids]),
+    }
+    ours = tl.torch.custom_generate(heal=tiny_tokenizer, seed=3)
+    greedy: Any = {"max_new_tokens": 7, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    found = tiny_model.generate(**inputs, **greedy, custom_generate=ours)
+    cold = tl.sample.Params(temperature=0)
+    healed = tl.torch.generate(tiny_model, tiny_tokenizer, texts, heal=True, max_new_tokens=1, params=cold, eos=())
+    for row, answer in zip(found.tolist(), healed, strict=True):
+        plain = tiny_model.generate(torch.from_numpy(answer.prompt_ids.astype(np.int64))[None], **greedy)
+        assert row[len(row) - plain.shape[1] :] == plain[0].tolist()
+    constrained = tl.torch.custom_generate(heal=tiny_tokenizer, constraint=tl.control.predicate(bool, tiny_tokenizer))
+    with pytest.raises(ArrayError, match="without a constraint"):
+        tiny_model.generate(**inputs, **greedy, custom_generate=constrained)
+
+
+def test_blanks_at_the_end_are_warned_of(tiny_model: LlamaForCausalLM) -> None:
+    ranks = {bytes([byte]): byte for byte in range(256)} | {b" a": 256}
+    tokenizer = tl.Tokenizer.from_tiktoken("toy", pat_str=r" ?\S+|\s+", mergeable_ranks=ranks, special_tokens={})
+    with pytest.warns(UserWarning, match="prompt 1 ends with blanks that the next word would have"):
+        tl.torch.generate(tiny_model, tokenizer, ["x", "x "], max_new_tokens=1)
+    # Warnings are errors here.
+    tl.torch.generate(tiny_model, tokenizer, ["x ", "x\n"], max_new_tokens=1, warn_unhealed=False)
+    tl.torch.generate(tiny_model, tokenizer, "x ", max_new_tokens=1, heal=True)
 
 
 def test_what_cannot_be_healed(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:

@@ -21,6 +21,12 @@ _BAR = "▏▎▍▌▋▊▉█"
 @click.option("--top", type=click.IntRange(1, 257), default=16, show_default=True, help="How many bytes to show.")
 @click.option("--target", type=click.Choice(["canonical", "marginal"]), default="canonical", show_default=True)
 @click.option("--max-tv", type=click.FloatRange(0, 1, max_open=True), default=1e-3, help="Of the marginal target.")
+@click.option(
+    "--min-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    help="Of the marginal target: lighter spellings are not looked into.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with all 257 probabilities.")
 def bytes_command(
     model: Path,
@@ -28,6 +34,7 @@ def bytes_command(
     top: int,
     target: Literal["canonical", "marginal"],
     max_tv: float,
+    min_share: float,
     as_json: bool,
 ) -> None:
     """Show which byte MODEL, a Hugging Face folder or a .gguf file, expects behind a prompt.
@@ -39,7 +46,8 @@ def bytes_command(
 
     text = prompt.encode() if prompt is not None else sys.stdin.buffer.read()
     language_model, tokenizer = tl.torch.load(model)
-    state = tl.bytelevel.ByteModel(language_model, tokenizer, target=target, max_tv=max_tv).start(text)
+    byte_model = tl.bytelevel.ByteModel(language_model, tokenizer, target, max_tv=max_tv, min_share=min_share)
+    state = byte_model.start(text)
     probs = np.exp(state.next_byte())
     if as_json:
         found = {"prompt": text.decode("utf-8", "replace"), "target": target, "probabilities": probs.tolist()}

@@ -172,6 +172,28 @@ class Batch:
         branches._used = self._used.repeat(n_rows, 1)
         return branches
 
+    @classmethod
+    def joined(cls, model: Any, parts: Sequence[Batch], n_columns: int | None = None) -> Batch:
+        """A batch whose row ``i`` has read what the only row of ``parts[i]`` has; these are not to be used again."""
+        if len(parts) == 1 and n_columns is None:
+            return parts[0]
+        batch = cls(model, len(parts), n_columns)
+        n_read = [part.n_columns for part in parts]
+        read = [part._cache.layers for part in parts if part.n_columns]
+        for at in range(len(read[0]) if read else 0):
+            both = []
+            for name in ("keys", "values"):
+                rows = iter([getattr(layers[at], name) for layers in read])
+                first = getattr(read[0][at], name)
+                padded = first.new_zeros((len(parts), first.shape[1], max(n_read), first.shape[3]))
+                for row, n in enumerate(n_read):
+                    if n:
+                        padded[row, :, :n] = next(rows)[0]
+                both.append(padded)
+            batch._cache.update(*both, at)
+        batch._used = torch.arange(max(n_read))[None, :] < torch.tensor(n_read)[:, None]
+        return batch
+
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these rows only, in this order."""
         index = torch.tensor(list(rows), dtype=torch.int64)

@@ -26,6 +26,7 @@ from tokenloom.sample import Params
 from tokenloom.torch.batch import largest_exact_batch
 from tokenloom.torch.cache import is_static
 from tokenloom.torch.gate import Gate
+from tokenloom.torch.heal import Cover, Healer
 from tokenloom.torch.pace import Pace
 from tokenloom.torch.particles import generate_particles
 from tokenloom.torch.result import Generation
@@ -47,6 +48,7 @@ def custom_generate(
     draft_budget: int | str | Pace = 16,
     draft_shape: str = "tree",
     seed: int | None = None,
+    heal: Any = None,
     streamer: Any = None,
 ) -> Callable[..., Any]:
     """What to give to ``model.generate(..., custom_generate=...)``.
@@ -64,6 +66,10 @@ def custom_generate(
         draft_shape: ``"tree"`` or ``"chain"``.
         seed: seed of the draws, for the first of ``num_return_sequences``; None: from torch's generator, so that
             ``torch.manual_seed`` decides.
+        heal: the :class:`tokenloom.Tokenizer` whose ids the model reads: each prompt, from its last added token on, is
+            read as one of the token sequences that cover its text, as in :func:`generate`, drawn by the temperature,
+            ``top_k`` and ``top_p`` of the generation config. The returned sequences begin with these covers, padded on
+            the left. Not together with a constraint.
         streamer: a streamer of transformers, for one prompt.
 
     Returns:
@@ -102,6 +108,12 @@ def custom_generate(
         n_new = int(config.max_length) - input_ids.shape[1]
         n_vocab = int(model.config.get_text_config(decoder=True).vocab_size)
         attention_mask = model_kwargs.get("attention_mask")
+        covers: list[Cover] = []
+        if heal is not None:
+            if constraint is not None or method == "smc":
+                raise ArrayError("expected heal without a constraint or particles, found both", argument="heal")
+            covers = _covers(Healer(model, heal), input_ids, attention_mask, config, seed)
+            input_ids, attention_mask = _left_padded([cover.ids for cover in covers], input_ids, config)
         if method == "smc":
             if drafter is not None or streamer is not None or logits_processor:
                 raise UnsupportedFeatureError(
@@ -131,6 +143,7 @@ def custom_generate(
                     process=prefix.processed_by(logits_processor) if logits_processor else None,
                     is_over=prefix.ended_by(stopping_criteria),
                     forced=forced,
+                    read=(covers[index].batch, covers[index].n_read) if covers else None,
                 )
             )
         budget, pace = (0, None) if drafter is None else pace_of(model, draft_budget)
@@ -156,6 +169,32 @@ def custom_generate(
         return _packed(input_ids, [done[index].ids for index in range(len(rows))], config)
 
     return run
+
+
+def _covers(healer: Healer, input_ids: torch.Tensor, attention_mask: Any, config: Any, seed: int | None) -> list[Cover]:
+    """A cover of each prompt."""
+    rules = Params(temperature=0.0)
+    if config.do_sample:
+        found = {name: getattr(config, name) for name in ("temperature", "top_k", "top_p")}
+        rules = Params(**{name: value for name, value in found.items() if value is not None})
+    covers = []
+    for index, padded in enumerate(input_ids):
+        kept = padded if attention_mask is None else padded[attention_mask[index].bool()]
+        own = _seed_of(seed, index % config.num_return_sequences, config.num_return_sequences)
+        covers.append(healer.cover_of_tokens([int(token) for token in kept], rules, own))
+    return covers
+
+
+def _left_padded(prompts: list[list[int]], given: torch.Tensor, config: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The prompts, and which places are theirs; at least as wide as those that were given."""
+    pads = _numbers(config.pad_token_id) or _numbers(config.eos_token_id) or [0]
+    width = max(given.shape[1], *map(len, prompts))
+    ids = torch.full((len(prompts), width), pads[0], dtype=given.dtype, device=given.device)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt, device=given.device)
+        mask[row, width - len(prompt) :] = 1
+    return ids, mask
 
 
 class _Prefix:

@@ -5,8 +5,9 @@ followed by "//", but the token "://" is then out of reach). The covers of the p
 begins with it, the last token reaching past its end. One of them is drawn from their exact distribution, and generation
 goes on behind it: exact token healing (Hayase et al., "Sampling from your language model one byte at a time", 2025).
 
-Cost: one more forward pass a prompt, which reads its covers as a tree. Under sampling rules other than temperature 1
-the covers are drawn by the same rules applied to the covers' own distribution; greedy takes the most probable cover.
+Cost: one more forward pass a prompt, which reads its covers as a tree behind what they share. The cache of that pass is
+handed on, so generation reads only the end of the drawn cover. Under sampling rules other than temperature 1 the covers
+are drawn by the same rules applied to the covers' own distribution; greedy takes the most probable cover.
 """
 
 from __future__ import annotations
@@ -21,9 +22,68 @@ from tokenloom import sample
 from tokenloom.bytelevel import ByteModel
 from tokenloom.errors import ArrayError
 from tokenloom.sample import Params
+from tokenloom.torch.batch import Batch
 from tokenloom.torch.language_model import LanguageModel
 
-__all__ = ["Overhang", "heal_prompts"]
+__all__ = ["Cover", "Healer", "Overhang", "is_cut_short", "overhang"]
+
+
+@dataclass
+class Cover:
+    """How a prompt is read.
+
+    Attributes:
+        ids: its tokens; what they spell starts with the prompt.
+        batch: one row that has read a beginning of ``ids``, never all of them.
+        n_read: how many of ``ids`` it has read.
+    """
+
+    ids: list[int]
+    batch: Batch
+    n_read: int
+
+
+class Healer:
+    """Draws covers of prompts.
+
+    Args:
+        model: a Hugging Face causal language model.
+        tokenizer: a :class:`tokenloom.Tokenizer`.
+
+    Raises:
+        UnsupportedFeatureError: the tokenizer's splits cannot be followed byte by byte.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self._lm = LanguageModel(model)
+        self._tokenizer, self._byte_model = tokenizer, ByteModel(self._lm, tokenizer)
+
+    def cover(self, prompt: bytes, rules: Params, seed: int, context: Sequence[int] = ()) -> Cover:
+        """Draw a cover of ``context``, which ends with an added token, and the prompt.
+
+        Raises:
+            DistributionError: no canonical encoding covers the prompt.
+        """
+        healed = self._byte_model.heal(prompt, context)
+        logits = healed.log_probs[None].astype(np.float32)
+        # The position of the cover's first token: the loop draws only behind the cover, so no randomness is used twice.
+        drawn = sample.sample(logits, rules, seeds=np.array([seed], np.uint64), positions=len(healed.ids))
+        ids = [*healed.ids.tolist(), *healed.tokens[int(drawn.tokens[0])].tolist()]
+        return Cover(ids, *self._lm.hand_over(ids))
+
+    def cover_of_tokens(self, prompt: Sequence[int], rules: Params, seed: int) -> Cover:
+        """Draw a cover of what tokens spell behind the last added one among them.
+
+        Raises:
+            ArrayError: there are no tokens.
+            DistributionError: no canonical encoding covers the text.
+        """
+        if not prompt:
+            raise ArrayError("expected at least one token to heal, found an empty prompt", argument="input_ids")
+        symbols = set(self._byte_model.symbols.tolist())
+        n_given = max((at + 1 for at, token in enumerate(prompt) if token in symbols), default=0)
+        text = self._tokenizer.decode_bytes(prompt[n_given:])
+        return self.cover(text, rules, seed, prompt[:n_given])
 
 
 @dataclass
@@ -39,39 +99,16 @@ class Overhang:
     decoder: Any
 
 
-def heal_prompts(
-    model: Any, tokenizer: Any, prompts: Sequence[str], params: Sequence[Params], seeds: Sequence[int]
-) -> tuple[list[list[int]], list[Overhang | None]]:
-    """Draw a cover for each prompt.
+def overhang(tokenizer: Any, prompt: str, cover: Sequence[int]) -> Overhang:
+    """What ``cover`` says beyond ``prompt``."""
+    decoder = tokenizer.decode_stream()
+    text = "".join(decoder.push(token) for token in cover)
+    return Overhang(text[len(prompt) :], decoder)
 
-    Args:
-        model: a Hugging Face causal language model.
-        tokenizer: a :class:`tokenloom.Tokenizer`.
-        prompts: texts; not empty.
-        params: one set of sampling rules a prompt.
-        seeds: one a prompt.
 
-    Returns:
-        The covers' token ids, and what they say beyond the prompts.
+def is_cut_short(tokenizer: Any, prompt: str, ids: Sequence[int]) -> bool:
+    """Whether the prompt ends with blanks that the next word would have in its own first token.
 
-    Raises:
-        ArrayError: a prompt is empty.
-        UnsupportedFeatureError: the tokenizer's splits cannot be followed byte by byte.
-        DistributionError: no canonical encoding covers a prompt.
+    Words and punctuation are not asked about: nearly all begin longer tokens, and end there all the same.
     """
-    byte_model = ByteModel(LanguageModel(model), tokenizer)
-    ids: list[list[int]] = []
-    overhangs: list[Overhang | None] = []
-    for index, (prompt, rules, seed) in enumerate(zip(prompts, params, seeds, strict=True)):
-        if not prompt:
-            raise ArrayError(f"expected a text to heal, found an empty prompt at index {index}", argument="prompts")
-        healed = byte_model.heal(prompt.encode())
-        logits = healed.log_probs[None].astype(np.float32)
-        # The position of the cover's first token: the loop draws only behind the cover, so no randomness is used twice.
-        drawn = sample.sample(logits, rules, seeds=np.array([seed], np.uint64), positions=len(healed.ids))
-        cover = [*healed.ids.tolist(), *healed.tokens[int(drawn.tokens[0])].tolist()]
-        decoder = tokenizer.decode_stream()
-        text = "".join(decoder.push(token) for token in cover)
-        ids.append(cover)
-        overhangs.append(Overhang(text[len(prompt) :], decoder))
-    return ids, overhangs
+    return prompt.endswith((" ", "\t")) and tokenizer.encode_list(prompt + "a")[: len(ids)] != list(ids)

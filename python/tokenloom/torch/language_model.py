@@ -63,6 +63,15 @@ class LanguageModel:
             raise
         return torch.log_softmax(logits.double(), dim=-1).numpy()
 
+    def hand_over(self, text: Sequence[int]) -> tuple[Batch, int]:
+        """Give the cache away, to go on with ``text``: one row, and of how many tokens it has read the beginning.
+
+        The last token is left to be read, so that the model says what follows it.
+        """
+        cache, n_read = self._reading([int(token) for token in text[:-1]])
+        self._cache, self._read = None, []
+        return cache, n_read
+
     def _row(self, context: Sequence[int]) -> list[int]:
         row = [*self._beginning, *(int(token) for token in context)]
         if row:

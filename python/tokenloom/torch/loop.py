@@ -9,6 +9,7 @@ Does not do: encoder-decoders, recurrent layers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from tokenloom.errors import ArrayError, LimitError, UnknownTokenError, Unsuppor
 from tokenloom.sample import Params
 from tokenloom.torch.batch import largest_exact_batch
 from tokenloom.torch.gate import Gate
-from tokenloom.torch.heal import Overhang, heal_prompts
+from tokenloom.torch.heal import Cover, Healer, is_cut_short, overhang
 from tokenloom.torch.pace import Pace
 from tokenloom.torch.particles import generate_particles
 from tokenloom.torch.result import Generation
@@ -47,6 +48,7 @@ def generate(
     params: Params | Sequence[Params] = Params(),  # noqa: B008 (immutable)
     seed: int | Sequence[int] = 0,
     heal: bool = False,
+    warn_unhealed: bool = True,
     stop: str | Sequence[str] = (),
     eos: int | Iterable[int] | None = None,
     stream: Callable[[int, str], None] | None = None,
@@ -83,7 +85,10 @@ def generate(
             equal seeds get equal answers.
         heal: read each prompt, which must be text, not as its own tokens but as one of the token sequences that
             cover it, drawn from their exact distribution (``tl.bytelevel``). Then a prompt may end in the middle of a
-            word. Not together with a constraint.
+            word. One forward pass more: the pass that weighs the covers has read the prompt. Not together with a
+            constraint.
+        warn_unhealed: warn (``UserWarning``) where a prompt that is not healed ends with blanks that belong to the next
+            word's token: models hardly ever continue ``"Hello "`` well, and ``"Hello"`` or ``heal=True`` is meant.
         stop: strings before which a text is cut.
         eos: tokens that end a text. Default: those of the model's generation config, and under a constraint also the
             tokenizer's special tokens that are known to end texts (``tl.control.END_TOKENS``).
@@ -115,13 +120,12 @@ def generate(
     texts = _as_list(prompts)
     params_each = _one_each(params, Params, len(texts), "params")
     seeds = _one_each(seed, (int, np.integer), len(texts), "seed")
-    overhangs: list[Overhang | None] = [None] * len(texts)
+    ids = [_encode(tokenizer, text) for text in texts]
+    _check_prompts(model, ids, max_new_tokens)
     if heal:
         _check_heal(texts, constraint)
-        ids, overhangs = heal_prompts(model, tokenizer, texts, params_each, seeds)
-    else:
-        ids = [_encode(tokenizer, text) for text in texts]
-    _check_prompts(model, ids, max_new_tokens)
+    elif warn_unhealed:
+        _warn_unhealed(tokenizer, texts, ids)
     ends = _ends(model, eos)
     if constraint is not None and eos is None:
         # What ends a text for the constraint must end it here.
@@ -142,8 +146,11 @@ def generate(
             ends=ends,
             n_vocab=n_vocab,
         )
-    rows = [
-        Row(
+
+    def row_of(index: int, cover: Cover | None) -> Row:
+        prompt = ids[index] if cover is None else cover.ids
+        beyond = None if cover is None else overhang(tokenizer, texts[index], prompt)
+        return Row(
             index,
             prompt,
             n_tokens=max_new_tokens,
@@ -152,11 +159,11 @@ def generate(
             eos=ends,
             stream=None if drafter is None else drafter.begin(np.asarray(prompt, dtype=np.int32)),
             gate=None if constraint is None else Gate(constraint.start(), ends, n_vocab),
-            writing=Writing(tokenizer, stops, _bind(stream, index), overhangs[index]),
+            writing=Writing(tokenizer, stops, _bind(stream, index), beyond),
             forced=forced,
+            read=None if cover is None else (cover.batch, cover.n_read),
         )
-        for index, prompt in enumerate(ids)
-    ]
+
     budget, pace = (0, None) if drafter is None else pace_of(model, draft_budget)
     plan = Plan(
         n_vocab=n_vocab,
@@ -167,16 +174,24 @@ def generate(
         chain_only=draft_shape == "chain" or not can_read_trees(model),
         is_static=cache == "static",
     )
+    healer = Healer(model, tokenizer) if heal else None
     # Prompts of like length share a batch: padding is wasted work.
-    order = sorted(range(len(rows)), key=lambda index: len(ids[index]))
+    order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
     size = largest_exact_batch(model, batch_size)
     done: dict[int, Generation] = {}
-    try:
-        for first in range(0, len(order), size):
-            done.update(decode(model, [rows[index] for index in order[first : first + size]], plan))
-    finally:
-        for row in rows:
-            row.close()
+    for first in range(0, len(order), size):
+        rows: list[Row] = []
+        try:
+            for index in order[first : first + size]:
+                cover = None
+                if healer is not None:
+                    cover = healer.cover(texts[index].encode(), params_each[index], int(seeds[index]))
+                    _check_prompts(model, [cover.ids], max_new_tokens, index)
+                rows.append(row_of(index, cover))
+            done.update(decode(model, rows, plan))
+        finally:
+            for row in rows:
+                row.close()
     return [done[index] for index in range(len(ids))]
 
 
@@ -216,11 +231,19 @@ def _check_heal(prompts: list[Any], constraint: Any) -> None:
         raise ArrayError(f"expected texts to heal, found {type(strangers[0]).__name__}", argument="prompts")
 
 
-def _check_prompts(model: Any, prompts: list[list[int]], n_new: int) -> None:
+def _warn_unhealed(tokenizer: Any, texts: list[Any], ids: list[list[int]]) -> None:
+    for index, (text, own) in enumerate(zip(texts, ids, strict=True)):
+        if isinstance(text, str) and is_cut_short(tokenizer, text, own):
+            message = f"prompt {index} ends with blanks that the next word would have in its own token"
+            warnings.warn(f"{message}: leave them out, or ask for heal=True", stacklevel=3)
+            return
+
+
+def _check_prompts(model: Any, prompts: list[list[int]], n_new: int, first: int = 0) -> None:
     config = model.config.get_text_config(decoder=True)
     n_rows = int(config.vocab_size)
     limit = getattr(config, "max_position_embeddings", None)
-    for index, ids in enumerate(prompts):
+    for index, ids in enumerate(prompts, first):
         if not ids:
             raise ArrayError(
                 f"expected at least one token, found an empty prompt at index {index}\n"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tokenloom.draft import DraftTree
 from tokenloom.errors import ConstraintError
+from tokenloom.torch.batch import Batch
 from tokenloom.torch.draw import Drawn
 from tokenloom.torch.gate import Gate
 from tokenloom.torch.result import Generation, Stats
@@ -46,6 +47,7 @@ class Row:
         start: absolute position of the first new token, for texts whose prompt is counted otherwise; default: the
             prompt's length.
         forced: what becomes of tokens that the constraint forces: ``"draft"``, ``"jump"`` or ``"ask"``.
+        read: a batch of one row that has read the beginning of the prompt, and how much of it; or None.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Row:
         is_over: Callable[[list[int]], bool] | None = None,
         start: int | None = None,
         forced: str = "ask",
+        read: tuple[Batch, int] | None = None,
     ) -> None:
         self.index = index
         self.params = params
@@ -72,13 +75,17 @@ class Row:
         self.process = process
         self.stream = stream
         self.tree = _NOTHING
-        self.pending = [int(token) for token in prompt]
+        self._read: Batch | None = None
+        self.n_read = 0
+        if read is not None:
+            self._read, self.n_read = read
+        self.pending = [int(token) for token in prompt[self.n_read :]]
         self.finish_reason = "length" if n_tokens == 0 else ""
         self.stats = Stats()
         self.ids: list[int] = []
         self.taken: list[int] = []
-        self._prompt_ids = np.array(self.pending, dtype=np.uint32)
-        self._start = len(self.pending) if start is None else start
+        self._prompt_ids = np.array(prompt, dtype=np.uint32)
+        self._start = len(prompt) if start is None else start
         self._n_tokens = n_tokens
         self._eos = eos
         self._writing = writing
@@ -114,6 +121,11 @@ class Row:
     def ends_with(self, token: int) -> bool:
         """Whether ``token`` ends the text."""
         return token in self._eos
+
+    def give_read(self) -> Batch | None:
+        """The batch that has read the beginning of the prompt, once."""
+        given, self._read = self._read, None
+        return given
 
     def plan(self, proposed: Any, budget: int, chain_only: bool) -> None:
         """Take of what the drafter proposed at most ``budget`` nodes, none deeper than useful, none forbidden.

@@ -111,13 +111,20 @@ def pace_of(model: Any, draft_budget: Any) -> tuple[int, Pace | None]:
 
 
 def _batch(model: Any, rows: Sequence[Row], plan: Plan) -> Batch:
-    if not plan.is_static:
-        return Batch(model, len(rows))
-    n_longest = max(len(row.pending) + row.n_useful + 1 for row in rows)
-    n_drafted = 0 if plan.drafter is None else plan.budget
-    if any(row.gate is not None for row in rows):
-        n_drafted = max(n_drafted, MAX_FORCED)
-    return Batch(model, len(rows), Batch.columns_needed(len(rows), n_longest, n_drafted))
+    """An empty batch, or one that has read what the rows say was read before."""
+    n_columns = None
+    if plan.is_static:
+        n_longest = max(row.n_read + len(row.pending) + row.n_useful + 1 for row in rows)
+        n_drafted = 0 if plan.drafter is None else plan.budget
+        if any(row.gate is not None for row in rows):
+            n_drafted = max(n_drafted, MAX_FORCED)
+        # The first block stands behind all that was read, of whichever row.
+        n_first = max(row.n_read for row in rows) + max(len(row.pending) for row in rows) + n_drafted
+        n_columns = max(Batch.columns_needed(len(rows), n_longest, n_drafted), n_first)
+    parts = [row.give_read() for row in rows]
+    if all(part is None for part in parts):
+        return Batch(model, len(rows), n_columns)
+    return Batch.joined(model, [part or Batch(model, 1) for part in parts], n_columns)
 
 
 def _propose(rows: Sequence[Row], plan: Plan) -> list[Any]:
