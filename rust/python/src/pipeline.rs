@@ -380,8 +380,8 @@ fn hold(item: &Bound<'_, PyAny>, is_split: bool) -> PyResult<Held> {
     if let Some(first) = sequence(item) {
         return Ok(Held { first, second: None, is_split });
     }
-    let parts = item.cast::<PyTuple>().ok().map(|pair| pair.iter().collect::<Vec<_>>());
-    let parts = parts.or_else(|| item.cast::<PyList>().ok().map(|pair| pair.iter().collect()));
+    let is_pair = !is_split || item.is_instance_of::<PyTuple>() || item.is_instance_of::<PyList>();
+    let parts = if is_pair { item.extract::<Vec<Bound<'_, PyAny>>>().ok() } else { None };
     if let Some([first, second]) = parts.as_deref()
         && let (Some(first), Some(second)) = (sequence(first), sequence(second))
     {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
+
+from tokenloom.compat.tokenizers._argument import flag, text, unknown
 
 
 class AddedToken:
@@ -16,18 +17,32 @@ class AddedToken:
             special. ``special``: left out by ``decode(skip_special_tokens=True)``.
     """
 
-    content: str = ""
-    special: bool = False
-
     def __init__(self, content: str | None = None, **options: Any) -> None:
-        self.content = content or ""
-        self.special = bool(options.pop("special", False))
-        self._normalized = options.pop("normalized", None)
-        self._single_word = bool(options.pop("single_word", False))
-        self._lstrip = bool(options.pop("lstrip", False))
-        self._rstrip = bool(options.pop("rstrip", False))
-        for name in options:
-            warnings.warn(f"option {name} is not known and has no effect", stacklevel=2)
+        self.content = "" if content is None else content
+        self.special = options.pop("special", False)
+        self._normalized = flag(options.pop("normalized")) if "normalized" in options else None
+        self._single_word = flag(options.pop("single_word", False))
+        self._lstrip = flag(options.pop("lstrip", False))
+        self._rstrip = flag(options.pop("rstrip", False))
+        unknown(options)
+
+    @property
+    def content(self) -> str:
+        """The string."""
+        return self._content
+
+    @content.setter
+    def content(self, content: str) -> None:
+        self._content = text(content)
+
+    @property
+    def special(self) -> bool:
+        """Left out by ``decode(skip_special_tokens=True)``."""
+        return self._special
+
+    @special.setter
+    def special(self, special: bool) -> None:
+        self._special = flag(special)
 
     @property
     def single_word(self) -> bool:
@@ -47,7 +62,7 @@ class AddedToken:
     @property
     def normalized(self) -> bool:
         """Searched in the normalized text."""
-        return (not self.special) if self._normalized is None else bool(self._normalized)
+        return (not self.special) if self._normalized is None else self._normalized
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -82,7 +97,10 @@ Fields = tuple[str, bool, bool, bool, bool, bool]
 def as_added(token: Any, special: bool) -> AddedToken:
     """A token of ours for a string, or for one of ``tokenizers``."""
     if isinstance(token, str):
-        return AddedToken(token, special=special)
+        try:
+            return AddedToken(token, special=special)
+        except UnicodeEncodeError as error:
+            raise TypeError(str(error)) from None
     if special and hasattr(token, "special"):
         # Adding a token as special makes it so, for whoever holds it.
         token.special = True

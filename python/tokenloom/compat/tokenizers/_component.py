@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 from tokenloom._core import pipeline as _core
+from tokenloom.compat.tokenizers import _argument
 from tokenloom.errors import UnsupportedFeatureError
 
 T = TypeVar("T")
@@ -48,6 +49,9 @@ class Field(Generic[T]):
         part._change(**{self.json_name or "": self.kind(value)})
 
 
+_CHECKS = (_argument.flag, _argument.text, _argument.count)
+
+
 class Part:
     """A part of a tokenizer."""
 
@@ -55,6 +59,8 @@ class Part:
     """Its key in the file."""
     _json_type: ClassVar[str] = ""
     _types: ClassVar[dict[str, type[Part]]]
+    _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {}
+    """By field, what its argument must be."""
     _fields: dict[str, Any]
     _holders: weakref.WeakSet[Any]
 
@@ -64,6 +70,8 @@ class Part:
             cls._types = {}
         elif cls._json_type:
             cls._types[cls._json_type] = cls
+            fields = [field for field in vars(cls).values() if isinstance(field, Field)]
+            cls._checks = {field.json_name or "": field.kind for field in fields if field.kind in _CHECKS}
 
     @property
     def _is_written(self) -> bool:
@@ -71,7 +79,9 @@ class Part:
         return False
 
     def _set(self, **fields: Any) -> None:
-        self._fields = fields
+        self._fields = {
+            name: self._checks[name](value) if name in self._checks else value for name, value in fields.items()
+        }
         self._holders = weakref.WeakSet()
         _core.check_part(self._role, self.__getstate__())
 
@@ -235,7 +245,7 @@ _BEHAVIORS = {
 
 def behavior_of(name: Any) -> str:
     """The JSON of what a split does with its delimiter."""
-    key = str(getattr(name, "value", name))
+    key = _argument.text(getattr(name, "value", name))
     found = _BEHAVIORS.get(key) or next((known for known in _BEHAVIORS.values() if known == key), None)
     if found is None:
         raise ValueError(f"expected behavior to be one of {', '.join(_BEHAVIORS)}, found {key!r}")
@@ -244,9 +254,9 @@ def behavior_of(name: Any) -> str:
 
 def one_char(text: Any) -> str:
     """A string of one character."""
-    if not isinstance(text, str) or len(text) != 1:
+    if len(_argument.text(text)) != 1:
         raise ValueError(f"expected a string of length 1, found {text!r}")
-    return text
+    return str(text)
 
 
 class PartList(Part):

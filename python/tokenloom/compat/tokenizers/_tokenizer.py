@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tokenloom._core import pipeline as _core
 from tokenloom._core.pipeline import Encoding
-from tokenloom.compat.tokenizers import models
+from tokenloom.compat.tokenizers import _argument, models
 from tokenloom.compat.tokenizers._added import AddedToken, as_added, fields_of, of_fields
 from tokenloom.compat.tokenizers._component import Part, as_part, from_json
 from tokenloom.compat.tokenizers._written import WrittenEncoder
@@ -34,7 +36,7 @@ _STRATEGIES = {"longest_first": "LongestFirst", "only_first": "OnlyFirst", "only
 
 
 def _direction(name: str) -> str:
-    if name not in ("left", "right"):
+    if _argument.text(name) not in ("left", "right"):
         raise ValueError(f"expected direction to be left or right, found {name!r}")
     return name.capitalize()
 
@@ -254,7 +256,12 @@ class Tokenizer:
         }
 
     def enable_truncation(
-        self, max_length: int, stride: int = 0, strategy: str = "longest_first", direction: str = "right"
+        self,
+        max_length: int,
+        stride: int = 0,
+        strategy: str = "longest_first",
+        direction: str = "right",
+        **options: Any,
     ) -> None:
         """Cut every encoding.
 
@@ -263,17 +270,19 @@ class Tokenizer:
             stride: Ids that two consecutive overflowing parts share.
             strategy: ``"longest_first"``, ``"only_first"`` or ``"only_second"``.
             direction: The end that is cut off.
+            **options: Others are not known: a warning.
 
         Raises:
             ValueError: A value is not known, or ``stride`` is above what ``max_length`` leaves beside special tokens.
         """
-        if strategy not in _STRATEGIES:
+        _argument.unknown(options)
+        if _argument.text(strategy) not in _STRATEGIES:
             raise ValueError(f"expected strategy to be one of {', '.join(_STRATEGIES)}, found {strategy!r}")
         found = {
             "direction": _direction(direction),
-            "max_length": _count("max_length", max_length),
+            "max_length": _argument.count(max_length),
             "strategy": _STRATEGIES[strategy],
-            "stride": _count("stride", stride),
+            "stride": _argument.count(stride),
         }
         self._set(truncation=json.dumps(found))
 
@@ -305,6 +314,7 @@ class Tokenizer:
         pad_token: str = "[PAD]",
         length: int | None = None,
         pad_to_multiple_of: int | None = None,
+        **options: Any,
     ) -> None:
         """Fill every encoding up to the longest of its batch, or up to ``length``.
 
@@ -315,14 +325,17 @@ class Tokenizer:
             pad_token: Its token string.
             length: The length; that of the longest of the batch by default.
             pad_to_multiple_of: The length is rounded up to a multiple of this.
+            **options: ``max_length`` is an old name of ``length``. Others are not known: a warning.
         """
+        length = options.pop("max_length", length)
+        _argument.unknown(options)
         found = {
-            "strategy": "BatchLongest" if length is None else {"Fixed": _count("length", length)},
+            "strategy": "BatchLongest" if length is None else {"Fixed": _argument.count(length)},
             "direction": _direction(direction),
-            "pad_to_multiple_of": pad_to_multiple_of,
-            "pad_id": _count("pad_id", pad_id),
-            "pad_type_id": _count("pad_type_id", pad_type_id),
-            "pad_token": pad_token,
+            "pad_to_multiple_of": None if pad_to_multiple_of is None else _argument.count(pad_to_multiple_of),
+            "pad_id": _argument.token_id(pad_id),
+            "pad_type_id": _argument.token_id(pad_type_id),
+            "pad_token": _argument.text(pad_token),
         }
         self._set(padding=json.dumps(found))
 
@@ -426,7 +439,7 @@ class Tokenizer:
         kind = (list, tuple) if is_pretokenized else str
         texts = [_words(text) if is_pretokenized else text for text in (sequence, *(() if pair is None else (pair,)))]
         for text in texts:
-            if not isinstance(text, kind):
+            if not isinstance(text, kind) or (is_pretokenized and not all(isinstance(word, str) for word in text)):
                 expected = "a list or tuple of str" if is_pretokenized else "a str"
                 raise TypeError(f"expected {expected}, found {type(text).__name__}")
         item = texts[0] if pair is None else tuple(texts)
@@ -496,6 +509,8 @@ class Tokenizer:
 
     def train(self, files: Sequence[str], trainer: Trainer | None = None) -> None:
         """Train the model on files, line by line."""
+        if isinstance(files, str):
+            raise TypeError("expected a list of paths, found a str")
 
         def lines() -> Iterator[str]:
             for path in files:
@@ -536,23 +551,14 @@ def _restore(cls: type[Tokenizer], state: bytes, encode_special_tokens: bool) ->
     return self
 
 
-def _count(name: str, value: Any) -> int:
-    try:
-        count: int = value.__index__()
-    except AttributeError:
-        raise TypeError(f"expected {name} to be an int, found {type(value).__name__}") from None
-    if count < 0:
-        raise OverflowError(f"expected {name} to be at least 0, found {count}")
-    return count
-
-
 def _words(text: Any) -> Any:
     """Words that came as an array as a list."""
-    return text.tolist() if hasattr(text, "tolist") else text
+    return text.tolist() if isinstance(text, np.ndarray) else text
 
 
 def _items(input: Any, is_pretokenized: bool) -> list[Any]:
-    if isinstance(input, str | bytes) or not isinstance(input, Sequence):
+    # Columns of data frames and data sets are lists here, too: what has elements by number.
+    if isinstance(input, str | bytes | dict) or not hasattr(type(input), "__getitem__"):
         raise TypeError(f"expected a list of inputs, found {type(input).__name__}")
     if not is_pretokenized:
         return input if isinstance(input, list) else list(input)

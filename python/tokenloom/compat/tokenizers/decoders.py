@@ -6,6 +6,7 @@ from collections.abc import Sequence as _Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenloom._core import pipeline as _core
+from tokenloom.compat.tokenizers._argument import count, flag, text
 from tokenloom.compat.tokenizers._component import Field, Part, PartList, Written, one_char, pattern_of
 from tokenloom.compat.tokenizers.pre_tokenizers import _scheme
 from tokenloom.errors import UnsupportedFeatureError
@@ -53,7 +54,7 @@ class BPEDecoder(Decoder):
     """The suffix marks the end of a word."""
 
     _json_type = "BPEDecoder"
-    suffix = Field(str)
+    suffix = Field(text)
 
     def __init__(self, suffix: str = "</w>") -> None:
         self._set(suffix=suffix)
@@ -90,8 +91,8 @@ class WordPiece(Decoder):
     """The prefix marks the inside of a word."""
 
     _json_type = "WordPiece"
-    prefix = Field(str)
-    cleanup = Field(bool)
+    prefix = Field(text)
+    cleanup = Field(flag)
 
     def __init__(self, prefix: str = "##", cleanup: bool = True) -> None:
         self._set(prefix=prefix, cleanup=cleanup)
@@ -103,7 +104,7 @@ class Metaspace(Decoder):
     _json_type = "Metaspace"
     replacement = Field(one_char)
     prepend_scheme = Field(_scheme)
-    split = Field(bool)
+    split = Field(flag)
 
     def __init__(self, replacement: str = "▁", prepend_scheme: str = "always", split: bool = True) -> None:
         self._set(replacement=one_char(replacement), prepend_scheme=_scheme(prepend_scheme), split=split)
@@ -113,9 +114,9 @@ class CTC(Decoder):
     """Connectionist temporal classification: repeats and padding go."""
 
     _json_type = "CTC"
-    pad_token = Field(str)
-    word_delimiter_token = Field(str)
-    cleanup = Field(bool)
+    pad_token = Field(text)
+    word_delimiter_token = Field(text)
+    cleanup = Field(flag)
 
     def __init__(self, pad_token: str = "<pad>", word_delimiter_token: str = "|", cleanup: bool = True) -> None:
         self._set(pad_token=pad_token, word_delimiter_token=word_delimiter_token, cleanup=cleanup)
@@ -127,7 +128,7 @@ class Replace(Decoder):
     _json_type = "Replace"
 
     def __init__(self, pattern: Any, content: str) -> None:
-        self._set(pattern=pattern_of(pattern), content=content)
+        self._set(pattern=pattern_of(pattern), content=text(content))
 
 
 class Strip(Decoder):
@@ -135,8 +136,8 @@ class Strip(Decoder):
 
     _json_type = "Strip"
     content = Field(one_char)
-    start = Field(int)
-    stop = Field(int)
+    start = Field(count)
+    stop = Field(count)
 
     def __init__(self, content: str = " ", left: int = 0, right: int = 0) -> None:
         self._set(content=one_char(content), start=left, stop=right)

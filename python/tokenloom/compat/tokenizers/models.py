@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tokenloom._core import pipeline as _core
+from tokenloom.compat.tokenizers._argument import count, flag, ids_by_token, real, text
 from tokenloom.compat.tokenizers._component import Field, Part
 from tokenloom.errors import UnsupportedFeatureError, VocabError
 
@@ -141,11 +142,11 @@ def _given(options: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, An
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else text(value)
 
 
 def _probability(value: Any) -> float | None:
-    return None if value is None else float(value)
+    return None if value is None else real(value)
 
 
 class BPE(Model):
@@ -167,9 +168,9 @@ class BPE(Model):
     unk_token = Field(_text)
     continuing_subword_prefix = Field(_text)
     end_of_word_suffix = Field(_text)
-    fuse_unk = Field(bool)
-    byte_fallback = Field(bool)
-    ignore_merges = Field(bool)
+    fuse_unk = Field(flag)
+    byte_fallback = Field(flag)
+    ignore_merges = Field(flag)
 
     def __init__(
         self,
@@ -185,10 +186,12 @@ class BPE(Model):
             vocab, merges = self.read_file(vocab, merges)
         known = dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"))
         flags = dict.fromkeys(("fuse_unk", "byte_fallback", "ignore_merges"), False)
-        options.pop("cache_capacity", None)
+        count(options.pop("cache_capacity", 0))
         fields = _given(options, {**known, **flags})
-        fields.update({name: bool(fields[name]) for name in flags})
-        self._make(vocab or {}, [list(pair) for pair in merges or ()], **fields)
+        fields = {name: flag(value) if name in flags else value for name, value in fields.items()}
+        fields["dropout"] = _probability(fields["dropout"])
+        fields.update({name: _text(fields[name]) for name in known if name != "dropout"})
+        self._make(ids_by_token(vocab or {}), [_pair(pair) for pair in merges or ()], **fields)
 
     @staticmethod
     def read_file(vocab: str, merges: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -224,6 +227,12 @@ class BPE(Model):
         """Nothing: the cache is bounded by bytes."""
 
 
+def _pair(pair: Any) -> list[str]:
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+        raise TypeError(f"expected a merge as a tuple of two str, found {pair!r}")
+    return list(pair)
+
+
 def _read_ids(path: str) -> dict[str, int]:
     vocab: dict[str, int] = json.loads(Path(path).read_text(encoding="utf-8"))
     return vocab
@@ -238,13 +247,15 @@ class WordPiece(Model):
     """
 
     _json_type = "WordPiece"
-    unk_token = Field(str)
-    continuing_subword_prefix = Field(str)
-    max_input_chars_per_word = Field(int)
+    unk_token = Field(text)
+    continuing_subword_prefix = Field(text)
+    max_input_chars_per_word = Field(count)
 
     def __init__(self, vocab: dict[str, int] | str | None = None, **options: Any) -> None:
         known = {"unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
-        self._make(self.read_file(vocab) if isinstance(vocab, str) else vocab or {}, **_given(options, known))
+        fields = _given(options, known)
+        fields = {name: (count if isinstance(known[name], int) else text)(value) for name, value in fields.items()}
+        self._make(self.read_file(vocab) if isinstance(vocab, str) else ids_by_token(vocab or {}), **fields)
 
     @staticmethod
     def read_file(vocab: str) -> dict[str, int]:
@@ -273,11 +284,11 @@ class WordLevel(Model):
     """
 
     _json_type = "WordLevel"
-    unk_token = Field(str)
+    unk_token = Field(text)
 
     def __init__(self, vocab: dict[str, int] | str | None = None, unk_token: str | None = None) -> None:
-        ids = self.read_file(vocab) if isinstance(vocab, str) else vocab or {}
-        self._make(ids, unk_token="<unk>" if unk_token is None else unk_token)
+        ids = self.read_file(vocab) if isinstance(vocab, str) else ids_by_token(vocab or {})
+        self._make(ids, unk_token="<unk>" if unk_token is None else text(unk_token))
 
     @staticmethod
     def read_file(vocab: str) -> dict[str, int]:
@@ -288,6 +299,18 @@ class WordLevel(Model):
     def from_file(cls, vocab: str, unk_token: str | None = None) -> WordLevel:
         """The model of a ``vocab.json``."""
         return cls(cls.read_file(vocab), unk_token)
+
+
+def _listed(vocab: Any) -> Any:
+    if isinstance(vocab, str | dict):
+        raise TypeError(f"expected a list of tokens and scores, found {type(vocab).__name__}")
+    return vocab
+
+
+def _scored(piece: Any) -> tuple[str, float]:
+    if not isinstance(piece, tuple | list) or len(piece) != 2:
+        raise TypeError(f"expected a token and its score, found {piece!r}")
+    return text(piece[0]), real(piece[1])
 
 
 class Unigram(Model):
@@ -315,10 +338,14 @@ class Unigram(Model):
             raise ValueError("expected vocab and unk_id to be both specified")
         if alpha is not None or nbest_size is not None:
             raise UnsupportedFeatureError("sampling from a Unigram model (alpha, nbest_size) is not supported")
-        pairs = [("<unk>", 0.0)] if vocab is None else vocab
-        fields = {"unk_id": 0 if vocab is None else unk_id, "byte_fallback": bool(byte_fallback)}
-        self._make([[text, float(score)] for text, score in pairs], **fields)
-        self._hold(self._held.with_scores([float(score) for _, score in pairs]))
+        pairs = [("<unk>", 0.0)] if vocab is None else [_scored(piece) for piece in _listed(vocab)]
+        unknown = 0 if vocab is None else unk_id
+        fields = {
+            "unk_id": None if unknown is None else count(unknown),
+            "byte_fallback": vocab is not None and byte_fallback is not None and flag(byte_fallback),
+        }
+        self._make([[piece, score] for piece, score in pairs], **fields)
+        self._hold(self._held.with_scores([score for _, score in pairs]))
 
     alpha = None
     nbest_size = None

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 from tokenloom._core import pipeline as _core
+from tokenloom.compat.tokenizers._argument import flag, text
 from tokenloom.compat.tokenizers._component import Field, Part, PartList, Written, pattern_of
 from tokenloom.compat.tokenizers._texts import NormalizedString
 
@@ -59,17 +60,17 @@ class _Written(Written, Normalizer):
 
 
 def _strip_accents(value: Any) -> bool | None:
-    return None if value is None else bool(value)
+    return None if value is None else flag(value)
 
 
 class BertNormalizer(Normalizer):
     """BERT's cleaning, spacing of Chinese characters, accents and case."""
 
     _json_type = "BertNormalizer"
-    clean_text = Field(bool)
-    handle_chinese_chars = Field(bool)
+    clean_text = Field(flag)
+    handle_chinese_chars = Field(flag)
     strip_accents = Field(_strip_accents)
-    lowercase = Field(bool)
+    lowercase = Field(flag)
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class BertNormalizer(Normalizer):
         self._set(
             clean_text=clean_text,
             handle_chinese_chars=handle_chinese_chars,
-            strip_accents=strip_accents,
+            strip_accents=_strip_accents(strip_accents),
             lowercase=lowercase,
         )
 
@@ -143,8 +144,8 @@ class Strip(Normalizer):
     """Removes white space at the ends."""
 
     _json_type = "Strip"
-    left = Field(bool, "strip_left")
-    right = Field(bool, "strip_right")
+    left = Field(flag, "strip_left")
+    right = Field(flag, "strip_right")
 
     def __init__(self, left: bool = True, right: bool = True) -> None:
         self._set(strip_left=left, strip_right=right)
@@ -154,7 +155,7 @@ class Prepend(Normalizer):
     """Puts a string before a text that is not empty."""
 
     _json_type = "Prepend"
-    prepend = Field(str)
+    prepend = Field(text)
 
     def __init__(self, prepend: str = "▁") -> None:
         self._set(prepend=prepend)
@@ -165,7 +166,7 @@ class Replace(Normalizer):
 
     _json_type = "Replace"
     pattern = Field(pattern_of)
-    content = Field(str)
+    content = Field(text)
 
     def __init__(self, pattern: Any, content: str) -> None:
         self._set(pattern=pattern_of(pattern), content=content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tokenloom._core import pipeline as _core
+from tokenloom.compat.tokenizers._argument import count, flag, text
 from tokenloom.compat.tokenizers._component import Field, Part, PartList, Written, behavior_of, one_char, pattern_of
 from tokenloom.compat.tokenizers._texts import PreTokenizedString
 
@@ -86,9 +87,9 @@ class ByteLevel(PreTokenizer):
     """GPT-2's byte characters, optionally behind its pattern."""
 
     _json_type = "ByteLevel"
-    add_prefix_space = Field(bool)
-    trim_offsets = Field(bool)
-    use_regex = Field(bool)
+    add_prefix_space = Field(flag)
+    trim_offsets = Field(flag)
+    use_regex = Field(flag)
 
     def __init__(
         self, add_prefix_space: bool = True, trim_offsets: bool = True, use_regex: bool = True, **_options: Any
@@ -116,7 +117,7 @@ class Digits(PreTokenizer):
     """Cuts at numeric characters."""
 
     _json_type = "Digits"
-    individual_digits = Field(bool)
+    individual_digits = Field(flag)
 
     def __init__(self, individual_digits: bool = False) -> None:
         self._set(individual_digits=individual_digits)
@@ -126,14 +127,14 @@ class FixedLength(PreTokenizer):
     """Pieces of so many characters."""
 
     _json_type = "FixedLength"
-    length = Field(int)
+    length = Field(count)
 
     def __init__(self, length: int = 5) -> None:
         self._set(length=length)
 
 
 def _scheme(name: Any) -> str:
-    if name not in ("first", "never", "always"):
+    if text(name) not in ("first", "never", "always"):
         raise ValueError(f"expected prepend_scheme to be one of first, never, always, found {name!r}")
     return str(name)
 
@@ -144,7 +145,7 @@ class Metaspace(PreTokenizer):
     _json_type = "Metaspace"
     replacement = Field(one_char)
     prepend_scheme = Field(_scheme)
-    split = Field(bool)
+    split = Field(flag)
 
     def __init__(self, replacement: str = "▁", prepend_scheme: str = "always", split: bool = True) -> None:
         self._set(replacement=one_char(replacement), prepend_scheme=_scheme(prepend_scheme), split=split)
@@ -176,7 +177,7 @@ class Split(PreTokenizer):
     _json_type = "Split"
     pattern = Field(pattern_of)
     behavior = _Behavior()
-    invert = Field(bool)
+    invert = Field(flag)
 
     def __init__(self, pattern: Any, behavior: str, invert: bool = False) -> None:
         self._set(pattern=pattern_of(pattern), behavior=behavior_of(behavior), invert=invert)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenloom._core import pipeline as _core
 from tokenloom._core.pipeline import Encoding
+from tokenloom.compat.tokenizers._argument import flag, text, token_id
 from tokenloom.compat.tokenizers._component import Field, Part, PartList
 
 __all__ = [
@@ -34,10 +35,9 @@ class PostProcessor(Part):
 
 
 def _named(token: Any) -> tuple[str, int]:
-    text, id = token
-    if not isinstance(text, str):
+    if not isinstance(token, tuple | list) or len(token) != 2:
         raise TypeError(f"expected a token and its id, found {token!r}")
-    return (text, int(id))
+    return (text(token[0]), token_id(token[1]))
 
 
 class BertProcessing(PostProcessor):
@@ -57,8 +57,8 @@ class RobertaProcessing(PostProcessor):
     _json_type = "RobertaProcessing"
     sep = Field(_named)
     cls = Field(_named)
-    trim_offsets = Field(bool)
-    add_prefix_space = Field(bool)
+    trim_offsets = Field(flag)
+    add_prefix_space = Field(flag)
 
     def __init__(
         self,
@@ -74,9 +74,9 @@ class ByteLevel(PostProcessor):
     """Trimmed offsets."""
 
     _json_type = "ByteLevel"
-    add_prefix_space = Field(bool)
-    trim_offsets = Field(bool)
-    use_regex = Field(bool)
+    add_prefix_space = Field(flag)
+    trim_offsets = Field(flag)
+    use_regex = Field(flag)
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ def _template(template: Any) -> list[dict[str, Any]]:
 
 def _special(token: Any) -> dict[str, Any]:
     match token:
-        case (str(text), int(id)) | (int(id), str(text)):
+        case (str(text), int(id)) | (int(id), str(text)) if id >= 0:
             return {"id": text, "ids": [id], "tokens": [text]}
         case {"id": str(name), "ids": ids, "tokens": tokens}:
             if len(ids) != len(tokens):

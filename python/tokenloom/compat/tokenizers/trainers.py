@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as _Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tokenloom._core import train as _train
 from tokenloom.compat.tokenizers import models
 from tokenloom.compat.tokenizers._added import AddedToken, as_added
+from tokenloom.compat.tokenizers._argument import count, flag, real, text, token_id, unknown
 from tokenloom.errors import UnsupportedFeatureError
 
 if TYPE_CHECKING:
@@ -25,12 +26,43 @@ if TYPE_CHECKING:
 __all__ = ["BpeTrainer", "Trainer", "UnigramTrainer", "WordLevelTrainer", "WordPieceTrainer"]
 
 
+T = TypeVar("T")
+
+
+class _Setting(Generic[T]):
+    """An attribute of which ``kind`` says what may be stored."""
+
+    def __init__(self, kind: Callable[[Any], T]) -> None:
+        self.kind = kind
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, trainer: Any, owner: type) -> T:
+        return self if trainer is None else trainer.__dict__[self.name]  # type: ignore[return-value]
+
+    def __set__(self, trainer: Any, value: Any) -> None:
+        trainer.__dict__[self.name] = self.kind(value)
+
+
+def _count_or_none(value: Any) -> int | None:
+    return None if value is None else count(value)
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else text(value)
+
+
+def _format(value: Any) -> str:
+    return text(value) if value in ("indicatif", "json", "silent") else "indicatif"
+
+
 class Trainer:
     """Makes the model of a tokenizer from a corpus."""
 
     _model: type[models.Model] = models.Model
-    vocab_size: int
-    show_progress: bool
+    vocab_size = _Setting(count)
+    show_progress = _Setting(flag)
 
     @property
     def special_tokens(self) -> list[AddedToken]:
@@ -39,6 +71,8 @@ class Trainer:
 
     @special_tokens.setter
     def special_tokens(self, tokens: _Sequence[str | AddedToken]) -> None:
+        if isinstance(tokens, str):
+            raise TypeError("expected a list of special tokens, found a str")
         self._special_tokens = [as_added(token, special=True) for token in tokens]
 
     def __repr__(self) -> str:
@@ -78,6 +112,8 @@ class _AlphabetTrainer(Trainer):
 
     @initial_alphabet.setter
     def initial_alphabet(self, alphabet: _Sequence[str]) -> None:
+        if isinstance(alphabet, str):
+            raise TypeError("expected a list of characters, found a str")
         # Of a longer string the first character counts, as in the peer.
         self._initial_alphabet = [text[0] for text in alphabet if text]
 
@@ -85,11 +121,10 @@ class _AlphabetTrainer(Trainer):
 class _CharacterTrainer(_AlphabetTrainer):
     """Byte pair encoding over characters."""
 
-    min_frequency: int
-    limit_alphabet: int | None
-    continuing_subword_prefix: str | None
-    end_of_word_suffix: str | None
-    max_token_length: int | None = None
+    min_frequency = _Setting(count)
+    limit_alphabet = _Setting(_count_or_none)
+    continuing_subword_prefix = _Setting(_text_or_none)
+    end_of_word_suffix = _Setting(_text_or_none)
 
     def _merged(self, words: list[tuple[str, int]]) -> tuple[dict[str, int], list[tuple[str, str]]]:
         special = [token.content for token in self._special_tokens]
@@ -101,6 +136,8 @@ class BpeTrainer(_CharacterTrainer):
     """Byte pair encoding; the arguments are those of ``tokenizers``."""
 
     _model = models.BPE
+    progress_format = _Setting(_format)
+    max_token_length = _Setting(_count_or_none)
 
     def __init__(
         self,
@@ -115,7 +152,9 @@ class BpeTrainer(_CharacterTrainer):
         continuing_subword_prefix: str | None = None,
         end_of_word_suffix: str | None = None,
         max_token_length: int | None = None,
+        **options: Any,
     ) -> None:
+        unknown(options)
         self.vocab_size = vocab_size
         self.min_frequency = min_frequency
         self.show_progress = show_progress
@@ -136,6 +175,7 @@ class WordPieceTrainer(_CharacterTrainer):
     """The vocabulary of byte pair encoding, for longest matches; the arguments are those of ``tokenizers``."""
 
     _model = models.WordPiece
+    max_token_length = None
 
     def __init__(
         self,
@@ -148,7 +188,9 @@ class WordPieceTrainer(_CharacterTrainer):
         initial_alphabet: _Sequence[str] = (),
         continuing_subword_prefix: str | None = "##",
         end_of_word_suffix: str | None = None,
+        **options: Any,
     ) -> None:
+        unknown(options)
         self.vocab_size = vocab_size
         self.min_frequency = min_frequency
         self.show_progress = show_progress
@@ -167,6 +209,7 @@ class WordLevelTrainer(Trainer):
     """The most frequent words; the arguments are those of ``tokenizers``."""
 
     _model = models.WordLevel
+    min_frequency = _Setting(count)
 
     def __init__(
         self,
@@ -175,7 +218,9 @@ class WordLevelTrainer(Trainer):
         min_frequency: int = 0,
         show_progress: bool = True,
         special_tokens: _Sequence[str | AddedToken] = (),
+        **options: Any,
     ) -> None:
+        unknown(options)
         self.vocab_size = vocab_size
         self.min_frequency = min_frequency
         self.show_progress = show_progress
@@ -192,6 +237,12 @@ class UnigramTrainer(_AlphabetTrainer):
     """The pieces that make a corpus most likely; the arguments are those of ``tokenizers``."""
 
     _model = models.Unigram
+    vocab_size = _Setting(token_id)
+    shrinking_factor = _Setting(real)
+    unk_token = _Setting(_text_or_none)
+    max_piece_length = _Setting(count)
+    n_sub_iterations = _Setting(count)
+    seed_size = _Setting(count)
 
     def __init__(
         self,
@@ -205,7 +256,9 @@ class UnigramTrainer(_AlphabetTrainer):
         max_piece_length: int = 16,
         n_sub_iterations: int = 2,
         seed_size: int = 1_000_000,
+        **options: Any,
     ) -> None:
+        unknown(options)
         self.vocab_size = vocab_size
         self.show_progress = show_progress
         self.special_tokens = special_tokens
