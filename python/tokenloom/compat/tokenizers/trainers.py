@@ -125,6 +125,7 @@ class _CharacterTrainer(_AlphabetTrainer):
     limit_alphabet = _Setting(_count_or_none)
     continuing_subword_prefix = _Setting(_text_or_none)
     end_of_word_suffix = _Setting(_text_or_none)
+    max_token_length = _Setting(_count_or_none)
 
     def _merged(self, words: list[tuple[str, int]]) -> tuple[dict[str, int], list[tuple[str, str]]]:
         special = [token.content for token in self._special_tokens]
@@ -137,7 +138,6 @@ class BpeTrainer(_CharacterTrainer):
 
     _model = models.BPE
     progress_format = _Setting(_format)
-    max_token_length = _Setting(_count_or_none)
 
     def __init__(
         self,
@@ -175,7 +175,6 @@ class WordPieceTrainer(_CharacterTrainer):
     """The vocabulary of byte pair encoding, for longest matches; the arguments are those of ``tokenizers``."""
 
     _model = models.WordPiece
-    max_token_length = None
 
     def __init__(
         self,
@@ -199,6 +198,7 @@ class WordPieceTrainer(_CharacterTrainer):
         self.initial_alphabet = initial_alphabet
         self.continuing_subword_prefix = continuing_subword_prefix
         self.end_of_word_suffix = end_of_word_suffix
+        self.max_token_length = None
 
     def _trained(self, model: models.WordPiece, words: list[tuple[str, int]]) -> models.WordPiece:
         prefix = "##" if self.continuing_subword_prefix is None else self.continuing_subword_prefix
