@@ -44,7 +44,12 @@ def token_law(state: State, tokenizer: Tokenizer, max_tv: float = 1e-3) -> Token
         state: where the text stands; it is not moved.
         tokenizer: whose vocabulary is asked for.
         max_tv: how far the answer may be from the exact law, in total variation.
+
+    Raises:
+        ParamsError: ``max_tv`` is not in [0, 1).
     """
+    if not 0 <= max_tv < 1:
+        raise ParamsError(f"expected max_tv in [0, 1), found {max_tv}")
     trie = TokenTrie(tokenizer._core)
     law = np.zeros(tokenizer.vocab_size)
     end = spelled = 0.0

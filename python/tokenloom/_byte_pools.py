@@ -78,6 +78,8 @@ class Ensemble:
     ) -> None:
         if not models:
             raise ParamsError("expected at least one model, found none")
+        if strangers := [model for model in models if not hasattr(model, "start")]:
+            raise ParamsError(f"expected byte models or ensembles, found {type(strangers[0]).__name__}")
         if rule not in ("mixture", "product"):
             raise ParamsError(f"expected rule 'mixture' or 'product', found {rule!r}")
         given = np.full(len(models), 1 / len(models)) if weights is None else np.array(weights, dtype=np.float64)
@@ -98,8 +100,8 @@ class Ensemble:
         for model in self.models:
             try:
                 members.append(model.start(prompt))
-            except DistributionError:
-                if self.rule == "product":
+            except DistributionError as error:
+                if self.rule == "product" or _is_broken(error):
                     raise
                 members.append(None)
         if not any(members):
@@ -143,7 +145,8 @@ class EnsembleState:
         """The natural log-probabilities of the next byte under the pool, float64 ``[257]``.
 
         Raises:
-            DistributionError: the members of a product have no byte in common, or no member can go on.
+            DistributionError: the members of a product have no byte in common, no member can go on, or a member's row
+                holds NaN or more than 0, which never counts as dropping out.
         """
         ensemble = self._ensemble
         laws, weights = [], []
@@ -153,8 +156,8 @@ class EnsembleState:
             try:
                 laws.append(member.next_byte())
                 weights.append(weight)
-            except DistributionError:
-                if ensemble.rule == "product":
+            except DistributionError as error:
+                if ensemble.rule == "product" or _is_broken(error):
                     raise
         pooled = pool(np.array(laws).reshape(-1, 257), np.array(weights), ensemble.rule)
         if not np.isfinite(pooled).any():
@@ -166,7 +169,9 @@ class EnsembleState:
 
         Raises:
             DistributionError: no member (of a product: not every member) can; the state is as before.
+            ParamsError: no byte.
         """
+        check_byte(byte)
         silenced: dict[int, State] = {}
         for at, member in enumerate(self._members):
             if member is None:
@@ -192,6 +197,7 @@ class EnsembleState:
         Raises:
             ParamsError: fewer were pushed; the state is as before.
         """
+        check_count(n)
         past = self._past
         for _ in range(n):
             if past is None:
@@ -212,6 +218,23 @@ class EnsembleState:
         fork = EnsembleState(self._ensemble, [member and member.fork() for member in self._members])
         fork._past = self._past
         return fork
+
+
+def check_byte(byte: int) -> None:
+    """A byte is an integer from 0 to 255."""
+    if not 0 <= byte < 256:
+        raise ParamsError(f"expected a byte from 0 to 255, found {byte}")
+
+
+def check_count(n: int) -> None:
+    """How many bytes to draw, or to take back."""
+    if n < 0:
+        raise ParamsError(f"expected at least 0 bytes, found {n}")
+
+
+def _is_broken(error: DistributionError) -> bool:
+    """Whether a row of the model was no distribution, rather than one without the bytes asked about."""
+    return error.row is not None
 
 
 def pool(log_probs: NDArray[np.float64], weights: NDArray[np.float64], rule: str) -> NDArray[np.float64]:
@@ -238,13 +261,14 @@ def sample(
 
     Args:
         state: is pushed along.
-        max_bytes: bytes at most.
+        max_bytes: bytes at most; not negative.
         params: sampling rules.
         seed: the draw at byte ``i`` depends on the law, the seed and ``i``.
 
     Returns:
         The bytes, and the natural log-probability of each under the model, rules aside.
     """
+    check_count(max_bytes)
     drawn, log_probs = bytearray(), []
     for position in range(max_bytes):
         law = state.next_byte()

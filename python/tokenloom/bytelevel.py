@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tokenloom._byte_laws import FIM_FORMATS, TokenLaw, fim_context, token_law
-from tokenloom._byte_pools import Ensemble, EnsembleState, sample
+from tokenloom._byte_pools import Ensemble, EnsembleState, check_byte, check_count, sample
 from tokenloom._core import bytelevel as _core
 from tokenloom._core.tokenizer import Tokenizer as CompiledTokenizer
-from tokenloom.errors import ArrayError, ParamsError, UnsupportedFeatureError
+from tokenloom.errors import ArrayError, DistributionError, ParamsError, UnsupportedFeatureError
 from tokenloom.sample import Params
 from tokenloom.tokenizer import Ragged, Tokenizer
 
@@ -84,7 +84,7 @@ class ByteModel:
 
     Raises:
         UnsupportedFeatureError: the tokenizer changes the text or splits it in a way that is not followed exactly.
-        ParamsError: an unknown target.
+        ParamsError: an unknown target, options out of range, no tokenizer or no model.
 
     Hayase et al., "Sampling from your language model one byte at a time" (2025), section 3; Phan et al., "Exact
     byte-level probabilities from tokenized language models" (2024), section 3.
@@ -118,6 +118,8 @@ class ByteModel:
             raise ParamsError(f"expected max_tv and min_share in [0, 1), found {max_tv} and {min_share}")
         if max_heads < 2 or window < 0:
             raise ParamsError(f"expected max_heads >= 2 and window >= 0, found {max_heads} and {window}")
+        if not isinstance(tokenizer, Tokenizer):
+            raise ParamsError(f"expected a tokenloom.Tokenizer, found {type(tokenizer).__name__}")
         if not isinstance(tokenizer._core, CompiledTokenizer):
             message = "byte probabilities need a tokenizer of byte pair encoding over bytes, this one is interpreted"
             raise UnsupportedFeatureError(message)
@@ -125,6 +127,8 @@ class ByteModel:
             from tokenloom.torch.language_model import LanguageModel as HuggingFaceModel
 
             lm = HuggingFaceModel(lm)
+        elif not callable(lm):
+            raise ParamsError(f"expected a model or a function of contexts, found {type(lm).__name__}")
         self.lm, self.tokenizer = lm, tokenizer
         self.target: Literal["canonical", "marginal"] = target
         self.max_tv, self.min_share, self.max_heads, self.window = max_tv, min_share, max_heads, window
@@ -171,12 +175,19 @@ class ByteModel:
         Asks the model about each token of ``text`` and little more, in batches. Added tokens that are spelled count as
         given. The marginal target reads byte by byte; it misses at most the share :attr:`ByteState.certificate`.
 
+        A text that the model gives no mass scores minus infinity.
+
         Raises:
-            DistributionError: no encoding begins with ``text``.
+            DistributionError: no canonical encoding begins with ``text``.
         """
         if self.target == "marginal":
             context, rest = self._parted(text, windowed=False)
-            state = self._read(context.tolist(), rest)
+            try:
+                state = self._read(context.tolist(), rest)
+            except DistributionError as error:
+                if error.row is None:
+                    return -np.inf
+                raise
         else:
             state = self.start(text)
         state._fill("mass")
@@ -204,9 +215,10 @@ class ByteModel:
         >>> healed.ids.tolist(), sorted(healed.tokens.to_lists()), np.exp(healed.log_probs).round(6).tolist()
         ([120, 32], [[97], [256]], [0.5, 0.5])
         """
-        state = self.start(prompt, context)
-        if not isinstance(state._core, _core.ByteState):
+        if self.target != "canonical":
             raise ParamsError("expected target 'canonical' to heal a prompt, found 'marginal'")
+        state = self.start(prompt, context)
+        assert isinstance(state._core, _core.ByteState)
         state._fill("covers")
         ids, values, offsets, log_probs = state._core.covers()
         return Healed(ids, Ragged(values, offsets), log_probs)
@@ -243,6 +255,8 @@ class ByteModel:
         Raises:
             DistributionError: no encoding begins with the bytes.
         """
+        if not isinstance(text, bytes | bytearray | memoryview):
+            raise TypeError(f"expected bytes, found {type(text).__name__}")
         state = self.start(prompt)
         targets = np.empty((len(text) + 1, 257), dtype=np.float32)
         for at in range(len(text) + 1):
@@ -260,7 +274,12 @@ class ByteModel:
         return sample(self.start(prompt), max_bytes, params, seed)
 
     def _rows(self, contexts: list[list[int]]) -> NDArray[np.float64]:
-        rows = np.ascontiguousarray(self.lm(contexts), dtype=np.float64)
+        answer = self.lm(contexts)
+        try:
+            rows = np.ascontiguousarray(answer, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            found = type(answer).__name__
+            raise ArrayError(f"expected rows of numbers from the model, found {found}: {error}") from error
         if rows.ndim != 2 or len(rows) != len(contexts):
             expected = f"an array of {len(contexts)} rows"
             found = f"shape {rows.shape}"
@@ -303,7 +322,8 @@ class ByteState:
 
         Raises:
             ArrayError: the model's answer has not the shape asked for.
-            DistributionError: the model's answer holds NaN or +inf, or gives the bytes so far probability zero.
+            DistributionError: the model's answer holds NaN or more than 0 (logits are no log-probabilities), or gives
+                the bytes so far probability zero.
             Exception: whatever the model raises, as it is; the state is as before.
         """
         return self._next_byte()[0]
@@ -335,7 +355,9 @@ class ByteState:
 
         Raises:
             DistributionError: no encoding begins with the bytes; the state is as before.
+            ParamsError: no byte.
         """
+        check_byte(byte)
         if self._model.target == "marginal":
             self._fill("mass")
         pushed = self._core.pushed(byte)
@@ -350,8 +372,9 @@ class ByteState:
         """Take back the last ``n`` bytes that were pushed.
 
         Raises:
-            ParamsError: fewer were pushed; the state is as before.
+            ParamsError: fewer were pushed, or ``n`` is negative; the state is as before.
         """
+        check_count(n)
         core, past = self._core, self._past
         for _ in range(n):
             if past is None:

@@ -109,6 +109,7 @@ class ArrayError(TokenloomError, TypeError, ValueError):
 class DistributionError(TokenloomError, ValueError):
     """A row is no distribution: NaN, negative, or without mass. Attribute: ``row``."""
 
+    row: int | None
     _fields = ("row",)
 
 

@@ -224,7 +224,11 @@ impl ByteState {
         self.remember(byte);
         self.prune();
         if self.nodes.is_empty() {
-            return Err(ByteLevelErrorKind::NoEncoding { byte_offset: self.n_bytes }.into());
+            return Err(ByteLevelErrorKind::NoEncoding {
+                what: "canonical encoding",
+                byte_offset: self.n_bytes,
+            }
+            .into());
         }
         Ok(())
     }

@@ -47,9 +47,11 @@ pub enum ByteLevelErrorKind {
         /// States allowed.
         limit: usize,
     },
-    /// No canonical encoding starts with these bytes.
-    #[error("no canonical encoding covers the bytes up to byte {byte_offset}")]
+    /// No canonical encoding, or no token sequence that the model allows, starts with these bytes.
+    #[error("no {what} covers the bytes up to byte {byte_offset}")]
     NoEncoding {
+        /// What there is none of.
+        what: &'static str,
         /// The length of the shortest prefix without encoding.
         byte_offset: usize,
     },
@@ -74,14 +76,14 @@ pub enum ByteLevelErrorKind {
         /// Contexts asked for.
         expected: usize,
     },
-    /// The model's row holds NaN or a positive infinity.
+    /// The model's row holds NaN or more than zero.
     #[error("row {row} of the model holds {value} for token {id}, expected natural log-probabilities")]
     BadRow {
         /// Which row.
         row: usize,
         /// Which column.
         id: TokenId,
-        /// `NaN` or `inf`.
+        /// `NaN`, `inf` or `more than 0`.
         value: &'static str,
     },
 }

@@ -180,7 +180,8 @@ impl MarginalState {
         next.heads.append(&mut born);
         next.forget();
         if next.heads.is_empty() && next.forgotten == f64::NEG_INFINITY {
-            return Err(ByteLevelErrorKind::NoEncoding { byte_offset: next.n_bytes }.into());
+            let what = "token sequence with mass";
+            return Err(ByteLevelErrorKind::NoEncoding { what, byte_offset: next.n_bytes }.into());
         }
         Ok(next)
     }

@@ -17,6 +17,9 @@ use crate::wide::wide;
 /// Natural logarithms further apart than this are not added as probabilities: `e^-690` is a normal number.
 const DEPTH: f64 = 690.0;
 
+/// A log-probability above this is no rounding error: the row holds logits.
+const ABOVE_ONE: f64 = 0.01;
+
 /// A row of the model, for the tokens of a node of the trie.
 #[derive(Debug)]
 pub(super) struct Row {
@@ -40,10 +43,15 @@ impl Row {
         allowed: Option<&[u64]>,
     ) -> Result<Self, (TokenId, &'static str)> {
         let Extent { max, min, is_bad } = extent(row);
-        if is_bad {
-            let bad = |value: &f64| value.is_nan() || *value == f64::INFINITY;
+        if is_bad || max > ABOVE_ONE {
+            let bad = |value: &f64| value.is_nan() || *value > ABOVE_ONE;
             let id = row.iter().position(bad).unwrap_or(0);
-            return Err((id as TokenId, if row[id].is_nan() { "NaN" } else { "inf" }));
+            let found = match row[id] {
+                f64::INFINITY => "inf",
+                value if value.is_nan() => "NaN",
+                _ => "more than 0",
+            };
+            return Err((id as TokenId, found));
         }
         let symbols = log_sum_exp(symbols.iter().map(|&id| row[id as usize]));
         let is_deep = max == f64::NEG_INFINITY || max - min > DEPTH;
