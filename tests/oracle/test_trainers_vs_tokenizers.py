@@ -223,3 +223,17 @@ def test_pieces_that_nothing_can_replace_end_the_training():
     tokenizer = ours.Tokenizer(ours.models.Unigram())
     tokenizer.train_from_iterator(["ab", "abc"], ours.trainers.UnigramTrainer(vocab_size=3, shrinking_factor=1.0))
     assert len(tokenizer.get_vocab()) >= 3
+
+
+def test_words_are_counted():
+    found = []
+    for module in (peer, ours):
+        trainer = module.trainers.BpeTrainer(show_progress=False)
+        counts = [trainer.get_word_count()]
+        for corpus in (["a b c a", "d"], ["a b c a e", "x"], []):
+            tokenizer = module.Tokenizer(module.models.BPE())
+            tokenizer.pre_tokenizer = module.pre_tokenizers.Whitespace()
+            tokenizer.train_from_iterator(corpus, trainer)
+            counts.append(trainer.get_word_count())
+        found.append(counts)
+    assert found[1] == found[0]

@@ -27,6 +27,18 @@ pub fn parse_definition(data: &[u8]) -> Result<Definition, FormatError> {
     read(data)?.definition()
 }
 
+/// Reads the pieces of a Unigram model, as they are.
+///
+/// # Errors
+/// As [`parse`], and for a model of another algorithm.
+pub fn parse_unigram(data: &[u8]) -> Result<PieceModel, FormatError> {
+    let model = read(data)?.model;
+    match model.algorithm {
+        PieceAlgorithm::Unigram => Ok(model),
+        _ => Err(unsupported("trainer_spec.model_type", "other than Unigram")),
+    }
+}
+
 fn read(data: &[u8]) -> Result<PieceFile, FormatError> {
     let found = data.len() as u64;
     if found > limits::PIECE_FILE_BYTES {

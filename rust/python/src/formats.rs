@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use tokenloom_formats::tokenizer_json::Options;
 use tokenloom_formats::{Kind, Parsed, gguf, sentencepiece, tekken, tiktoken, tokenizer_json, write};
-use tokenloom_tokenize::pipeline::definition::{Definition, Model};
+use tokenloom_tokenize::pipeline::definition::{Definition, Model, PieceType};
 use tokenloom_tokenize::spec::TokenizerSpec;
 use tokenloom_vocab::TokenList;
 
@@ -22,7 +22,8 @@ pub(crate) mod formats {
     #[pymodule_export]
     use super::{
         PyDefinition, PySpec, detect, parse_gguf, parse_gguf_file, parse_ranks, parse_sentencepiece,
-        parse_tekken, parse_tokenizer_json, rank_file_spec, tiktoken_spec, write_ranks, write_tokenizer_json,
+        parse_tekken, parse_tokenizer_json, parse_unigram_pieces, rank_file_spec, tiktoken_spec, write_ranks,
+        write_tokenizer_json,
     };
 }
 
@@ -171,6 +172,18 @@ fn parse_gguf(py: Python<'_>, data: &[u8]) -> PyResult<Read> {
 #[pyfunction]
 fn parse_sentencepiece(py: Python<'_>, data: &[u8]) -> PyResult<Read> {
     py.detach(|| sentencepiece::parse(data)).map(Read::from).map_err(raise)
+}
+
+/// Pieces and scores of a Unigram `.model`, the place of the unknown piece, byte fallback, and the character map.
+#[pyfunction]
+fn parse_unigram_pieces<'py>(
+    py: Python<'py>,
+    data: &[u8],
+) -> PyResult<(Vec<(String, f32)>, usize, bool, Bound<'py, PyBytes>)> {
+    let model = py.detach(|| sentencepiece::parse_unigram(data)).map_err(raise)?;
+    let unknown = model.pieces.iter().position(|piece| piece.piece_type == PieceType::Unknown);
+    let pieces = model.pieces.into_iter().map(|piece| (piece.text, piece.score)).collect();
+    Ok((pieces, unknown.unwrap_or_default(), model.byte_fallback, PyBytes::new(py, &model.charsmap)))
 }
 
 #[pyfunction]

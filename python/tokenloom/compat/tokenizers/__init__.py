@@ -1,9 +1,8 @@
 """Hugging Face ``tokenizers`` 0.23 with another engine: change the import, keep the code.
 
 ``Tokenizer``, ``Encoding``, ``AddedToken``, ``Regex`` and the parts in ``models``, ``normalizers``, ``pre_tokenizers``,
-``decoders``, ``processors`` and ``trainers`` have the names, arguments, attributes and results of that library. What is
-not there (some trainers) is an error that says so. See
-``docs/concepts/compat.md``.
+``decoders``, ``processors``, ``trainers``, ``implementations`` and ``tools`` have the names, arguments, attributes and
+results of that library. What is not there is an error that says so. See ``docs/concepts/compat.md``.
 
 Example:
     >>> from tokenloom.compat.tokenizers import Tokenizer, models, pre_tokenizers
@@ -16,6 +15,7 @@ Example:
 
 from __future__ import annotations
 
+import importlib
 from enum import Enum
 
 from tokenloom._core.pipeline import Encoding
@@ -93,15 +93,23 @@ class SplitDelimiterBehavior(Enum):
     CONTIGUOUS = "contiguous"
 
 
-_ABSENT = {
-    "BertWordPieceTokenizer": "put a Tokenizer together from its parts",
-    "ByteLevelBPETokenizer": "put a Tokenizer together from its parts",
-    "CharBPETokenizer": "put a Tokenizer together from its parts",
-    "SentencePieceBPETokenizer": "put a Tokenizer together from its parts",
-    "SentencePieceUnigramTokenizer": "put a Tokenizer together from its parts",
-}
+_PUT_TOGETHER = (
+    "BertWordPieceTokenizer",
+    "ByteLevelBPETokenizer",
+    "CharBPETokenizer",
+    "SentencePieceBPETokenizer",
+    "SentencePieceUnigramTokenizer",
+)
 
 
 def __getattr__(name: str) -> object:
-    reason = f": {_ABSENT[name]}" if name in _ABSENT else ""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{reason}")
+    # Loaded when asked for: they are made of what is above.
+    if name in ("implementations", "tools"):
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _PUT_TOGETHER:
+        return getattr(importlib.import_module(f"{__name__}.implementations"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUT_TOGETHER, "implementations", "tools"})

@@ -63,6 +63,7 @@ class Trainer:
     _model: type[models.Model] = models.Model
     vocab_size = _Setting(count)
     show_progress = _Setting(flag)
+    _n_words = 0
 
     @property
     def special_tokens(self) -> list[AddedToken]:
@@ -87,6 +88,7 @@ class Trainer:
         for batch in _batches(texts, 512):
             for cut in tokenizer._words(batch):
                 words.update(cut)
+        self._n_words = len(words)
         return self._trained(model, list(words.items())), self.special_tokens
 
     def _trained(self, model: Any, words: list[tuple[str, int]]) -> models.Model:
@@ -165,6 +167,10 @@ class BpeTrainer(_CharacterTrainer):
         self.continuing_subword_prefix = continuing_subword_prefix
         self.end_of_word_suffix = end_of_word_suffix
         self.max_token_length = max_token_length
+
+    def get_word_count(self) -> int:
+        """How many different words the corpus had that was trained on last."""
+        return self._n_words
 
     def _trained(self, model: models.BPE, words: list[tuple[str, int]]) -> models.BPE:
         affixes = {name: getattr(self, name) for name in ("continuing_subword_prefix", "end_of_word_suffix")}
