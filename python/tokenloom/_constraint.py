@@ -326,7 +326,8 @@ def fill_masks(states: Sequence[State | None], out: Any, threads: int | None = N
         states: one a row; None for a text without a constraint, whose row allows everything.
         out: int32 ``[n, n_words]``, NumPy or torch on the CPU, without gaps: what vLLM and xgrammar call a token
             bitmask, bit ``id % 32`` of word ``id // 32`` is 1 where the token is allowed.
-        threads: at most this many, which live for this call; every usable core where None.
+        threads: at most this many, the caller's among them; the others sleep between calls and go with the tokenizer.
+            Every usable core where None.
 
     Returns:
         bool ``[n]``: False where a state has no mask; such a row allows everything, and ``check`` must be asked.

@@ -20,6 +20,7 @@ use crate::tokenizer::PyTokenizer;
 #[pyclass(frozen, name = "Constraint", module = "tokenloom._core.control")]
 pub(crate) struct PyConstraint {
     inner: Arc<dyn Constraint>,
+    vocabulary: Arc<GrammarVocabulary>,
 }
 
 impl PyConstraint {
@@ -30,8 +31,12 @@ impl PyConstraint {
         build: impl FnOnce() -> Result<A, ControlError> + Send,
     ) -> PyResult<Self> {
         let (py, tokenizer) = (tokenizer.py(), tokenizer.get());
-        let made = py.detach(|| Automaton::new(build()?, vocabulary(tokenizer)?, eos));
-        Ok(Self { inner: Arc::new(made.map_err(raise)?) })
+        let made = py.detach(|| {
+            let (built, vocabulary) = (build()?, vocabulary(tokenizer)?);
+            Ok((Automaton::new(built, Arc::clone(&vocabulary), eos)?, vocabulary))
+        });
+        let (made, vocabulary) = made.map_err(|error: ControlError| raise(error))?;
+        Ok(Self { inner: Arc::new(made), vocabulary })
     }
 }
 
@@ -51,8 +56,12 @@ impl PyConstraint {
             _ => GrammarSource::Lark(source),
         };
         let tokenizer = tokenizer.get();
-        let compile = || Grammar::new(&source, vocabulary(tokenizer)?, &eos);
-        Ok(Self { inner: Arc::new(Arc::new(py.detach(compile).map_err(raise)?)) })
+        let made = py.detach(|| {
+            let vocabulary = vocabulary(tokenizer)?;
+            Ok((Grammar::new(&source, Arc::clone(&vocabulary), &eos)?, vocabulary))
+        });
+        let (made, vocabulary) = made.map_err(|error: ControlError| raise(error))?;
+        Ok(Self { inner: Arc::new(Arc::new(made)), vocabulary })
     }
 
     #[staticmethod]
@@ -103,12 +112,13 @@ impl PyConstraint {
 
     #[staticmethod]
     fn conjunction(parts: Vec<Bound<'_, PyConstraint>>) -> Option<Self> {
+        let vocabulary = Arc::clone(&parts.first()?.get().vocabulary);
         let parts = parts.iter().map(|part| Arc::clone(&part.get().inner)).collect();
-        Conjunction::new(parts).map(|joined| Self { inner: Arc::new(joined) })
+        Conjunction::new(parts).map(|joined| Self { inner: Arc::new(joined), vocabulary })
     }
 
     fn start(&self, py: Python<'_>) -> PyState {
-        py.detach(|| PyState::wrap(self.inner.start()))
+        py.detach(|| PyState::wrap(self.inner.start(), Arc::clone(&self.vocabulary)))
     }
 }
 
@@ -137,11 +147,12 @@ fn vocabulary(tokenizer: &PyTokenizer) -> Result<Arc<GrammarVocabulary>, Control
 #[pyclass(frozen, name = "State", module = "tokenloom._core.control")]
 pub(crate) struct PyState {
     state: SharedState,
+    vocabulary: Arc<GrammarVocabulary>,
 }
 
 impl PyState {
-    fn wrap(state: Box<dyn ConstraintState>) -> Self {
-        Self { state: Arc::new(Mutex::new(state)) }
+    fn wrap(state: Box<dyn ConstraintState>, vocabulary: Arc<GrammarVocabulary>) -> Self {
+        Self { state: Arc::new(Mutex::new(state)), vocabulary }
     }
 
     /// Errors leave the state whole, and no panic gets past the core, so a poisoned lock is as good as another.
@@ -194,7 +205,7 @@ impl PyState {
     }
 
     fn fork(&self, py: Python<'_>) -> Self {
-        py.detach(|| Self::wrap(self.state().fork()))
+        py.detach(|| Self::wrap(self.state().fork(), Arc::clone(&self.vocabulary)))
     }
 
     fn advance(&self, py: Python<'_>, id: i64) -> PyResult<()> {
@@ -244,7 +255,11 @@ pub(crate) fn fill_masks(
     let out = out.as_slice_mut().map_err(|_| gaps())?;
     let states: Vec<Option<&PyState>> = states.iter().map(|state| state.as_ref().map(Bound::get)).collect();
     let shared = states.iter().map(|state| state.map(|state| Arc::clone(&state.state))).collect();
-    let filled = py.detach(|| core::fill_masks(shared, out, n_words, threads));
+    let Some(crew) = states.iter().flatten().next().map(|state| state.vocabulary.crew()) else {
+        out.fill(u32::MAX);
+        return Ok(());
+    };
+    let filled = py.detach(|| core::fill_masks(shared, out, n_words, threads, crew));
     filled.map_err(|(row, error)| match states[row] {
         Some(state) => state.place(py, &error),
         None => raise(error),

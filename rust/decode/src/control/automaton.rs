@@ -199,6 +199,10 @@ impl<A: ByteAutomaton> ConstraintState for AutomatonState<A> {
         &self.prefix
     }
 
+    fn deciders(&self, into: &mut Vec<usize>) {
+        into.push(Arc::as_ptr(&self.shared).addr());
+    }
+
     fn n_tokens(&self) -> usize {
         self.shared.vocabulary.n_tokens()
     }

@@ -48,6 +48,10 @@ impl ConstraintState for ConjunctionState {
         self.0[0].prefix()
     }
 
+    fn deciders(&self, into: &mut Vec<usize>) {
+        self.0.iter().for_each(|part| part.deciders(into));
+    }
+
     fn n_tokens(&self) -> usize {
         self.0[0].n_tokens()
     }

@@ -11,7 +11,7 @@
 //! - An error leaves the state as it was.
 //!
 //! Cost: a mask walks the trie, usually 10 to 500 us at 128k tokens; a check walks the bytes of one token. Forks copy
-//! the parse stack and share the lexer's tables.
+//! the parse stack; texts inherit the lexer's tables from each other (`lexer_tables`).
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use llguidance::earley::{BiasComputer, Parser};
 use llguidance::toktrie::{Recognizer, TokTrie};
 use tokenloom_vocab::{TokenId, TokenMask};
 
+use super::lexer_tables::{Leased, LexerTables, Share};
 use super::schema_limits;
 use super::{Constraint, ConstraintState, ControlError, ControlErrorKind, GrammarVocabulary};
 
@@ -82,7 +83,7 @@ impl GrammarSource<'_> {
 /// A grammar compiled for a vocabulary.
 pub struct Grammar {
     vocabulary: Arc<GrammarVocabulary>,
-    parser: Parser,
+    tables: LexerTables,
     computer: Arc<dyn BiasComputer>,
     eos: Vec<TokenId>,
 }
@@ -107,21 +108,14 @@ impl Grammar {
         let grammar = source.to_grammar()?;
         let compiled = guarded(|| vocabulary.factory.create_parser(grammar))
             .map_err(|reason| ControlErrorKind::Grammar { what: source.what(), reason })?;
-        Ok(Self { parser: compiled.parser, computer: compiled.bias_computer, vocabulary, eos: eos.to_vec() })
+        let tables = LexerTables::new(compiled.parser);
+        Ok(Self { tables, computer: compiled.bias_computer, vocabulary, eos: eos.to_vec() })
     }
 }
 
 impl Constraint for Arc<Grammar> {
-    /// The state has caches of its own.
     fn start(&self) -> Box<dyn ConstraintState> {
-        Box::new(GrammarState {
-            parser: self.parser.deep_clone(),
-            grammar: Arc::clone(self),
-            ids: Vec::new(),
-            prefix: Vec::new(),
-            ended: false,
-            known: None,
-        })
+        Box::new(GrammarState::new(self))
     }
 }
 
@@ -130,6 +124,7 @@ impl Constraint for Arc<Grammar> {
 struct GrammarState {
     grammar: Arc<Grammar>,
     parser: Parser,
+    share: Share,
     ids: Vec<TokenId>,
     prefix: Vec<u8>,
     ended: bool,
@@ -147,6 +142,12 @@ impl std::fmt::Debug for GrammarState {
 }
 
 impl GrammarState {
+    fn new(grammar: &Arc<Grammar>) -> Self {
+        let Leased { parser, share } = grammar.tables.lease();
+        let grammar = Arc::clone(grammar);
+        Self { parser, share, grammar, ids: Vec::new(), prefix: Vec::new(), ended: false, known: None }
+    }
+
     /// The bytes that the parser reads for a token, and whether they are text.
     fn bytes_of(&self, id: TokenId) -> (Vec<u8>, bool) {
         match self.grammar.vocabulary.spelling(id) {
@@ -155,29 +156,41 @@ impl GrammarState {
         }
     }
 
-    /// Runs `work` on the parser; if the engine fails, the parser is restored.
-    fn walk<T>(&mut self, work: impl FnOnce(&mut Parser) -> T) -> Result<T, ControlError> {
+    /// Runs `work` on the parser. Where the engine fails with tables that others use too, it runs again with own ones;
+    /// if that fails, the parser is restored.
+    fn walk<T>(&mut self, mut work: impl FnMut(&mut Parser) -> T) -> Result<T, ControlError> {
+        loop {
+            let reason = match self.attempt(&mut work) {
+                Ok(value) => return Ok(value),
+                Err(reason) => reason,
+            };
+            let was_shared = self.share.is_shared();
+            // A failure here would repeat at the next call, which reports it.
+            let is_restored = self.replay(self.grammar.tables.own()).is_ok();
+            if !(was_shared && is_restored) {
+                return Err(ControlErrorKind::Walk { step: self.ids.len(), reason }.into());
+            }
+        }
+    }
+
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Parser) -> T) -> Result<T, Box<str>> {
         let parser = &mut self.parser;
-        let result = guarded(|| {
+        guarded(|| {
             let value = work(parser);
             match parser.get_error() {
                 None => Ok(value),
                 Some(error) => Err(error.message()),
             }
-        });
-        result.map_err(|reason| {
-            // A failure here would repeat at the next call, which reports it.
-            let _ = self.replay();
-            ControlErrorKind::Walk { step: self.ids.len(), reason }.into()
         })
     }
 
-    fn replay(&mut self) -> Result<(), ControlError> {
+    /// Walks the tokens again.
+    fn replay(&mut self, tables: Leased) -> Result<(), ControlError> {
         let grammar = Arc::clone(&self.grammar);
         let ids: Vec<TokenId> = self.ids.iter().copied().filter(|id| !grammar.eos.contains(id)).collect();
         let step = ids.len();
+        let Leased { mut parser, share } = tables;
         self.parser = guarded(|| {
-            let mut parser = grammar.parser.deep_clone();
             for &id in &ids {
                 let spelled = grammar.vocabulary.spelling(id).map(<[u8]>::to_vec);
                 let bytes = spelled.unwrap_or_else(|| grammar.vocabulary.trie().decode_raw(&[id]));
@@ -186,6 +199,7 @@ impl GrammarState {
             Ok::<_, String>(parser)
         })
         .map_err(|reason| ControlErrorKind::Walk { step, reason })?;
+        self.share = share;
         Ok(())
     }
 }
@@ -197,6 +211,10 @@ impl ConstraintState for GrammarState {
 
     fn prefix(&self) -> &[u8] {
         &self.prefix
+    }
+
+    fn deciders(&self, into: &mut Vec<usize>) {
+        into.push(Arc::as_ptr(&self.grammar).addr());
     }
 
     fn n_tokens(&self) -> usize {
@@ -264,7 +282,7 @@ impl ConstraintState for GrammarState {
                 Err(error) => Some(head(&error.to_string())),
             };
             if let Some(reason) = reason {
-                self.replay()?;
+                self.replay(self.grammar.tables.own())?;
                 return Err(ControlErrorKind::Walk { step: self.ids.len(), reason }.into());
             }
             if is_text {
@@ -291,9 +309,9 @@ impl ConstraintState for GrammarState {
         self.prefix.truncate(self.prefix.len() - n_spelled);
         self.ended &= n == 0;
         // Some grammars cannot go back; walking them again is always right.
-        match self.walk(|parser| parser.rollback(n_walked)) {
+        match self.attempt(|parser| parser.rollback(n_walked)) {
             Ok(Ok(())) => Ok(()),
-            _ => self.replay(),
+            _ => self.replay(self.grammar.tables.lease()).or_else(|_| self.replay(self.grammar.tables.own())),
         }
     }
 
@@ -322,7 +340,7 @@ impl ConstraintState for GrammarState {
         })
     }
 
-    /// Copies the parse stack; the tables of the lexer are shared, so that forks take turns.
+    /// Copies the parse stack; a fork takes turns with its origin at the tables of the lexer.
     fn fork(&self) -> Box<dyn ConstraintState> {
         Box::new(self.clone())
     }
@@ -502,6 +520,31 @@ mod tests {
             assert!(error.len() < 500, "{error}");
         }
         assert!(Grammar::new(&GrammarSource::Regex("a"), vocabulary(), &[9_999]).is_err());
+    }
+
+    #[test]
+    fn a_text_that_breaks_the_lexer_stops_no_other() {
+        let source = GrammarSource::JsonSchema(r#"{"type":"array","items":{"enum":["ab","aab"]}}"#);
+        let grammar = Arc::new(Grammar::new(&source, vocabulary(), &[EOS]).unwrap());
+        let mut one = GrammarState::new(&grammar);
+        let mut two = GrammarState::new(&grammar);
+        assert!(one.share.is_shared() && two.share.is_shared());
+        for (n, byte) in b"[\"aab\", ".iter().enumerate() {
+            one.advance(u32::from(*byte)).unwrap();
+            if n < 4 {
+                two.advance(u32::from(*byte)).unwrap();
+            }
+        }
+        let expected = [one.mask().unwrap(), two.mask().unwrap()];
+        let broken = guarded(|| one.parser.test_trigger_lexer_error());
+        assert!(broken.is_err());
+        assert_eq!([one.mask().unwrap(), two.mask().unwrap()], expected);
+        assert!(!one.share.is_shared() && !two.share.is_shared());
+        one.rollback(2).unwrap();
+        two.advance(u32::from(b'b')).unwrap();
+        assert_eq!((one.prefix(), two.prefix()), (&b"[\"aab\""[..], &b"[\"aab"[..]));
+        let mut three = GrammarState::new(&grammar);
+        assert!(three.mask().is_ok() && three.share.is_shared());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use llguidance::ParserFactory;
 use llguidance::toktrie::{INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 use tokenloom_vocab::{TokenId, TokenMask};
 
-use super::{ControlError, ControlErrorKind};
+use super::{ControlError, ControlErrorKind, Crew};
 
 /// Turns the bytes of plain text into ids, added tokens not recognised.
 pub type EncodeBytes = Arc<dyn Fn(&[u8]) -> Vec<TokenId> + Send + Sync>;
@@ -31,6 +31,7 @@ pub struct GrammarVocabulary {
     /// The added tokens.
     pub(super) is_added: TokenMask,
     pub(super) encode: EncodeBytes,
+    crew: Crew,
 }
 
 impl fmt::Debug for GrammarVocabulary {
@@ -114,7 +115,7 @@ impl GrammarVocabulary {
             Ok::<_, String>((factory, environment))
         })
         .map_err(|reason| ControlErrorKind::Walk { step: 0, reason })?;
-        Ok(Self { factory, environment, in_trie, outside, is_added, encode })
+        Ok(Self { factory, environment, in_trie, outside, is_added, encode, crew: Crew::default() })
     }
 
     fn put(words: &mut Vec<Vec<u8>>, id: TokenId, word: Vec<u8>) -> Result<(), ControlError> {
@@ -129,6 +130,11 @@ impl GrammarVocabulary {
         }
         words[index] = word;
         Ok(())
+    }
+
+    /// The threads that fill masks of this vocabulary side by side.
+    pub fn crew(&self) -> &Crew {
+        &self.crew
     }
 
     /// One more than the largest id.

@@ -16,6 +16,10 @@ pub trait ConstraintState: Send {
     /// The bytes of the tokens taken so far, end tokens and other added tokens left out.
     fn prefix(&self) -> &[u8];
 
+    /// Adds the addresses of the constraints that decide here. States with the same ones that took the same tokens give
+    /// the same answers.
+    fn deciders(&self, into: &mut Vec<usize>);
+
     /// How many tokens the masks speak of.
     fn n_tokens(&self) -> usize;
 
