@@ -12,7 +12,7 @@
 #define NOTHING 0xFFFFFFFFu
 
 #ifndef TOKENLOOM_SHIM
-extern __shared__ u64 dynamic_shared[];
+extern __shared__ Quad dynamic_shared[];
 #endif
 
 // What happens to the logit of one token. Twin of `Adjust` in rust/decode/src/sample/adjust.rs.

@@ -21,8 +21,9 @@ static __device__ __forceinline__ u32 cluster_size() {
   asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
   return size;
 }
+// Without `.aligned`: the threads of a warp need not come here together.
 static __device__ __forceinline__ void cluster_wait() {
-  asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.arrive;\nbarrier.cluster.wait;" ::: "memory");
 }
 // The same variable in the shared memory of another block.
 template <class T>

@@ -258,6 +258,7 @@ static __device__ __noinline__ u32 at_share(Residual residual, double uniform, u
       return found_place;
     }
     if (!(residual.c > 0.0)) return NOBODY;
+    team_wait();  // the other blocks may still read these sums
     residual.make_whole();
   }
   return NOBODY;
@@ -540,6 +541,16 @@ static __device__ void descend(Tree& tree, u32 rule, bool with_replacement) {
   }
 }
 
+// How many nodes of a tree have no parent among the nodes before them; in a chain that is the node before.
+static __device__ u64 n_misplaced(const Tree& tree, bool is_chain) {
+  u64 own = 0;
+  for (u32 node = threadIdx.x; node < tree.n_nodes; node += blockDim.x) {
+    const i32 parent = tree.parents[node];
+    own += parent < -1 || parent >= (i32)node || (is_chain && parent != (i32)node - 1);
+  }
+  return merged(Sum{own}).value;
+}
+
 // Verify tree `blockIdx.y`: its accepted path, the token behind it, and what is wrong with it.
 extern "C" __global__ void __launch_bounds__(512, 1)
     tokenloom_verify(u32 rule, u32 with_replacement, const float* p, i64 p_tree_stride, i64 p_row_stride,
@@ -567,10 +578,13 @@ extern "C" __global__ void __launch_bounds__(512, 1)
   tree.last = -1;
   tree.next_token = NOBODY;
   tree.status = 0;
-  if (rule == GREEDY || rule == WALK) walk(tree, rule == GREEDY);
-  if (rule == CHAIN) chain(tree);
-  if (rule == BLOCK) block(tree);
-  if (rule == RECURSIVE || rule == KSEQ) descend(tree, rule, with_replacement);
+  const bool is_chain = rule == CHAIN || rule == BLOCK;
+  if (!tree.fails((u32)lengths[n] > n_nodes || n_misplaced(tree, is_chain) ? DRAFT : 0)) {
+    if (rule == GREEDY || rule == WALK) walk(tree, rule == GREEDY);
+    if (rule == CHAIN) chain(tree);
+    if (rule == BLOCK) block(tree);
+    if (rule == RECURSIVE || rule == KSEQ) descend(tree, rule, with_replacement);
+  }
   if (cluster_rank() == 0 && threadIdx.x == 0) {
     u32 length = 0;
     const bool is_good = tree.status == 0;

@@ -39,7 +39,7 @@ static Dimensions threadIdx, blockIdx, blockDim, gridDim;
 static const size_t DYNAMIC_SHARED_BYTES = 232448;
 __attribute__((section("shared_memory"), aligned(16), used)) static char dynamic_shared_bytes[DYNAMIC_SHARED_BYTES] = {
     0};
-#define dynamic_shared ((u64*)dynamic_shared_bytes)
+#define dynamic_shared ((Quad*)dynamic_shared_bytes)
 extern "C" __attribute__((visibility("hidden"))) char __start_shared_memory[], __stop_shared_memory[];
 
 namespace shim {

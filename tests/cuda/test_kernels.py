@@ -140,6 +140,32 @@ def test_verification_decides_alike(on_fibers, rule, shape, with_replacement, fi
             assert_equal([a[good] for a in found], [b[good] for b in expected], (n_nodes, n_vocab, normalized))
 
 
+@pytest.mark.parametrize("fibers", [FIBERS[1], FIBERS[4], FIBERS[5]])
+def test_nothing_left_of_the_target(on_fibers, fibers):
+    """Rows that are taken as they are may leave nothing at all: then the target itself is drawn from."""
+    n_vocab = 1500
+    q = torch.full((8, 1, n_vocab), 1 / n_vocab)
+    p = 0.4 * q.expand(-1, 2, -1)
+    tokens, parents = torch.full((8, 1), 3, dtype=torch.int32), torch.full((8, 1), -1, dtype=torch.int32)
+    lengths = torch.ones(8, dtype=torch.int32)
+    arguments = ("chain", p, q, tokens, parents, lengths, tl.sample.seeds(2, 8), 5)
+    expected = kernels.verify(*arguments, normalized=True)
+    assert 0 < expected.n_accepted.sum() < 8
+    assert_equal(on_fibers(kernels.verify, *arguments, normalized=True, **fibers), expected)
+
+
+@pytest.mark.parametrize("rule", ["greedy", "chain", "recursive"])
+def test_trees_that_are_none_have_a_status(on_fibers, rule):
+    p = torch.full((5, 4, 40), 1 / 40)
+    q = None if rule == "greedy" else p[:, :3].contiguous()
+    tokens = torch.zeros((5, 3), dtype=torch.int32)
+    parents = torch.tensor([[-1, 0, 1], [-1, 1, 0], [-1, 0, 5], [-2, 0, 1], [-1, 0, 1]], dtype=torch.int32)
+    lengths = torch.tensor([3, 3, 3, 3, 4], dtype=torch.int32)
+    found = on_fibers(kernels.verify, rule, p, q, tokens, parents, lengths, tl.sample.seeds(1, 5), 0)
+    assert found.status.tolist() == [0, 4, 4, 4, 4]
+    assert found.paths[1:].tolist() == [[-1, -1, -1]] * 4
+
+
 def test_bad_arguments_are_named(cpu_as_cuda):
     logits = torch.zeros(2, 40)
     with pytest.raises(tl.errors.ArrayError, match="masks of dtype int32"):

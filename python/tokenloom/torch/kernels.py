@@ -250,7 +250,8 @@ def verify(
         normalized: Rows are taken for probabilities that sum to 1, unseen.
 
     Raises:
-        ArrayError: A dtype or shape does not fit. Bad numbers do not raise: see ``status``.
+        ArrayError: A dtype or shape does not fit. Bad numbers do not raise, nor on a CUDA device bad trees: see
+            ``status``.
     """
     n_trees, n_nodes = _checked_drafts(rule, p, q, tokens, parents, lengths)
     addresses = addresses_on(seeds, positions, n_trees, p.device)
