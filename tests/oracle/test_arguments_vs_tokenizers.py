@@ -244,6 +244,12 @@ def test_settings_are_of_the_same_types(method):
     assert different == {}
 
 
+@pytest.mark.parametrize("tokens", ["ab", ["a"], ("a",), {"a": 1}, iter("a"), None, [1], deque(["a"]), []], ids=repr)
+def test_tokens_are_of_the_same_types(tokens):
+    call = lambda module: module.decoders.Fuse().decode(tokens)  # noqa: E731
+    assert kind(call, ours) == kind(call, peer)
+
+
 def test_a_path_is_no_list_of_paths():
     for module in (peer, ours):
         with pytest.raises(TypeError):

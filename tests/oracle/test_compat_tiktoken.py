@@ -302,3 +302,26 @@ def test_every_published_encoding_is_there(asset: Callable[[str], Path]) -> None
         enc = ours.get_encoding(name, path=asset("tiktoken"))
         assert enc.name == name
         assert enc.decode(enc.encode("hello world")) == "hello world"
+
+
+def test_arguments_of_all_types() -> None:
+    """What is taken for the special tokens, for texts and for threads; what else is a `TypeError`."""
+    ranks = {bytes([byte]): byte for byte in range(256)} | {b"he": 256}
+    parts: dict[str, Any] = {"pat_str": r"\w+|\W", "mergeable_ranks": ranks, "special_tokens": {"<a>": 300}}
+    pair = (ours.Encoding("odd", **parts), tiktoken.Encoding("odd", **parts))
+    for allowed in ("all", {"<a>"}, frozenset({"<a>"}), ["<a>"], "<a>", None, (), 3):
+        for disallowed in ("all", (), {"<a>"}, ["<a>"], "<", None):
+            for text in ("hey", "<a>", "", None, b"hey", 3):
+                if not isinstance(allowed, set | frozenset) and allowed != "all" and text != "hey":
+                    continue  # Which of two errors comes first.
+                keywords = {"allowed_special": allowed, "disallowed_special": disallowed}
+                for method in ("encode", "encode_to_numpy", "encode_with_unstable"):
+                    found, expected = (
+                        outcome(lambda encoding: str(getattr(encoding, method)(text, **keywords)), encoding)  # noqa: B023
+                        for encoding in pair
+                    )
+                    assert found == expected, (method, text, keywords)
+    for n_threads in (None, 1, 0, -1, "a"):
+        same(pair, "encode_ordinary_batch", ["hey", "he"], num_threads=n_threads)
+        same(pair, "encode_batch", ["hey", "he"], num_threads=n_threads)
+        same(pair, "decode_batch", [[256], [65]], num_threads=n_threads)

@@ -131,7 +131,7 @@ class Encoding:
         ids.flags.writeable = False
         return ids
 
-    def encode_ordinary_batch(self, text: list[str], *, num_threads: int = 8) -> list[list[int]]:
+    def encode_ordinary_batch(self, text: list[str], *, num_threads: int | None = 8) -> list[list[int]]:
         """The ids of every text on so many threads; raises what :meth:`encode_ordinary` raises."""
         return self._encode_batch(text, num_threads, ())
 
@@ -139,7 +139,7 @@ class Encoding:
         self,
         text: list[str],
         *,
-        num_threads: int = 8,
+        num_threads: int | None = 8,
         allowed_special: Special = frozenset(),
         disallowed_special: AnySpecial = "all",
     ) -> list[list[int]]:
@@ -185,11 +185,13 @@ class Encoding:
         """The special tokens to match; a disallowed one in ``text`` is an error."""
         if isinstance(allowed, str) and allowed == "all":
             allowed = self.special_tokens_set
+        elif not isinstance(allowed, set | frozenset | AbstractSet):
+            raise TypeError(f"expected allowed_special to be 'all' or a set, found {type(allowed).__name__}")
         if isinstance(disallowed, str) and disallowed == "all":
-            # `-` also refuses what is no set, as in tiktoken.
             finder = _finder(frozenset(self.special_tokens_set - allowed)) if allowed else self._find_any_special
         else:
-            finder = _finder(disallowed if isinstance(disallowed, frozenset) else frozenset(disallowed))
+            # Nothing can be said by None, too.
+            finder = _finder(disallowed if isinstance(disallowed, frozenset) else frozenset(disallowed or ()))
         if finder is not None:
             search, prefix = finder
             # Most texts hold not even the beginning of a special token.
@@ -205,16 +207,16 @@ class Encoding:
         ids = self._core.encode_list(text, False, allowed)
         return self._to_real(ids) if self._real_ids and self._may_hold_stand_ins(text) else ids
 
-    def _encode_batch(self, texts: Iterable[str], num_threads: int, allowed: Collection[str]) -> list[list[int]]:
-        if num_threads < 1:
-            raise ValueError("max_workers must be greater than 0")
+    def _encode_batch(self, texts: Iterable[str], num_threads: int | None, allowed: Collection[str]) -> list[list[int]]:
+        _check_threads(num_threads)
         texts = list(texts)
         if self._real_ids:
             return [self._encode(text, allowed) for text in texts]
         for text in texts:
             if not isinstance(text, str):
                 raise TypeError(f"expected text as str, found {type(text)}")
-        n_threads = min(num_threads, os.cpu_count() or 1)
+        n_cores = os.cpu_count() or 1
+        n_threads = n_cores if num_threads is None else min(num_threads, n_cores)
         return self._core.encode_batch_list(texts, n_threads, False, allowed)
 
     def _may_hold_stand_ins(self, text: str) -> bool:
@@ -305,13 +307,13 @@ class Encoding:
         return data.decode("utf-8", errors="strict"), offsets.tolist()
 
     def decode_batch(
-        self, batch: Sequence[Sequence[int]], *, errors: str = "replace", num_threads: int = 8
+        self, batch: Sequence[Sequence[int]], *, errors: str = "replace", num_threads: int | None = 8
     ) -> list[str]:
         """The text of every list of tokens; raises what :meth:`decode` raises. ``num_threads`` is ignored."""
         _check_threads(num_threads)
         return [self.decode(tokens, errors) for tokens in batch]
 
-    def decode_bytes_batch(self, batch: Sequence[Sequence[int]], *, num_threads: int = 8) -> list[bytes]:
+    def decode_bytes_batch(self, batch: Sequence[Sequence[int]], *, num_threads: int | None = 8) -> list[bytes]:
         """The bytes of every list of tokens; raises what :meth:`decode_bytes` raises. ``num_threads`` is ignored."""
         _check_threads(num_threads)
         return [self.decode_bytes(tokens) for tokens in batch]
@@ -424,12 +426,15 @@ def _decode_error(tokens: Sequence[int], error: UnknownTokenError | ArrayError) 
     return error
 
 
-def _check_threads(num_threads: int) -> None:
-    if num_threads < 1:
+def _check_threads(num_threads: int | None) -> None:
+    # None is as many as there are cores.
+    if num_threads is not None and num_threads < 1:
         raise ValueError("max_workers must be greater than 0")
 
 
 def _refuse_surrogates(text: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"expected text as str, found {type(text).__name__}")
     if not text.isascii():
         text.encode()
 

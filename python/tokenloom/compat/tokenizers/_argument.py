@@ -59,6 +59,13 @@ def real(value: Any) -> float:
     return float(value)
 
 
+def strings(value: Any) -> list[str]:
+    """Strings one after another, in anything that has elements by number but a string."""
+    if isinstance(value, str | bytes | dict) or not hasattr(type(value), "__getitem__"):
+        raise TypeError(f"expected a list of str, found {type(value).__name__}")
+    return list(value)
+
+
 def ids_by_token(vocab: Any) -> dict[str, int]:
     """The vocabulary of a model.
 

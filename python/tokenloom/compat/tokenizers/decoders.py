@@ -6,7 +6,7 @@ from collections.abc import Sequence as _Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenloom._core import pipeline as _core
-from tokenloom.compat.tokenizers._argument import count, flag, text
+from tokenloom.compat.tokenizers._argument import count, flag, strings, text
 from tokenloom.compat.tokenizers._component import Field, Part, PartList, Written, one_char, pattern_of
 from tokenloom.compat.tokenizers.pre_tokenizers import _scheme
 from tokenloom.errors import UnsupportedFeatureError
@@ -42,7 +42,7 @@ class Decoder(Part):
 
     def decode(self, tokens: _Sequence[str]) -> str:
         """The text of token strings."""
-        return _core.decode_tokens(self.__getstate__(), list(tokens))
+        return _core.decode_tokens(self.__getstate__(), strings(tokens))
 
 
 class _Written(Written, Decoder):
