@@ -1,9 +1,10 @@
 """Is there a `tokenizer.json` that this library reads otherwise than `tokenizers` does?
 
 Draws whole definitions without end until the time is up (normalizers, pretokenizers, models, added tokens,
-post-processors and decoders, each of any kind, in any combination), gives each file to both, and compares whether it
-loads, ids, token strings, offsets, word numbers and masks of texts and pairs, and decoded text; of `tl.Tokenizer` ids,
-offsets and decoded text. Prints the seed of each difference, which makes the exit status 1; `--seed N --seconds 0`
+post-processors and decoders, truncation and padding, each of any kind, in any combination), gives each file to both,
+and compares whether it loads, ids, token strings, offsets, word numbers and masks of texts, pairs and lists of words with
+their overflow, decoded text, and the file that is written; of `tl.Tokenizer` ids, offsets and decoded text. Then adds
+tokens and compares again. Prints the seed of each difference, which makes the exit status 1; `--seed N --seconds 0`
 shows that one definition again.
 
     python scripts/fuzz_definitions.py --seconds 600 --seed 7
@@ -50,7 +51,7 @@ def main() -> int:
     n_files = n_refused = n_found = 0
     for seed in range(options.seed, 2**63):
         draw = random.Random(seed)
-        outcome = _compared(json.dumps(_definition(draw)), draw)
+        outcome = _compared(_definition(draw), draw)
         n_files += 1
         n_refused += outcome is None
         if outcome:
@@ -71,12 +72,15 @@ def _definition(draw: random.Random) -> dict[str, Any]:
     else:
         file = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None}
         file |= {"pre_tokenizer": None, "post_processor": None, "decoder": None, "model": draw.choice(MODELS)(draw)}
+    is_byte_level = file["model"]["type"] == "BPE" and "Ġ" in file["model"]["vocab"] and draw.random() < 0.6
+    if is_byte_level:
+        file |= _byte_level(draw)
     for name, make in (
         ("normalizer", parts.random_normalizer),
         ("pre_tokenizer", parts.random_pre_tokenizer),
         ("decoder", parts.random_decoder),
     ):
-        if draw.random() < 0.6:
+        if draw.random() < 0.6 and not is_byte_level:
             file[name] = draw.choice([None, json.loads(make(draw).__getstate__())])
     vocab = file["model"]["vocab"]
     n_tokens = len(vocab)
@@ -91,7 +95,48 @@ def _definition(draw: random.Random) -> dict[str, Any]:
             file["added_tokens"].append(entry | flags)
     _unmix(file)
     file["post_processor"] = draw.choice([None, _post_processor(draw, vocab)]) if vocab else None
+    if draw.random() < 0.3:
+        file |= _settings(draw)
     return file
+
+
+def _byte_level(draw: random.Random) -> dict[str, Any]:
+    """Parts of files for the compiled machine: splits before the byte characters, added tokens beside them."""
+    bytes_ = {"type": "ByteLevel", "add_prefix_space": draw.random() < 0.2, "trim_offsets": draw.random() < 0.5}
+    steps = [{**bytes_, "use_regex": draw.random() < 0.4}]
+    for _ in range(draw.randrange(3)):
+        pattern = draw.choice([{"Regex": draw.choice(parts.PATTERNS)}, {"String": draw.choice(parts.LITERALS)}])
+        behavior = draw.choice(("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"))
+        split = {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": draw.random() < 0.3}
+        digits = {"type": "Digits", "individual_digits": draw.random() < 0.5}
+        steps.insert(0, draw.choice([split, split, digits]))
+    cut = {"type": "Sequence", "pretokenizers": steps} if len(steps) > 1 or draw.random() < 0.2 else steps[0]
+    return {"normalizer": draw.choice([None, None, {"type": "NFC"}]), "pre_tokenizer": cut}
+
+
+def _settings(draw: random.Random) -> dict[str, Any]:
+    side = ("Left", "Right")
+    return {
+        "truncation": {
+            "direction": draw.choice(side),
+            "max_length": draw.choice([0, 2, 3, 5, 9]),
+            "strategy": draw.choice(["LongestFirst", "OnlyFirst", "OnlySecond"]),
+            "stride": draw.choice([0, 0, 1, 2]),
+        },
+        "padding": draw.choice(
+            [
+                None,
+                {
+                    "strategy": draw.choice(["BatchLongest", {"Fixed": 7}]),
+                    "direction": draw.choice(side),
+                    "pad_to_multiple_of": draw.choice([None, 4]),
+                    "pad_id": draw.choice([0, 77]),
+                    "pad_type_id": draw.randrange(3),
+                    "pad_token": "[PAD]",
+                },
+            ]
+        ),
+    }
 
 
 def _unmix(file: dict[str, Any]) -> None:
@@ -108,20 +153,24 @@ def _unmix(file: dict[str, Any]) -> None:
             forms.add(form)
 
 
-def _post_processor(draw: random.Random, vocab: Any) -> dict[str, Any]:
+def _post_processor(draw: random.Random, vocab: Any, depth: int = 0) -> dict[str, Any]:
     tokens = list(vocab) if isinstance(vocab, dict) else [token for token, _ in vocab]
     ids = vocab if isinstance(vocab, dict) else {token: id for id, token in enumerate(tokens)}
     first, last = draw.choice(tokens), draw.choice(tokens)
     trims = {"add_prefix_space": draw.random() < 0.5, "trim_offsets": draw.random() < 0.5}
     ends = {"sep": [last, ids[last]], "cls": [first, ids[first]]}
+    several = {"id": "[Z]", "ids": [ids[first], ids[last]], "tokens": [first, "another"]}
     template = json.loads(
         tokenizers.processors.TemplateProcessing(
-            draw.choice(["$A", "[X] $A", "[X]:1 $A:2 [Y]:3"]),
-            draw.choice(["$A $B:1", "[X] $A [Y] $B:1 [Y]:1", "$B $A:1"]),
-            [("[X]", ids[first]), ("[Y]", ids[last])],
+            draw.choice(["$A", "[X] $A", "[X]:1 $A:2 [Y]:3", "$A $A:1", "[Z] $0 [Z]:4", "[X]", "$B"]),
+            draw.choice(["$A $B:1", "[X] $A [Y] $B:1 [Y]:1", "$B $A:1", "$A [Z] $B:2 $A:1", "$1 [X] $B"]),
+            [("[X]", ids[first]), ("[Y]", ids[last]), several],
         ).__getstate__()
     )
     trim = {"type": "ByteLevel", **trims}
+    if depth < 2 and draw.random() < 0.15:
+        steps = [_post_processor(draw, vocab, depth + 1) for _ in range(draw.randrange(4))]
+        return {"type": "Sequence", "processors": steps}
     return draw.choice(
         [
             template,
@@ -133,29 +182,55 @@ def _post_processor(draw: random.Random, vocab: Any) -> dict[str, Any]:
     )
 
 
-def _compared(text: str, draw: random.Random) -> str | None:
+def _compared(file: dict[str, Any], draw: random.Random) -> str | None:
     """The first difference, an empty string where there is none, and None where nobody reads the file."""
+    text = json.dumps(file)
     peer = parts.outcome(lambda: tokenizers.Tokenizer.from_str(text))
     ours = parts.outcome(lambda: compat.Tokenizer.from_str(text))
-    native = parts.outcome(lambda: tl.Tokenizer.from_bytes(text.encode()))
+    native = parts.outcome(lambda: tl.Tokenizer.from_bytes(text.encode(), ignore_truncation_and_padding=True))
     loads = [found != "refused" for found in (peer, ours, native)]
     if len(set(loads)) > 1:
         return f"loads in the peer, in compat, in Tokenizer: {loads}"
     if peer == "refused":
         return None
+    written = [parts.outcome(lambda: json.loads(side.to_str())) for side in (peer, ours)]  # noqa: B023
+    if written[0] != written[1] and written[0] != "refused":
+        return f"written: expected {written[0]}, found {written[1]}"
+    if found := _same(peer, ours, native, draw, file):
+        return found
+    for content in draw.sample(CONTENTS, 2):
+        token = tokenizers.AddedToken(content, normalized=False, lstrip=draw.random() < 0.3)
+        is_known = [side.token_to_id(content) is not None for side in (peer, ours)]
+        if not any(is_known):
+            peer.add_tokens([token])
+            ours.add_tokens([token])
+    return _same(peer, ours, None, draw, file)
+
+
+def _same(peer: Any, ours: Any, native: Any, draw: random.Random, file: dict[str, Any]) -> str:
+    """The first difference, or an empty string."""
     forms = {id: token.content for id, token in peer.get_added_tokens_decoder().items() if token.special}
     is_other_form = lambda id: forms.get(id, peer.id_to_token(id)) != peer.id_to_token(id)  # noqa: E731
+    has_settings = file.get("truncation") is not None or file.get("padding") is not None
     for _ in range(N_TEXTS):
         one, other = (draw.choice([parts.text_of(draw), _with_added(draw)]) for _ in range(2))
-        for items in ((one,), (one, other)):
-            expected = parts.outcome(lambda: _seen(peer.encode(*items)))  # noqa: B023
-            found = parts.outcome(lambda: _seen(ours.encode(*items)))  # noqa: B023
+        words = [draw.choice(parts.PARTS) for _ in range(draw.randrange(5))]
+        for call in (
+            lambda side: _seen(side.encode(one)),  # noqa: B023
+            lambda side: _seen(side.encode(one, other)),  # noqa: B023
+            lambda side: _seen(side.encode(words, is_pretokenized=True)),  # noqa: B023
+            lambda side: _seen(side.encode(words, words[::-1], is_pretokenized=True, add_special_tokens=False)),  # noqa: B023
+            lambda side: [_seen(each) for each in side.encode_batch([one, (one, other), other])],  # noqa: B023
+            lambda side: [each.ids for each in side.encode_batch_fast([(one, other), one])],  # noqa: B023
+        ):
+            expected, found = (parts.outcome(lambda: call(side)) for side in (peer, ours))  # noqa: B023
             if expected not in ("refused", found):
-                return f"{items!r}: expected {expected}, found {found}"
-        expected = parts.outcome(lambda: _plain(peer.encode(one, add_special_tokens=False)))  # noqa: B023
-        found = parts.outcome(lambda: _native(native, one))  # noqa: B023
-        if expected not in ("refused", found):
-            return f"{one!r} in Tokenizer: expected {expected}, found {found}"
+                return f"{one!r}, {other!r}, {words!r}: expected {expected}, found {found}"
+        if native is not None and not has_settings:
+            expected = parts.outcome(lambda: _plain(peer.encode(one, add_special_tokens=False)))  # noqa: B023
+            found = parts.outcome(lambda: _native(native, one))  # noqa: B023
+            if expected not in ("refused", found):
+                return f"{one!r} in Tokenizer: expected {expected}, found {found}"
         drawn = [draw.randrange(peer.get_vocab_size() + 2) for _ in range(draw.randrange(9))]
         for skips in (False, True):
             expected = parts.outcome(lambda: peer.decode(drawn, skip_special_tokens=skips))  # noqa: B023
@@ -163,7 +238,7 @@ def _compared(text: str, draw: random.Random) -> str | None:
             if expected not in ("refused", found):
                 return f"{drawn}: expected text {expected!r}, found {found!r}"
             known = [id for id in drawn if peer.id_to_token(id) is not None]
-            if skips and native.is_compiled and any(map(is_other_form, known)):
+            if native is None or (skips and native.is_compiled and any(map(is_other_form, known))):
                 continue
             expected = parts.outcome(lambda: peer.decode(known, skip_special_tokens=skips))  # noqa: B023
             found = parts.outcome(lambda: native.decode(known, skip_special_tokens=skips))  # noqa: B023
@@ -195,6 +270,8 @@ def _seen(encoding: Any) -> tuple[Any, ...]:
         encoding.word_ids,
         encoding.type_ids,
         encoding.special_tokens_mask,
+        encoding.attention_mask,
+        [_seen(part) for part in encoding.overflowing],
     )
 
 
