@@ -2,7 +2,7 @@
 
 Draws whole definitions without end until the time is up (normalizers, pretokenizers, models, added tokens,
 post-processors and decoders, truncation and padding, each of any kind, in any combination), gives each file to both,
-and compares whether it loads, ids, token strings, offsets, word numbers and masks of texts, pairs and lists of words with
+and compares whether it loads, ids, token strings, offsets, word numbers and masks of texts, pairs and words, with
 their overflow, decoded text, and the file that is written; of `tl.Tokenizer` ids, offsets and decoded text. Then adds
 tokens and compares again. Prints the seed of each difference, which makes the exit status 1; `--seed N --seconds 0`
 shows that one definition again.
