@@ -118,7 +118,24 @@ def test_a_million_pairs(load: Callable[[str], tl.Tokenizer], name: str) -> None
 
 BEHIND = ["", "a", "s", "ll", "e", "ing", "A", "!", ".", "/", "://", "...", "1", "12", "123", " ", "  ", " a", " A"]
 BEHIND += [" 1", "\n", "\n\n", "\na", " \n", "\n ", "\t", "'s", "'", "(", "a b", " the", " of the"]
-BEHIND += ["\u00e9", "\u4e2d", "\u0301", "\U0001f600"]
+BEHIND += [
+    "m",
+    "t",
+    "d",
+    "D",
+    "ve",
+    "re",
+    "Ve",
+    "VE",
+    "RE",
+    "Re",
+    "rE",
+    "LL",
+    "\u00e9",
+    "\u4e2d",
+    "\u0301",
+    "\U0001f600",
+]
 
 
 def completions(text: bytes) -> Iterator[bytes]:
@@ -126,6 +143,8 @@ def completions(text: bytes) -> Iterator[bytes]:
     try:
         text.decode()
     except UnicodeDecodeError as error:
+        if error.reason != "unexpected end of data":
+            return
         begun = text[error.start :]
         n_missing = 2 + (begun[0] >= 0xE0) + (begun[0] >= 0xF0) - len(begun)
         rest = [bytes(rest) for rest in itertools.product(range(0x80, 0xC0), repeat=min(n_missing, 2))]
