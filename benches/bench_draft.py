@@ -127,10 +127,10 @@ def _streams(path: Path) -> None:
     """
     import numpy as np
     import tokenloom as tl
-    from tokenloom._replay import read_records
+    from tokenloom._replay import read_record
 
     with path.open(encoding="utf-8") as lines:
-        records = list(read_records(map(json.loads, lines), None))
+        records = [read_record(json.loads(line), None) for line in lines]
 
     def merged(min_prob: float) -> Any:
         return tl.draft.Merged([tl.draft.Suffix(), tl.draft.Recycling()], min_prob)

@@ -176,19 +176,24 @@ def _judge(bins: NDArray[np.float64], tree: DraftTree, path: list[int]) -> None:
         bins[min(int(path_probs[node] * _N_BINS), _N_BINS - 1)] += (1, path_probs[node], node in came)
 
 
-def read_records(rows: Iterable[Mapping[str, Any]], encode: Any) -> Iterable[Record]:
-    """Records from parsed JSON lines; ``encode`` turns text into ids.
+def read_record(row: Mapping[str, Any], encode: Any) -> Record:
+    """A record from a parsed JSON line; ``encode`` turns text into ids.
 
     Raises:
-        ValueError: a row without a prompt or an answer.
+        ValueError: no object with a prompt and an answer, or these are neither text nor token ids.
     """
-    for n_row, row in enumerate(rows):
-        answer = next((row[name] for name in ("answer", "output", "response", "completion") if name in row), None)
-        if answer is None or "prompt" not in row:
-            raise ValueError(
-                f"expected a prompt and an answer in line {n_row + 1}, found {', '.join(row) or 'nothing'}"
-            )
-        ids = [encode(part) if isinstance(part, str) else part for part in (row["prompt"], answer)]
-        names = ("topk_ids", "topk_logprobs", "prompt_topk_ids", "prompt_topk_logprobs")
-        top = [None if row.get(name) is None else np.array(row[name]) for name in names]
-        yield Record(ids[0], ids[1], str(row.get("category", "all")), *top)
+    if not isinstance(row, Mapping):
+        raise ValueError(f"expected an object, found {type(row).__name__}")
+    answer = next((row[name] for name in ("answer", "output", "response", "completion") if name in row), None)
+    if answer is None or "prompt" not in row:
+        raise ValueError(f"expected a prompt and an answer, found {', '.join(row) or 'nothing'}")
+    ids = [encode(part) if isinstance(part, str) else _ids(part) for part in (row["prompt"], answer)]
+    names = ("topk_ids", "topk_logprobs", "prompt_topk_ids", "prompt_topk_logprobs")
+    top = [None if row.get(name) is None else np.array(row[name]) for name in names]
+    return Record(ids[0], ids[1], str(row.get("category", "all")), *top)
+
+
+def _ids(part: Any) -> NDArray[np.int64]:
+    if not isinstance(part, list) or not all(type(id) is int and 0 <= id < 2**31 for id in part):
+        raise ValueError(f"expected text or a list of token ids from 0 to 2147483647, found {str(part)[:60]}")
+    return np.array(part, dtype=np.int64)

@@ -97,10 +97,39 @@ class TestCommand:
         result = CliRunner().invoke(program, ["bench", "draft", *arguments])
         assert result.exit_code == 0, result.output
 
-    @pytest.mark.parametrize("line", ["{", "[]", "5", '{"prompt": [1]}', '{"answer": [1]}'])
-    def test_other_files(self, tmp_path: Path, line: str) -> None:
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            (b"{", "Expecting"),
+            (b"[]", "found list"),
+            (b"5", "found int"),
+            (b'{"prompt": [1]}', "a prompt and an answer, found prompt"),
+            (b'{"answer": [1]}', "a prompt and an answer, found answer"),
+            (b'{"prompt": [1, -2], "answer": [3]}', "found [1, -2]"),
+            (b'{"prompt": [1, 2.5], "answer": [3]}', "found [1, 2.5]"),
+            (b'{"prompt": [1], "answer": [3000000000]}', "found [3000000000]"),
+            (b'{"prompt": {}, "answer": [3]}', "found {}"),
+            (b'"\xff"', "codec"),
+        ],
+    )
+    def test_other_files(self, tmp_path: Path, line: bytes, said: str) -> None:
         trace = tmp_path / "trace.jsonl"
-        trace.write_text(line)
+        trace.write_bytes(b'{"prompt": [1], "answer": [2]}\n\n' + line)
         result = CliRunner().invoke(program, ["bench", "draft", "--trace", str(trace)])
         assert isinstance(result.exception, tl.errors.FormatError)
-        assert "a prompt and an answer" in str(result.exception)
+        assert "line 3" in str(result.exception)
+        assert said in str(result.exception)
+        trace.write_bytes(b"\n")
+        result = CliRunner().invoke(program, ["bench", "draft", "--trace", str(trace)])
+        assert "found none" in str(result.exception)
+
+    def test_no_name_is_cut_on_a_narrow_terminal(self, tmp_path: Path) -> None:
+        trace = tmp_path / "trace.jsonl"
+        # A line separator inside a text ends no line of JSON.
+        rows = [{"prompt": "a\u2028b", "answer": "a\u2028b"}, {"prompt": "a", "answer": "b", "category": "short"}]
+        trace.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+        tl.train.bpe(["a b"], vocab_size=257, progress=False).save(str(tmp_path / "tokenizer.json"))
+        arguments = ["bench", "draft", "--trace", str(trace), "--tokenizer", str(tmp_path / "tokenizer.json")]
+        result = CliRunner().invoke(program, arguments, env={"COLUMNS": "80"})
+        assert result.output.count("Merged([Suffix(), Recycling()]) ") == 3
+        assert "none" in result.output
