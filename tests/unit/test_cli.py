@@ -63,6 +63,30 @@ def test_an_error_is_one_message_on_stderr(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("encode", "FOLDER/empty", "text"),
+        ("encode", "FOLDER/tokenizer.json", "text", "--output", "FOLDER/none/ids.npy"),
+        ("inspect", "FOLDER/tokenizer.json", "--html", "FOLDER/none/page.html"),
+        ("decode", "FOLDER/tokenizer.json", "65", "--output", "FOLDER/none/text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_or_written_is_one_message(arguments: tuple[str, ...], tokenizer_json: Path) -> None:
+    (tokenizer_json.parent / "empty").mkdir()
+    result = run(*(argument.replace("FOLDER", str(tokenizer_json.parent)) for argument in arguments))
+    assert result.returncode == 1
+    assert result.stderr.startswith("tokenloom: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_bytes_that_are_not_text_are_inspected(tokenizer_json: Path, tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"the \xff\x00")
+    result = CliRunner().invoke(program, ["inspect", str(tokenizer_json), "--json", "--file", str(tmp_path / "bytes")])
+    assert result.exit_code == 0
+    assert json.loads(result.output)["sample"]["text"] == "the \ufffd\0"
+
+
 def test_a_missing_package_is_answered_with_the_line_that_installs_it() -> None:
     result = run("--help", before="sys.modules['click'] = None; ")
     assert result.returncode == 1

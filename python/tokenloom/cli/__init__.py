@@ -14,10 +14,13 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line in ``sys.argv``; an error of ours is one message on stderr and exit status 1."""
+    """Run the command line in ``sys.argv``.
+
+    An error of ours, and a file that cannot be read or written, is one message on stderr and exit status 1.
+    """
     try:
         _load_and_run()
-    except TokenloomError as error:
+    except (TokenloomError, OSError) as error:
         sys.exit(f"tokenloom: {error}")
 
 

@@ -29,7 +29,12 @@ _MAX_LENGTH_SHOWN = 16
 @click.command(epilog="Example: tokenloom inspect tokenizer.json 'How is this cut?' --html page.html")
 @click.argument("tokenizer", type=click.Path(exists=True, path_type=Path))
 @click.argument("text", required=False)
-@click.option("--file", "file", type=click.File("r", encoding="utf-8"), help="Cut the text of this file; - is stdin.")
+@click.option(
+    "--file",
+    "file",
+    type=click.File("r", encoding="utf-8", errors="replace"),
+    help="Cut the text of this file; - is stdin. Bytes that are not UTF-8 become U+FFFD.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Everything as one JSON object, for programs.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page that needs nothing else.")
 def inspect(tokenizer: Path, text: str | None, file: TextIO | None, as_json: bool, html: Path | None) -> None:
