@@ -310,6 +310,9 @@ def align(a: Tokenizer, b: Tokenizer, text: str | bytes) -> NDArray[np.int64]:
     >>> align(a, b, "abcd").tolist()
     [[0, 2, 0, 2], [2, 3, 2, 3]]
     """
+    for side in (a, b):
+        if not hasattr(side, "encode_with_offsets"):
+            raise TypeError(f"expected a Tokenizer, found {type(side).__name__}")
     ends = (np.ascontiguousarray(side.encode_with_offsets(text).byte_offsets[:, 1]) for side in (a, b))
     return core.align(*ends)
 
@@ -325,6 +328,8 @@ def _compiled(tokenizer: Tokenizer) -> compiled.Tokenizer:
 
 
 def _without_surrogates(text: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"expected text as str, found {type(text).__name__}")
     try:
         text.encode()
     except UnicodeEncodeError:

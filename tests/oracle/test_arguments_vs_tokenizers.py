@@ -254,3 +254,10 @@ def test_a_path_is_no_list_of_paths():
     for module in (peer, ours):
         with pytest.raises(TypeError):
             tokenizer(module).train("/")
+
+
+@pytest.mark.parametrize("value", [None, 3, "{}", b"{}", [], "\ud800"], ids=repr)
+@pytest.mark.parametrize("method", ["from_str", "from_buffer"])
+def test_files_are_of_the_same_types(method, value):
+    call = lambda module: bool(getattr(module.Tokenizer, method)(value))  # noqa: E731
+    assert kind(call, ours) == kind(call, peer)

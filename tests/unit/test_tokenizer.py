@@ -196,3 +196,24 @@ def test_a_pattern_that_does_not_compile_or_gives_up():
     tired = tl.Tokenizer.from_tiktoken("t", pat_str=r"(?:(?=a)a){1,9000}b|.", mergeable_ranks=ranks, special_tokens={})
     with pytest.raises(PatternError, match="gave up"):
         tired.encode("a" * 200_000)
+
+
+@pytest.mark.parametrize("value", [None, 3, 2**50, 1.5, ["a"], ("a",), {"a": 1}, object()])
+def test_what_is_no_text_and_no_file_is_a_type_error(value: object) -> None:
+    """Numbers among them, of which `bytes` makes zeros."""
+    tok = tl.Tokenizer.from_tiktoken(
+        "bytes", pat_str=r"\w+|\W+", mergeable_ranks={bytes([b]): b for b in range(256)}, special_tokens={}
+    )
+    for call in (
+        tl.Tokenizer.from_bytes,
+        tok.settled,
+        tok.byte_map,
+        tok.encode,
+        tok.encode_list,
+        tok.count,
+        tok.encode_with_offsets,
+        lambda text: tok.align(tok, text),
+        lambda other: tok.align(other, "a"),
+    ):
+        with pytest.raises(TypeError):
+            call(value)  # type: ignore[operator]

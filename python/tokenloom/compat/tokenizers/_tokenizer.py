@@ -79,7 +79,7 @@ class Tokenizer:
     @staticmethod
     def from_str(json: str) -> Tokenizer:
         """The tokenizer of the text of a ``tokenizer.json``."""
-        tokenizer: Tokenizer = Tokenizer._load(json.encode())
+        tokenizer: Tokenizer = Tokenizer._load(_argument.text(json).encode())
         return tokenizer
 
     @staticmethod
@@ -91,7 +91,7 @@ class Tokenizer:
     @staticmethod
     def from_buffer(buffer: bytes) -> Tokenizer:
         """The tokenizer of the bytes of a ``tokenizer.json``."""
-        tokenizer: Tokenizer = Tokenizer._load(bytes(buffer))
+        tokenizer: Tokenizer = Tokenizer._load(bytes(memoryview(buffer)))
         return tokenizer
 
     @staticmethod
