@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 def bf16(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -41,3 +45,9 @@ def hard_rows(n_vocab: int) -> dict[str, NDArray[np.float32]]:
 
 #: Widths below, at and around the block of the engine, odd ones among them.
 WIDTHS = (1, 2, 3, 31, 63, 64, 65, 127, 1000)
+
+
+def recorded_rows() -> NDArray[np.float32]:
+    """What a real model said after eight different texts, float32[8, 49152]: see tests/data/SOURCE.md."""
+    with np.load(DATA / "smollm2_rows.npz") as arrays:
+        return arrays["logits"].astype(np.float32)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tokenloom as tl
 import torch
-from sample_rows import WIDTHS, hard_rows
+from sample_rows import WIDTHS, bf16, hard_rows, recorded_rows
 from tokenloom.reference import hosts, rng
 from transformers import (
     EpsilonLogitsWarper,
@@ -57,6 +57,7 @@ CHAINS = [
     {"top_k": 5},
     {"top_k": 50},
     {"top_k": 10**9},
+    {"top_p": 0.0},
     {"top_p": 0.3},
     {"top_p": 0.95},
     {"min_p": 0.05},
@@ -69,7 +70,6 @@ CHAINS = [
 ]
 HF_CHAINS = [
     *CHAINS,
-    {"top_p": 0.0},
     {"epsilon_cutoff": 3e-4},
     {"epsilon_cutoff": 0.2},
     {"eta_cutoff": 3e-4},
@@ -114,6 +114,15 @@ def test_vllm(rules):
             check(logits, tl.sample.keep_set(logits[None], Params(**rules, order="vllm"))[0], rules, host)
 
 
+@pytest.mark.parametrize("order", ["hf", "vllm", "llamacpp", "joint"])
+def test_neutral_rules_keep_all(order):
+    """Hosts leave out a rule that is neutral, so what has underflowed stays."""
+    neutral = Params(top_k=0, top_p=1.0, min_p=0.0, typical_p=1.0, order=order)
+    for n_vocab in WIDTHS:
+        for logits in hard_rows(n_vocab).values():
+            np.testing.assert_array_equal(tl.sample.keep_set(logits[None], neutral)[0], logits > -np.inf)
+
+
 LLAMA_NAMES = {"temperature": "temp", "typical_p": "typ_p"}
 LLAMA_CHAINS = [
     *CHAINS,
@@ -148,6 +157,42 @@ def test_llamacpp(rules):
                 probs = hosts.softmax(list(host.values()))
                 found = np.exp(left.astype(float) - left.max())[list(host)]
                 np.testing.assert_allclose(found / found.sum(), probs, rtol=2e-5, atol=1e-9)
+
+
+HOSTS: dict[str, Callable[[np.ndarray, dict], Iterable[int]]] = {
+    "hf": hugging_face,
+    "vllm": lambda logits, rules: np.flatnonzero(np.array(hosts.vllm(logits.tolist(), (), (), **rules)) > -np.inf),
+    "llamacpp": lambda logits, rules: llama(logits, rules, 0),
+}
+
+
+def check_recorded(order: str, rules: dict, rows: np.ndarray) -> None:
+    kept = tl.sample.keep_set(rows, Params(**rules, order=order))
+    for logits, own in zip(rows, kept, strict=True):
+        check(logits, own, rules, lambda rules, logits=logits: HOSTS[order](logits, rules))
+
+
+RECORDED = [
+    *(("hf", rules) for rules in HF_CHAINS),
+    *(("vllm", rules) for rules in CHAINS if "typical_p" not in rules),
+    *(("llamacpp", rules) for rules in LLAMA_CHAINS),
+]
+
+
+@pytest.mark.parametrize("n", range(len(RECORDED)))
+def test_recorded_rows(n):
+    """A row of a real model, another one for each list of rules."""
+    rows = recorded_rows()[[n % 8]]
+    check_recorded(*RECORDED[n], rows)
+    if n % 3 == 0:
+        check_recorded(*RECORDED[n], bf16(rows))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("n", range(len(RECORDED)))
+def test_all_recorded_rows(n):
+    rows = recorded_rows()
+    check_recorded(*RECORDED[n], np.concatenate([rows, bf16(rows)]))
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -137,12 +137,11 @@ wide! {
                 continue;
             }
             let block = row.reader.block(n_block, &mut buffer);
-            for (step, quarter) in block.as_chunks::<LANES>().0.iter().enumerate() {
-                for (lane, &logit) in quarter.iter().enumerate() {
-                    let weight = if logit > scale.max { 0.0 } else { scale.weight(logit) };
-                    weights[step * LANES + lane] = weight;
-                    masses.add(lane, weight);
+            for (weights, quarter) in weights.as_chunks_mut().0.iter_mut().zip(block.as_chunks::<LANES>().0) {
+                for (weight, &logit) in weights.iter_mut().zip(quarter) {
+                    *weight = if logit > scale.max { 0.0 } else { scale.weight(logit) };
                 }
+                masses.add(weights);
             }
             n_added += 1;
             if n_added % MassLanes::MAX_BLOCKS == 0 {

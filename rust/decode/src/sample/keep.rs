@@ -6,10 +6,10 @@
 //! key above the id: a cut through ties is exact, to the smaller id, and a kernel compares the same integers. The other
 //! rules are a threshold on the weight. Masses are integers (`math::mass`), so no sum depends on an order.
 //!
-//! Only tokens that can still matter are listed: above the k-th best block maximum for top-k, above `(1 - p) / 2` of the
-//! mean mass for top-p (all below it together hold less than `1 - p`), above the threshold for the others. Selection is by
-//! median-of-medians halving: linear in the listed tokens, whatever their values. Worst input: a flat row, where every
-//! token is listed.
+//! Only tokens that can still matter are listed: above the k-th best block maximum for top-k, above a bound for top-p
+//! below which a part of the row says that too little mass lies (which is then checked), above the threshold for the
+//! others. A cut counts mass into bins and halves one of them by median of medians: linear in the listed tokens, whatever
+//! their values. Worst input: a flat row, where every token is listed and all are in one bin.
 //!
 //! Papers: docs/concepts/sample.md.
 
@@ -248,49 +248,52 @@ impl<'a, 'r> Kept<'a, 'r> {
     }
 
     fn top_p(&mut self, top_p: f64) {
-        let (total, mut entries) = self.take_holding(top_p);
-        let mut weighed = weigh(&entries, self.scale);
-        let n_kept = cut_by_mass(&mut weighed, top_p * total as f64);
-        if let Some((last, _)) = weighed[..n_kept].iter().max() {
-            entries.retain(|entry| entry <= last);
+        let (total, mut weighed) = self.take_holding(top_p);
+        if let Some(last) = last_before(&weighed, top_p * total as f64, |entry| -entry.logit()) {
+            weighed.retain(|(entry, _)| *entry <= last);
         }
-        self.tokens = Tokens::Listed(entries);
+        self.tokens = Tokens::Listed(weighed.into_iter().map(|(entry, _)| entry).collect());
     }
 
-    /// The total mass, and tokens that hold at least the share `p` of it: a best prefix, or all that an earlier rule
-    /// listed. What is left is undefined afterwards.
+    /// The total mass, and tokens that hold at least the share `p` of it, with their masses: a best prefix, or all that an
+    /// earlier rule listed. What is left is undefined afterwards.
     ///
     /// Three guesses at a bound, none of which can be wrong, only too low to help: where a few hundred tokens hold the
-    /// share, they are listed; otherwise tokens from a thirty-second of the row estimate where the share ends, with half
-    /// of the rest to spare, and the pass that adds up the mass finds out whether it does; otherwise the mean decides.
-    pub(super) fn take_holding(&mut self, p: f64) -> (u64, Vec<Entry>) {
+    /// share, they are listed; otherwise those few and every sixteenth block of the rest estimate where the share ends,
+    /// with a fifth of what may be left out to spare, and the pass that adds up the mass lists what reaches it and finds
+    /// out whether that is enough; otherwise the mean decides.
+    pub(super) fn take_holding(&mut self, p: f64) -> (u64, Vec<(Entry, u64)>) {
         const N_BEST_BLOCKS: usize = 128;
-        const STRIDE: usize = 32;
-        if matches!(self.tokens, Tokens::Listed(_)) {
-            return (self.total_mass(), self.take_entries(f32::NEG_INFINITY));
-        }
         let (scale, n_blocks) = (self.scale, self.row.maxima.len());
+        if matches!(self.tokens, Tokens::Listed(_)) {
+            return (self.total_mass(), weigh(&self.take_entries(f32::NEG_INFINITY), scale));
+        }
         if n_blocks < 2 * N_BEST_BLOCKS {
             let total = self.total_mass();
             let bound = scale.logit_bound(self.tail_bound(p, total));
-            return (total, self.take_entries(bound));
+            return (total, weigh(&self.take_entries(bound), scale));
         }
         let mut maxima = self.row.maxima.to_vec();
         let few = *maxima.select_nth_unstable_by(N_BEST_BLOCKS - 1, |a, b| b.total_cmp(a)).1;
-        let best = self.take_entries(few);
-        let best_mass = listed_moments(&best, scale).total;
-        let mut sampled = mass::sampled(self.row, scale, STRIDE);
-        let sampled_mass: u64 = sampled.iter().map(|(_, mass)| mass).sum();
-        let n_sampled = cut_by_mass(&mut sampled, (1.0 + p) / 2.0 * sampled_mass as f64);
-        let estimate = sampled[..n_sampled].iter().max().map_or(few, |(entry, _)| entry.logit());
-        let (total, above) = mass::total_and_above(self.row, scale, estimate);
+        let best = weigh(&self.take_entries(few), scale);
+        let best_mass = sum_of(&best);
+        let rest = mass::RestEstimate::of(self.row, scale, few);
+        let log_weight = rest.log_weight_above((1.0 - p as f32) * 0.8, units(best_mass));
+        let bound = log_weight.map_or(few, |log_weight| scale.logit_bound(log_weight).min(few));
+        let (total, listed) = if bound < few {
+            mass::total_and_listed(self.row, scale, bound)
+        } else {
+            (mass::total_mass(self.row, scale), vec![])
+        };
         let limit = p * total as f64;
         if best_mass as f64 >= limit {
             return (total, best);
         }
-        let mean_bound = scale.logit_bound(self.tail_bound(p, total));
-        let bound = if above as f64 >= limit { estimate.max(mean_bound) } else { mean_bound };
-        (total, self.take_entries(bound))
+        if sum_of(&listed) as f64 >= limit {
+            return (total, listed);
+        }
+        let bound = scale.logit_bound(self.tail_bound(p, total));
+        (total, weigh(&self.take_entries(bound), scale))
     }
 
     /// The log-weight below which all tokens together hold less than `(1 - p) / 2` of the mass.
@@ -368,13 +371,9 @@ impl<'a, 'r> Kept<'a, 'r> {
         }
         let entries = self.take_entries(bound);
         let mut by_distance = weigh_by_distance(&entries, scale, center);
-        let n_kept = cut_by_mass(&mut by_distance, limit);
-        if with_ties {
-            let last = by_distance[..n_kept].iter().map(|(key, _)| key >> 32).max().unwrap_or(0);
-            by_distance.retain(|(key, _)| key >> 32 <= last);
-        } else {
-            by_distance.truncate(n_kept);
-        }
+        let last = last_before(&by_distance, limit, |key| f32::from_bits((key >> 32) as u32)).unwrap_or(0);
+        let last = if with_ties { last | u64::from(u32::MAX) } else { last };
+        by_distance.retain(|(key, _)| *key <= last);
         let reader = &self.row.reader;
         let entry_of = |(key, _): (u64, u64)| Entry::new(reader.logit(key as u32), key as u32);
         self.rescale(by_distance.into_iter().map(entry_of).collect());
@@ -450,28 +449,67 @@ pub(super) fn best_of(row: &Row<'_>, n: usize) -> Vec<Entry> {
     kept.into_entries()
 }
 
-/// How many entries have, in ascending order, less mass than `limit` before them; at least one where there is any. They
-/// come first afterwards.
-pub(super) fn cut_by_mass<T: Copy + Ord>(entries: &mut [(T, u64)], limit: f64) -> usize {
+/// The last entry, in ascending order, before which there is less mass than `limit`. `rank` rises with the entries; many
+/// of them are counted into bins of equal width first, so that only those of one bin are compared. Linear.
+pub(super) fn last_before<T: Copy + Ord>(
+    entries: &[(T, u64)],
+    limit: f64,
+    rank: impl Fn(T) -> f32,
+) -> Option<T> {
+    const N_BINS: usize = 1024;
     // Any entry with mass ends a limit of zero.
     let limit = limit.max(0.5);
-    let (mut n_kept, mut n_open, mut before) = (0, entries.len(), 0u64);
+    if entries.len() < 2 * N_BINS {
+        return last_by_halves(entries.to_vec(), 0, limit);
+    }
+    let (mut least, mut greatest) = (f32::INFINITY, f32::NEG_INFINITY);
+    for &(entry, _) in entries {
+        (least, greatest) = (least.min(rank(entry)), greatest.max(rank(entry)));
+    }
+    // Subtracting, multiplying and rounding keep the order; where they overflow all entries are in the first bin.
+    let n_a_unit = N_BINS as f32 / (greatest - least);
+    let bin_of = |entry: T| (((rank(entry) - least) * n_a_unit) as i32).min(N_BINS as i32 - 1) as usize;
+    let mut masses = [0u64; N_BINS];
+    for &(entry, mass) in entries {
+        masses[bin_of(entry)] += mass;
+    }
+    let mut before = 0;
+    for (bin, &mass) in masses.iter().enumerate() {
+        if ((before + mass) as f64) < limit {
+            before += mass;
+        } else {
+            let of_bin = entries.iter().filter(|(entry, _)| bin_of(*entry) == bin).copied().collect();
+            return last_by_halves(of_bin, before, limit);
+        }
+    }
+    entries.iter().map(|&(entry, _)| entry).max()
+}
+
+/// [`last_before`] where `before` comes before all of them.
+fn last_by_halves<T: Copy + Ord>(mut entries: Vec<(T, u64)>, mut before: u64, limit: f64) -> Option<T> {
+    let (mut n_kept, mut n_open) = (0, entries.len());
+    let mut last = None;
     while n_kept < n_open {
         let middle = n_kept + (n_open - n_kept) / 2;
         entries[n_kept..n_open].select_nth_unstable_by_key(middle - n_kept, |(key, _)| *key);
-        let upper: u64 = entries[n_kept..middle].iter().map(|(_, mass)| mass).sum();
+        let upper = sum_of(&entries[n_kept..middle]);
         if ((before + upper) as f64) < limit {
             before += upper + entries[middle].1;
+            last = Some(entries[middle].0);
             n_kept = middle + 1;
         } else {
             n_open = middle;
         }
     }
-    n_kept
+    last
+}
+
+fn sum_of<T>(entries: &[(T, u64)]) -> u64 {
+    entries.iter().map(|(_, mass)| mass).sum()
 }
 
 wide! {
-    /// The tokens whose logit reaches `bound` and is above `-inf`, in order of id.
+    /// The tokens whose logit reaches `bound` and is above `-inf`, in no order.
     fn list(row: &Row<'_>, bound: f32) -> Vec<Entry> {
         let mut entries = Vec::new();
         row.for_each_from(bound, |token, logit| entries.push(Entry::new(logit, token)));
@@ -553,6 +591,7 @@ wide! {
 
 #[cfg(test)]
 mod tests {
+    use super::super::row::{Logits, RowBuffers};
     use super::*;
 
     #[test]
@@ -567,18 +606,66 @@ mod tests {
     }
 
     #[test]
+    fn guesses_at_a_bound_lose_no_token() {
+        let n_vocab = 40_007;
+        let hash = |n: usize| (n as u32).wrapping_mul(2_654_435_761) as f32 / 4_294_967_296.0;
+        let rows: [fn(usize, f32) -> f32; 6] = [
+            |_, u| u * 12.0,
+            |_, u| -(1.0 / (u + 1e-6)).ln() * 9.0,
+            |_, _| 2.5,
+            |n, u| if n < 3 { 30.0 } else { u },
+            // What the estimate looks at is unlike the rest.
+            |n, u| if n / 64 % 16 == 0 { -20.0 } else { u * 2.0 },
+            |n, u| if n / 64 % 16 == 0 { u * 9.0 } else { u },
+        ];
+        for row_of in rows {
+            let logits: Vec<f32> = (0..n_vocab).map(|n| row_of(n, hash(n))).collect();
+            let mut buffers = RowBuffers::default();
+            let row = buffers.read(Logits::F32(&logits), None, &[], &[]).unwrap();
+            let scale = Kept::all(&row).scale;
+            let mut sorted = weigh(&Kept::all(&row).into_entries(), scale);
+            sorted.sort_unstable();
+            let total = sum_of(&sorted) as f64;
+            for p in [0.0, 0.1, 0.5, 0.9, 0.99, 1.0 - 1e-7] {
+                let limit = (p * total).max(0.5);
+                let mut before = 0;
+                let is_kept = |(_, mass): &&(Entry, u64)| {
+                    before += mass;
+                    ((before - mass) as f64) < limit
+                };
+                let expected: Vec<Entry> =
+                    sorted.iter().take_while(is_kept).map(|(entry, _)| *entry).collect();
+                let mut kept = Kept::all(&row);
+                kept.top_p(p);
+                let mut found = kept.into_entries();
+                found.sort_unstable();
+                assert!(found == expected, "{p} {} {}", found.len(), expected.len());
+            }
+        }
+    }
+
+    #[test]
     fn a_cut_keeps_the_entry_that_crosses_the_limit() {
-        let cut = |limit: f64| {
-            let mut entries = vec![(4u64, 40), (2, 20), (3, 30), (1, 10)];
-            let n_kept = cut_by_mass(&mut entries, limit);
-            entries.truncate(n_kept);
-            entries.sort_unstable();
-            entries.iter().map(|(key, _)| *key).collect::<Vec<_>>()
-        };
-        assert_eq!(cut(0.0), [1]);
-        assert_eq!(cut(10.0), [1]);
-        assert_eq!(cut(10.5), [1, 2]);
-        assert_eq!(cut(30.0), [1, 2]);
-        assert_eq!(cut(99.0), [1, 2, 3, 4]);
+        let entries = [(4u64, 40), (2, 20), (3, 30), (1, 10)];
+        for (limit, last) in [(0.0, 1), (10.0, 1), (10.5, 2), (30.0, 2), (99.0, 4), (1e9, 4)] {
+            assert_eq!(last_before(&entries, limit, |key| key as f32), Some(last), "{limit}");
+        }
+        assert_eq!(last_before::<u64>(&[], 1.0, |key| key as f32), None);
+    }
+
+    #[test]
+    fn bins_cut_where_halves_do() {
+        let even = |n: u64| n as f32;
+        let clumped = |n: u64| if n == 4999 { f32::MAX } else { (n / 7) as f32 };
+        let overflowing = |n: u64| if n < 2500 { f32::MIN } else { f32::MAX };
+        for rank in [even, clumped, overflowing, |_| 1.5] {
+            let entries: Vec<(u64, u64)> = (0..5000).map(|n| (n * 7919 % 5000, n % 5 * n)).collect();
+            let total = sum_of(&entries) as f64;
+            for step in 0..=20 {
+                let limit = (total * f64::from(step) / 20.0).max(0.5);
+                let expected = last_by_halves(entries.clone(), 0, limit);
+                assert_eq!(last_before(&entries, limit, rank), expected, "{limit}");
+            }
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! best token has no mass adds nothing and is not read. One pass each.
 
 use super::keep::{Entry, Scale};
-use super::math::mass;
-use super::row::{BLOCK, Row};
+use super::math::{exp_negative, mass};
+use super::row::{BLOCK, Row, reaching};
 use crate::wide::wide;
 
 /// Lanes of the loops over a whole row.
@@ -15,52 +15,56 @@ const NO_MASS: f32 = -29.2;
 /// Below this log-weight the product of weight and squared log-weight has no mass either.
 const NO_SURPRISE: f32 = -37.0;
 
-/// Sums of masses, in two halves that vector units can add: `mass = high 2^22 + low`.
+/// Sums of masses, in two parts that vector units can add: `mass = high 2^22 + low`, where `high` is the nearest multiple
+/// of 2^-20 and `low`, which may be below zero, is rounded down.
 #[derive(Default, Clone, Copy)]
 pub(super) struct MassLanes {
-    pub(super) high: [u32; LANES],
-    pub(super) low: [u32; LANES],
+    /// Sums of the bits of `high + 2^23`, which is `high` in the low bits of an f32.
+    high: [u32; LANES],
+    /// Sums of the bits of `low + 1.5 2^23`.
+    low: [u32; LANES],
+    /// Additions to each lane.
+    n_steps: u32,
 }
 
 impl MassLanes {
-    /// Additions after which the halves must be drained: the low halves are below 2^22.
-    pub(super) const MAX_STEPS: usize = 1 << 10;
+    /// Additions to a lane after which the sums must be drained: each low part is at most 2^21 from zero.
+    pub(super) const MAX_STEPS: usize = 1 << 9;
     /// The same in blocks.
     pub(super) const MAX_BLOCKS: usize = Self::MAX_STEPS / (BLOCK / LANES);
 
-    /// Returns the whole multiples of 2^-20.
+    /// Add a weight to each lane. Exact but for the rounding of `low`: scaling by powers of two, and what is left of a number
+    /// after its nearest integer. Rust's own conversion looks for values that do not fit, which vector units cannot do.
     #[inline(always)]
-    pub(super) fn add(&mut self, lane: usize, weight: f32) -> u32 {
-        // Exact: scaling by powers of two, and the fraction that truncation leaves.
-        let scaled = weight * 1_048_576.0;
-        let (high, whole) = floor(scaled);
-        let (low, _) = floor((scaled - whole) * 4_194_304.0);
-        self.high[lane] += high;
-        self.low[lane] += low;
-        high
+    pub(super) fn add(&mut self, weights: &[f32; LANES]) {
+        self.n_steps += 1;
+        for (lane, &weight) in weights.iter().enumerate() {
+            let scaled = weight * 1_048_576.0;
+            let shifted = scaled + HIGH_SHIFT;
+            let low = (scaled - (shifted - HIGH_SHIFT)) * 4_194_304.0;
+            let shifted_low = low + LOW_SHIFT;
+            let is_above = shifted_low - LOW_SHIFT > low;
+            self.high[lane] = self.high[lane].wrapping_add(shifted.to_bits());
+            self.low[lane] =
+                self.low[lane].wrapping_add(shifted_low.to_bits()).wrapping_sub(u32::from(is_above));
+        }
     }
 
     #[inline(always)]
     pub(super) fn drain(&mut self) -> u64 {
-        let sum = |lanes: &[u32; LANES]| lanes.iter().map(|&lane| u64::from(lane)).sum::<u64>();
-        let total = (sum(&self.high) << 22) + sum(&self.low);
+        let of_shift = |shift: f32| shift.to_bits().wrapping_mul(self.n_steps);
+        let (of_high, of_low) = (of_shift(HIGH_SHIFT), of_shift(LOW_SHIFT));
+        let high: u64 = self.high.iter().map(|&lane| u64::from(lane.wrapping_sub(of_high))).sum();
+        let low: i64 = self.low.iter().map(|&lane| i64::from(lane.wrapping_sub(of_low) as i32)).sum();
         *self = Self::default();
-        total
+        (high << 22).wrapping_add_signed(low)
     }
 }
 
-/// The whole part of a number between 0 and 2^22, twice. Rust's own conversion looks for values that do not fit, which
-/// vector units cannot do.
-#[inline(always)]
-fn floor(x: f32) -> (u32, f32) {
-    /// Added, it leaves an f32 below 2^22 the nearest integer in its low bits.
-    const ROUNDER: f32 = 8_388_608.0;
-    let shifted = x + ROUNDER;
-    let nearest = shifted - ROUNDER;
-    let is_above = nearest > x;
-    let whole = if is_above { nearest - 1.0 } else { nearest };
-    ((shifted.to_bits() & 0x007F_FFFF) - u32::from(is_above), whole)
-}
+/// Added, it leaves the nearest integer of an f32 between 0 and 2^23 in its low bits.
+const HIGH_SHIFT: f32 = 8_388_608.0;
+/// The same for numbers between -2^22 and 2^22.
+const LOW_SHIFT: f32 = 12_582_912.0;
 
 /// Sums over the tokens of a distribution.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,9 +105,11 @@ wide! {
         for (n_block, &max) in row.maxima.iter().enumerate() {
             if scale.log_weight(max) >= NO_MASS {
                 for quarter in row.reader.block(n_block, &mut buffer).as_chunks::<LANES>().0 {
-                    for (lane, &logit) in quarter.iter().enumerate() {
-                        lanes.add(lane, scale.weight(logit));
+                    let mut weights = [0.0; LANES];
+                    for (weight, &logit) in weights.iter_mut().zip(quarter) {
+                        *weight = scale.weight(logit);
                     }
+                    lanes.add(&weights);
                 }
             }
             if n_block % MassLanes::MAX_BLOCKS == MassLanes::MAX_BLOCKS - 1 {
@@ -115,42 +121,84 @@ wide! {
 }
 
 wide! {
-    /// The mass of all tokens, and at least how much of it belongs to those whose logit reaches `bound`.
-    pub(super) fn total_and_above(row: &Row<'_>, scale: Scale, bound: f32) -> (u64, u64) {
+    /// The mass of all tokens, and those whose logit reaches `bound`, with their masses and in no order.
+    pub(super) fn total_and_listed(row: &Row<'_>, scale: Scale, bound: f32) -> (u64, Vec<(Entry, u64)>) {
         let mut buffer = [0.0; BLOCK];
-        let (mut total, mut above) = (0, 0);
-        let (mut totals, mut aboves) = (MassLanes::default(), [0u32; LANES]);
+        let (mut total, mut listed) = (0, Vec::with_capacity(row.reader.n_vocab() / 16));
+        let mut lanes = MassLanes::default();
         for (n_block, &max) in row.maxima.iter().enumerate() {
             if scale.log_weight(max) >= NO_MASS {
-                for quarter in row.reader.block(n_block, &mut buffer).as_chunks::<LANES>().0 {
-                    for (lane, &logit) in quarter.iter().enumerate() {
-                        let high = totals.add(lane, scale.weight(logit));
-                        aboves[lane] += if logit >= bound { high } else { 0 };
+                let block = row.reader.block(n_block, &mut buffer);
+                let mut weights = [0.0; BLOCK];
+                for (weights, quarter) in weights.as_chunks_mut().0.iter_mut().zip(block.as_chunks::<LANES>().0) {
+                    for (weight, &logit) in weights.iter_mut().zip(quarter) {
+                        *weight = scale.weight(logit);
+                    }
+                    lanes.add(weights);
+                }
+                if max >= bound {
+                    for offset in reaching(block, bound) {
+                        let token = (n_block * BLOCK + offset) as u32;
+                        listed.push((Entry::new(block[offset], token), mass(weights[offset])));
                     }
                 }
             }
             if n_block % MassLanes::MAX_BLOCKS == MassLanes::MAX_BLOCKS - 1 {
-                total += totals.drain();
-                above += aboves.iter().map(|&high| u64::from(high)).sum::<u64>();
-                aboves = [0; LANES];
+                total += lanes.drain();
             }
         }
-        above += aboves.iter().map(|&high| u64::from(high)).sum::<u64>();
-        (total + totals.drain(), above << 22)
+        (total + lanes.drain(), listed)
+    }
+}
+
+/// About how much mass there is at each log-weight among the tokens that do not reach a ceiling, from every sixteenth
+/// block.
+pub(super) struct RestEstimate {
+    /// Bin `i` is for log-weights between `-(i + 1)` and `-i`, times [`Self::WIDTH`].
+    bins: [f32; Self::N_BINS],
+}
+
+impl RestEstimate {
+    const N_BINS: usize = 512;
+    const WIDTH: f32 = 1.0 / 16.0;
+    const STRIDE: usize = 16;
+
+    pub(super) fn of(row: &Row<'_>, scale: Scale, ceiling: f32) -> Self {
+        let mut bins = [0.0; Self::N_BINS];
+        fill_rest(row, scale, ceiling, &mut bins);
+        Self { bins }
+    }
+
+    /// The log-weight below which there is at most `share` of all mass, where tokens that reach the ceiling have the mass
+    /// `above`; `None` where that is true of the ceiling.
+    pub(super) fn log_weight_above(&self, share: f32, above: f32) -> Option<f64> {
+        let mut left = share * (above + self.bins.iter().sum::<f32>());
+        for (n_bin, &weight) in self.bins.iter().enumerate().rev() {
+            left -= weight;
+            if left < 0.0 {
+                return Some(f64::from(-((n_bin + 1) as f32) * Self::WIDTH));
+            }
+        }
+        None
     }
 }
 
 wide! {
-    /// The logits of every `stride`-th block with their masses.
-    pub(super) fn sampled(row: &Row<'_>, scale: Scale, stride: usize) -> Vec<(Entry, u64)> {
+    fn fill_rest(row: &Row<'_>, scale: Scale, ceiling: f32, bins: &mut [f32; RestEstimate::N_BINS]) {
         let mut buffer = [0.0; BLOCK];
-        let mut seen = Vec::with_capacity(row.maxima.len().div_ceil(stride) * BLOCK);
-        for n_block in (0..row.maxima.len()).step_by(stride) {
-            for (offset, &logit) in row.reader.block(n_block, &mut buffer).iter().enumerate() {
-                seen.push((Entry::new(logit, (n_block * BLOCK + offset) as u32), mass(scale.weight(logit))));
+        for n_block in (0..row.maxima.len()).step_by(RestEstimate::STRIDE) {
+            let block = row.reader.block(n_block, &mut buffer);
+            let (mut weights, mut places) = ([0.0; BLOCK], [0i32; BLOCK]);
+            for (offset, &logit) in block.iter().enumerate() {
+                let log_weight = scale.log_weight(logit).max(-(RestEstimate::N_BINS as f32) * RestEstimate::WIDTH);
+                let weight = exp_negative(log_weight) * RestEstimate::STRIDE as f32;
+                weights[offset] = if logit < ceiling { weight } else { 0.0 };
+                places[offset] = (-log_weight / RestEstimate::WIDTH) as i32;
+            }
+            for (&place, weight) in places.iter().zip(weights) {
+                bins[(place as usize).min(RestEstimate::N_BINS - 1)] += weight;
             }
         }
-        seen
     }
 }
 
@@ -163,14 +211,20 @@ wide! {
         for (n_block, &max) in row.maxima.iter().enumerate() {
             if scale.log_weight(max) >= NO_SURPRISE {
                 for quarter in row.reader.block(n_block, &mut buffer).as_chunks::<LANES>().0 {
-                    for (lane, &logit) in quarter.iter().enumerate() {
-                        let weight = scale.weight(logit);
-                        let surprise = if weight > 0.0 { -scale.log_weight(logit) } else { 0.0 };
-                        totals.add(lane, weight);
-                        surprises.add(lane, weight * surprise);
-                        surprise_squares.add(lane, weight * surprise * surprise);
-                        squares.add(lane, weight * weight);
+                    let (mut weights, mut weight_squares) = ([0.0; LANES], [0.0; LANES]);
+                    let (mut firsts, mut seconds) = ([0.0; LANES], [0.0; LANES]);
+                    for lane in 0..LANES {
+                        let weight = scale.weight(quarter[lane]);
+                        weights[lane] = weight;
+                        weight_squares[lane] = weight * weight;
+                        let surprise = if weight > 0.0 { -scale.log_weight(quarter[lane]) } else { 0.0 };
+                        firsts[lane] = weight * surprise;
+                        seconds[lane] = weight * surprise * surprise;
                     }
+                    totals.add(&weights);
+                    surprises.add(&firsts);
+                    surprise_squares.add(&seconds);
+                    squares.add(&weight_squares);
                 }
             }
             if n_block % MassLanes::MAX_BLOCKS == MassLanes::MAX_BLOCKS - 1 {
@@ -218,11 +272,13 @@ wide! {
         for (n_block, &block_max) in row.maxima.iter().enumerate() {
             if block_max > f32::NEG_INFINITY {
                 for quarter in row.reader.block(n_block, &mut buffer).as_chunks::<LANES>().0 {
+                    let (mut deviations, mut deviation_squares) = ([0.0; LANES], [0.0; LANES]);
                     for (lane, &logit) in quarter.iter().enumerate() {
                         let x = if logit > f32::NEG_INFINITY { deviation(logit, max, unit) } else { 0.0 };
-                        firsts.add(lane, x);
-                        squares.add(lane, x * x);
+                        (deviations[lane], deviation_squares[lane]) = (x, x * x);
                     }
+                    firsts.add(&deviations);
+                    squares.add(&deviation_squares);
                 }
             }
             if n_block % MassLanes::MAX_BLOCKS == MassLanes::MAX_BLOCKS - 1 {

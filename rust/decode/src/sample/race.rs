@@ -65,18 +65,14 @@ struct Runners {
 }
 
 impl Runners {
-    const NOBODY: Self =
-        Self { finish: Finish::NOBODY, masses: MassLanes { high: [0; LANES], low: [0; LANES] }, n_blocks: 0 };
-
     #[inline(always)]
     fn run(&mut self, first: u32, block: &Block, heaviest: f32, scale: Scale, rng: &Rng, purpose: Purpose) {
         let mut weights = [0f32; BLOCK];
-        for (step, quarter) in block.as_chunks::<LANES>().0.iter().enumerate() {
-            for (lane, &logit) in quarter.iter().enumerate() {
-                let weight = scale.weight(logit);
-                weights[step * LANES + lane] = weight;
-                self.masses.add(lane, weight);
+        for (weights, quarter) in weights.as_chunks_mut().0.iter_mut().zip(block.as_chunks::<LANES>().0) {
+            for (weight, &logit) in weights.iter_mut().zip(quarter) {
+                *weight = scale.weight(logit);
             }
+            self.masses.add(weights);
         }
         self.n_blocks += 1;
         if self.n_blocks == MassLanes::MAX_BLOCKS {
@@ -107,7 +103,7 @@ impl Runners {
 wide! {
     fn race_all(row: &Row<'_>, scale: Scale, rng: Rng, purpose: Purpose) -> Finish {
         let mut buffer = [0.0; BLOCK];
-        let mut runners = Runners::NOBODY;
+        let mut runners = Runners { finish: Finish::NOBODY, masses: MassLanes::default(), n_blocks: 0 };
         for (n_block, &max) in row.maxima.iter().enumerate() {
             let heaviest = scale.weight(max);
             if heaviest > 0.0 {
@@ -136,9 +132,9 @@ wide! {
             let latest = finish.next_time * 1.0001;
             for lane in 0..LANES {
                 weights[lane] = scale.weight(logits[lane]);
-                masses.add(lane, weights[lane]);
                 is_early[lane] = words[lane] as f32 * 2.328_306_4e-10 <= latest * weights[lane];
             }
+            masses.add(&weights);
             if is_early != [false; LANES] {
                 for lane in 0..group.len() {
                     if is_early[lane] {

@@ -6,7 +6,7 @@
 //! quantiles tell more than their sum). One pass over the row, and a selection among the tokens above the last quantile.
 
 use super::Draw;
-use super::keep::{Entry, Kept, Scale, cut_by_mass, weigh};
+use super::keep::{Entry, Kept, Scale, last_before};
 use super::math::{MASS_BITS, ln_mass, mass};
 use super::row::Row;
 use crate::wide::wide;
@@ -129,13 +129,12 @@ wide! {
 fn quantiles(row: &Row<'_>) -> [f32; N_QUANTILES] {
     let mut all = Kept::all(row);
     let scale = all.scale;
-    let (total, entries) = all.take_holding(QUANTILES[N_QUANTILES - 1]);
-    let mut weighed = weigh(&entries, scale);
+    let (total, mut weighed) = all.take_holding(QUANTILES[N_QUANTILES - 1]);
     let mut surprises = [0.0; N_QUANTILES];
     for (surprise, share) in surprises.iter_mut().zip(QUANTILES).rev() {
-        let n_kept = cut_by_mass(&mut weighed, share * total as f64);
-        weighed.truncate(n_kept);
-        let worst = weighed.iter().max().map_or(row.max, |(entry, _)| entry.logit());
+        let last = last_before(&weighed, share * total as f64, |entry| -entry.logit());
+        let worst = last.map_or(row.max, Entry::logit);
+        weighed.retain(|(entry, _)| Some(*entry) <= last);
         *surprise = ln_mass(total) - scale.log_weight(worst);
     }
     surprises
