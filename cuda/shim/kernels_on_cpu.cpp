@@ -2,6 +2,7 @@
 #include "cuda_on_cpu.h"
 
 #include "../cut.cuh"
+#include "../kept.cuh"
 #include "../noise.cuh"
 #include "../row.cuh"
 
@@ -16,6 +17,9 @@ namespace mixture {
 }
 namespace ranges {
 #include "../ranges.cu"
+}
+namespace report {
+#include "../report.cu"
 }
 namespace sample {
 #include "../sample.cu"
@@ -33,8 +37,9 @@ struct Entry {
 
 static const Entry KERNELS[] = {
     ENTRY(arrivals, tokenloom_arrivals), ENTRY(mask, tokenloom_forbid),       ENTRY(mixture, tokenloom_mixture),
-    ENTRY(ranges, tokenloom_maxima),     ENTRY(ranges, tokenloom_range_sums), ENTRY(sample, tokenloom_sample),
-    ENTRY(verify, tokenloom_row_scales), ENTRY(verify, tokenloom_verify),
+    ENTRY(ranges, tokenloom_maxima),     ENTRY(ranges, tokenloom_range_sums), ENTRY(report, tokenloom_process),
+    ENTRY(report, tokenloom_stats),      ENTRY(sample, tokenloom_sample),     ENTRY(verify, tokenloom_row_scales),
+    ENTRY(verify, tokenloom_verify),
 };
 
 static const Entry* kernel_named(const char* name) {

@@ -58,7 +58,6 @@ __all__ = [
     "guide",
     "keep_set",
     "process",
-    "rules_of",
     "sample",
     "sample_distinct",
     "seeds",
@@ -324,11 +323,6 @@ class Bfloat16Bits(NamedTuple):
     bits: NDArray[np.uint16]
 
 
-Rules: TypeAlias = tuple[
-    NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
-]
-
-
 @overload
 def sample(
     logits: Any,
@@ -435,7 +429,7 @@ def draw(
     (1.75, [[0, 1]])
 
     Args:
-        logits: See :func:`sample`; on the CPU.
+        logits: See :func:`sample`.
         params: See :func:`sample`.
         seeds: See :func:`sample`.
         positions: See :func:`sample`.
@@ -543,21 +537,26 @@ def keep_set(
 def process(
     logits: Any,
     params: Params | Sequence[Params] = Params(),
-    mask: ArrayLike | None = None,
+    mask: Any = None,
     history: Any = None,
     *,
     prompt_lengths: Any = 0,
     seeds: Any = 0,
     positions: Any = 0,
-) -> NDArray[np.float32]:
+) -> Any:
     """The logits that the rules leave, float32[B, V]: adjusted and divided by the temperature, ``-inf`` where removed.
 
     Their softmax is :func:`distribution`. A temperature of 0 leaves a 0 at the best token. Arguments as in
-    :func:`sample`; seeds decide about XTC alone.
+    :func:`sample`; seeds decide about XTC alone. A NumPy array, or a tensor on the device of the logits.
 
     Raises:
         DistributionError: A row has no token; ``error.row`` says which.
     """
+    if _is_torch(logits):
+        from tokenloom.torch import sampling
+
+        addresses = {"prompt_lengths": prompt_lengths, "seeds": seeds, "positions": positions}
+        return sampling.process(logits, params, mask, history, **addresses)
     batch = _Batch(logits, params, mask)
     addresses = batch.addresses(seeds, positions, broadcast=True)
     left, statuses = _core.processed(batch.arguments(addresses, batch.texts(history, prompt_lengths)))
@@ -610,18 +609,6 @@ def _each(params: Params | Sequence[Params], n_rows: int) -> list[Params]:
         if not isinstance(item, Params):
             raise ArrayError(f"expected params to be tokenloom.sample.Params, found {type(item).__name__}")
     return each
-
-
-def rules_of(params: Params | Sequence[Params], n_rows: int) -> Rules:
-    """The fields of one :class:`Params`, or of one a row, as arrays (temperature, top_k, top_p, min_p, typical_p)."""
-    each = _each(params, n_rows)
-    return (
-        np.array([item.temperature for item in each], dtype=np.float64),
-        np.array([item.top_k for item in each], dtype=np.int64),
-        np.array([item.top_p for item in each], dtype=np.float64),
-        np.array([item.min_p for item in each], dtype=np.float64),
-        np.array([item.typical_p for item in each], dtype=np.float64),
-    )
 
 
 class _Batch:

@@ -201,8 +201,31 @@ def check_operators():
     torch.library.opcheck(torch.ops.tokenloom.sample.default, (logits, seeds, seeds, None, text, 0), test_utils=tests)
 
 
+def check_reports():
+    """Statistics, best tokens and processed rows of every edge row."""
+    for n_vocab in (33, 1000) if QUICK else (1, 33, 1000, 8200, 40_000):
+        logits, n_top = torch.from_numpy(edge_rows(n_vocab)), min(n_vocab, 20)
+        seeds = tl.sample.seeds(n_vocab, len(logits))
+        for position, params in enumerate(RULES):
+            for top in ("raw", "processed"):
+                expected = tl.sample.draw(logits, params, seeds, position, n_top=n_top, top=top)
+                found = tl.sample.draw(logits.cuda(), params, seeds, position, n_top=n_top, top=top)
+                context = (n_vocab, top, params)
+                equal(drawn(found), drawn(expected), context)
+                equal(found.stats, expected.stats, context)
+                equal([found.raw_logprobs, *found[7:]], [expected.raw_logprobs, *expected[7:]], context)
+            good = (expected.status == 0).nonzero()[:, 0]
+            rules = {"seeds": seeds[good.numpy()], "positions": position}
+            equal(
+                [tl.sample.process(logits[good].cuda(), params, **rules)],
+                [tl.sample.process(logits[good], params, **rules)],
+                (n_vocab, params),
+            )
+
+
 CHECKS = [
     check_draws,
+    check_reports,
     check_random_rules,
     check_whole_vocabularies,
     check_other_kernels,

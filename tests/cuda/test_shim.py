@@ -5,9 +5,10 @@ import pytest
 import tokenloom as tl
 import torch
 from corpus import RULES, edge_rows, random_params
-from tokenloom.torch import cuda_sampling, device
+from tokenloom.torch import cuda_sampling, device, sampling
 
 Params = tl.sample.Params
+NAMES = ("tokens", "logprobs", "status", "margins", "mirostat_mu")
 
 
 @pytest.fixture
@@ -27,8 +28,7 @@ def kernel(cpu_as_cuda, monkeypatch):
 
 
 def assert_same_bits(found, expected, context):
-    names = ("tokens", "logprobs", "status", "margins", "mirostat_mu")
-    for name, numbers in zip(names, found, strict=True):
+    for name, numbers in zip(NAMES, found, strict=True):
         np.testing.assert_array_equal(numbers, getattr(expected, name), err_msg=f"{name} {context}")
 
 
@@ -106,3 +106,84 @@ def test_a_whole_vocabulary(kernel, n_cluster):
     expected = tl.sample.draw(logits, params, [1, 2, 3, 4], 7)
     found = kernel(logits, params, [1, 2, 3, 4], 7, n_threads=64 if n_cluster else 256, n_cluster=n_cluster)
     assert_same_bits(found, expected, "V = 131072")
+
+
+BESIDE = [
+    {"n_threads": 96, "seed": 4},
+    {"n_threads": 32, "n_cluster": 2, "seed": 3},
+    pytest.param({"n_threads": 512, "seed": 4}, marks=pytest.mark.heavy),
+    pytest.param({"n_threads": 32, "n_cluster": 8}, marks=pytest.mark.heavy),
+]
+
+
+@pytest.fixture
+def report(cpu_as_cuda, monkeypatch):
+    """What stands beside the draw, by its kernels."""
+
+    def run(function, *arguments, n_threads=64, seed=1, n_cluster=None, **options):
+        cpu_as_cuda.fibers(n_threads, seed)
+        if n_cluster:
+            part = lambda device, unit, n_vocab: (n_cluster, -(-n_vocab // (64 * n_cluster)) * 64)  # noqa: E731
+            monkeypatch.setattr(cuda_sampling, "team", part)
+        return function(*arguments, **options)
+
+    return run
+
+
+def assert_same_stats(found, expected, n_top, context):
+    raw, stats, tokens, logprobs = found
+    np.testing.assert_array_equal(raw, expected.raw_logprobs, err_msg=f"raw_logprobs {context}")
+    for name, a, b in zip(stats._fields, stats, expected.stats, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=f"{name} {context}")
+    np.testing.assert_array_equal(tokens, expected.top_tokens[:, :n_top], err_msg=f"top {context}")
+    np.testing.assert_array_equal(logprobs, expected.top_logprobs[:, :n_top], err_msg=f"top {context}")
+
+
+@pytest.mark.parametrize("fibers", BESIDE)
+def test_what_a_row_looks_like(report, fibers):
+    for n_vocab in (1, 2, 33, 1500):
+        logits = edge_rows(n_vocab)
+        seeds = tl.sample.seeds(n_vocab, len(logits))
+        # What is masked may be what makes a row no distribution.
+        mask = np.full(-(-n_vocab // 32), -2, np.int32)
+        n_top = min(n_vocab, 11)
+        for given in (None, mask):
+            expected = tl.sample.draw(logits, Params(temperature=3.0), seeds, 1, given, n_top=n_top)
+            tokens = torch.from_numpy(expected.tokens)
+            found = report(cuda_sampling.stats, torch.from_numpy(logits), tokens, n_top, **fibers)
+            assert_same_stats(found, expected, n_top, (n_vocab, fibers))
+
+
+@pytest.mark.parametrize("fibers", BESIDE)
+def test_what_the_rules_leave(report, fibers):
+    for n_vocab in (1, 33, 600):
+        logits = edge_rows(n_vocab)
+        seeds, n_top = tl.sample.seeds(n_vocab, len(logits)), min(n_vocab, 9)
+        for position, params in enumerate(RULES):
+            expected = tl.sample.draw(logits, params, seeds, position, n_top=n_top, top="processed")
+            given = torch.from_numpy(logits), params, seeds, position, None, None, 0
+            left, status, tokens, logprobs = report(cuda_sampling.process, *given, n_top=n_top, **fibers)
+            np.testing.assert_array_equal(status, expected.status)
+            np.testing.assert_array_equal(tokens, expected.top_tokens, err_msg=f"{n_vocab} {params}")
+            np.testing.assert_array_equal(logprobs, expected.top_logprobs, err_msg=f"{n_vocab} {params}")
+            good = expected.status == 0
+            rows = tl.sample.process(logits[good], params, seeds=seeds[good], positions=position)
+            np.testing.assert_array_equal(left[good], rows, err_msg=f"{n_vocab} {params}")
+            assert left[~good].isnan().all()
+
+
+def test_draws_and_their_reports_are_one_call(report):
+    generator = np.random.default_rng(8)
+    logits = (generator.normal(size=(40, 301)) * 3).astype(np.float32)
+    mask = generator.integers(-(2**31), 2**31, size=(40, 10), dtype=np.int64).astype(np.int32)
+    params = [random_params(generator) for _ in range(40)]
+    history = [generator.integers(0, 40, size=generator.integers(0, 30)) for _ in range(40)]
+    seeds, positions = tl.sample.seeds(3, 40), np.arange(40)
+    for top in ("raw", "processed"):
+        expected = tl.sample.draw(logits, params, seeds, positions, mask, history, n_top=5, top=top)
+        given = seeds, positions, mask, history, 0, None
+        options = {"n_top": 5, "is_processed": top == "processed", "purpose": 0}
+        found = report(sampling._draw_on_cuda, torch.from_numpy(logits), params, given, **options)
+        assert_same_bits([getattr(found, name) for name in NAMES], expected, top)
+        parts = found.raw_logprobs, found.stats, found.top_tokens, found.top_logprobs
+        assert_same_stats(parts, expected, 5, top)

@@ -67,6 +67,21 @@ def test_draws_are_those_of_sample():
     assert sampler(logits.bfloat16()).shape == (2,)
 
 
+@pytest.mark.parametrize("mirostat", [0, 1, 2])
+def test_draws_with_statistics_are_the_same_draws(mirostat):
+    params = Params(top_p=0.9, mirostat=mirostat)
+    samplers = [tl.torch.Sampler(params, [[1], [2, 3]], seeds=5) for _ in range(2)]
+    generator = torch.Generator().manual_seed(6)
+    for _ in range(6):
+        logits = torch.randn(2, 50, generator=generator) * 3
+        drawn = samplers[1].draw(logits, n_top=3)
+        assert samplers[0](logits).tolist() == drawn.tokens.tolist()
+        torch.testing.assert_close(drawn.raw_logprobs, logits.log_softmax(-1).gather(1, drawn.tokens[:, None])[:, 0])
+        assert torch.equal(drawn.top_tokens, logits.topk(3).indices)
+    assert samplers[0].texts == samplers[1].texts
+    assert samplers[0].logprobs == samplers[1].logprobs
+
+
 def test_what_does_not_fit_is_named():
     with pytest.raises(tl.errors.ArrayError, match="one Params or one a prompt"):
         tl.torch.Sampler([Params()] * 3, [[1]])

@@ -27,6 +27,16 @@ def test_tensors_draw_the_tokens_of_arrays(dtype):
         np.testing.assert_array_equal(tensor.numpy(), array)
 
 
+def test_what_the_rules_leave_is_a_tensor():
+    logits = torch.randn(3, 90, generator=torch.Generator().manual_seed(2))
+    params = Params(temperature=0.5, top_k=4, presence_penalty=1.0)
+    for dtype in (torch.float32, torch.bfloat16):
+        rows = logits.to(dtype)
+        left = tl.sample.process(rows, params, history=[[1], [2], [3]])
+        expected = tl.sample.process(rows.float().numpy(), params, history=[[1], [2], [3]])
+        np.testing.assert_array_equal(left.numpy(), expected)
+
+
 def test_gradients_and_parameters_are_no_obstacle():
     logits = torch.nn.Parameter(torch.zeros(1, 4))
     assert tl.sample.sample(logits * 2, seeds=0).status.tolist() == [0]

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from tokenloom import sample as _sample
 from tokenloom._sample_arrays import checked_positions, checked_seeds, checked_texts
 from tokenloom.errors import ArrayError, DeviceError
-from tokenloom.sample import Params
+from tokenloom.sample import LogitStats, Params
 from tokenloom.torch.device import launch, part_memory, team
 
-__all__ = ["addresses_on", "draw", "dtype_code", "rows_of", "words_on"]
+__all__ = ["addresses_on", "draw", "dtype_code", "process", "rows_of", "stats", "words_on"]
 
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _N_THREADS = 512
@@ -43,6 +43,106 @@ def draw(
 ) -> tuple[torch.Tensor, ...]:
     """Tokens, log-probabilities, statuses, margins and mirostat states: see :func:`tokenloom.sample.draw`."""
     rows = rows_of(logits)
+    n_rows, device = len(rows), rows.device
+    rules = _rules(rows, params, seeds, positions, mask, history, prompt_lengths)
+    mus = _mus(mirostat_mu, n_rows, device)
+    outputs = _empty(n_rows, device, torch.int64, torch.float32, torch.int8, torch.float32, torch.float32)
+    n_cluster, n_shared, workspace = _part(rows, "sample")
+    launch(
+        "sample",
+        "tokenloom_sample",
+        device,
+        (n_cluster, n_rows),
+        [*_row(rows), *rules, purpose, mus, workspace, *outputs],
+        n_threads=_N_THREADS,
+        n_cluster=n_cluster,
+        n_shared_bytes=n_shared,
+    )
+    return tuple(outputs)
+
+
+def process(
+    logits: torch.Tensor,
+    params: Params | Sequence[Params],
+    seeds: Any,
+    positions: Any,
+    mask: Any,
+    history: Any,
+    prompt_lengths: Any,
+    mirostat_mu: Any = None,
+    *,
+    n_top: int = 0,
+    keeps_row: bool = True,
+) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The logits that the rules leave, statuses, and the best tokens with their log-probabilities under the rules.
+
+    See :func:`tokenloom.sample.process`. Logits are NaN where the status is not OK; ``None`` unless ``keeps_row``.
+    """
+    rows = rows_of(logits)
+    (n_rows, n_vocab), device = rows.shape, rows.device
+    rules = _rules(rows, params, seeds, positions, mask, history, prompt_lengths)
+    mus = _mus(mirostat_mu, n_rows, device)
+    left = torch.empty((n_rows, n_vocab), dtype=torch.float32, device=device) if keeps_row else None
+    (statuses,) = _empty(n_rows, device, torch.int8)
+    top = _empty((n_rows, n_top), device, torch.int64, torch.float32)
+    n_cluster, n_shared, workspace = _part(rows, "report")
+    launch(
+        "report",
+        "tokenloom_process",
+        device,
+        (n_cluster, n_rows),
+        [*_row(rows), *rules, mus, n_top, workspace, left, statuses, *top],
+        n_threads=_N_THREADS,
+        n_cluster=n_cluster,
+        n_shared_bytes=n_shared,
+    )
+    return left, statuses, top[0], top[1]
+
+
+def stats(
+    logits: torch.Tensor, tokens: torch.Tensor, n_top: int = 0
+) -> tuple[torch.Tensor, LogitStats, torch.Tensor, torch.Tensor]:
+    """What rows look like, as the model gave them.
+
+    Returns:
+        Log-probabilities of the drawn ``tokens``, int64[B] with -1 for none; the numbers of
+        :class:`tokenloom.sample.LogitStats`; the best tokens and their log-probabilities.
+    """
+    rows = rows_of(logits)
+    n_rows, device = len(rows), rows.device
+    if tokens.dtype != torch.int64 or tuple(tokens.shape) != (n_rows,):
+        raise ArrayError(f"expected tokens of dtype int64 and shape [{n_rows}], found {list(tokens.shape)}")
+    shares = _quantiles(device)
+    (logprobs,) = _empty(n_rows, device, torch.float32)
+    (ranks,) = _empty(n_rows, device, torch.int64)
+    (numbers,) = _empty((n_rows, 7 + len(shares)), device, torch.float32)
+    top = _empty((n_rows, n_top), device, torch.int64, torch.float32)
+    n_cluster, n_shared, workspace = _part(rows, "report")
+    launch(
+        "report",
+        "tokenloom_stats",
+        device,
+        (n_cluster, n_rows),
+        [*_row(rows), tokens.contiguous(), shares, len(shares), n_top, workspace, logprobs, numbers, ranks, *top],
+        n_threads=_N_THREADS,
+        n_cluster=n_cluster,
+        n_shared_bytes=n_shared,
+    )
+    norm, entropy, spread, collision, best, margin, above = numbers[:, :7].unbind(1)
+    found = LogitStats(norm, entropy, spread, collision, best, margin, ranks, above, numbers[:, 7:])
+    return logprobs, found, top[0], top[1]
+
+
+def _rules(
+    rows: torch.Tensor,
+    params: Params | Sequence[Params],
+    seeds: Any,
+    positions: Any,
+    mask: Any,
+    history: Any,
+    prompt_lengths: Any,
+) -> list[Any]:
+    """Mask, rules, what the texts change, seeds and positions, as the kernels take them."""
     (n_rows, n_vocab), device = rows.shape, rows.device
     known = params if isinstance(params, Params) else tuple(params)
     shapes, allowed = _rules_on(known, n_rows, n_vocab, device)
@@ -50,27 +150,27 @@ def draw(
     if allowed is not None:
         words = allowed if words is None else words & allowed
     adjusts, offsets = _adjusts(known, history, prompt_lengths, n_rows, n_vocab, device)
-    addresses = addresses_on(seeds, positions, n_rows, device)
-    mus = _mus(mirostat_mu, n_rows, device)
-    outputs = [
-        torch.empty(n_rows, dtype=dtype, device=device)
-        for dtype in (torch.int64, torch.float32, torch.int8, torch.float32, torch.float32)
-    ]
-    n_cluster, n_part = team(device, "sample", n_vocab)
-    n_shared, workspace = part_memory(device, "sample", n_cluster, n_part, n_rows)
     stride = 0 if words is None else words.stride(0)
-    row: list[Any] = [rows, rows.stride(0), dtype_code(rows), n_vocab, words, stride]
-    launch(
-        "sample",
-        "tokenloom_sample",
-        device,
-        (n_cluster, n_rows),
-        [*row, shapes, adjusts, offsets, *addresses, purpose, mus, workspace, *outputs],
-        n_threads=_N_THREADS,
-        n_cluster=n_cluster,
-        n_shared_bytes=n_shared,
-    )
-    return tuple(outputs)
+    return [words, stride, shapes, adjusts, offsets, *addresses_on(seeds, positions, n_rows, device)]
+
+
+def _row(rows: torch.Tensor) -> list[Any]:
+    return [rows, rows.stride(0), dtype_code(rows), rows.shape[1]]
+
+
+def _part(rows: torch.Tensor, unit: str) -> tuple[int, int, torch.Tensor | None]:
+    """Blocks of a row, their shared memory, and a workspace."""
+    n_cluster, n_part = team(rows.device, unit, rows.shape[1])
+    return n_cluster, *part_memory(rows.device, unit, n_cluster, n_part, len(rows))
+
+
+def _empty(shape: int | tuple[int, ...], device: torch.device, *dtypes: torch.dtype) -> list[torch.Tensor]:
+    return [torch.empty(shape, dtype=dtype, device=device) for dtype in dtypes]
+
+
+@functools.lru_cache(maxsize=64)
+def _quantiles(device: torch.device) -> torch.Tensor:
+    return torch.tensor(_sample.QUANTILES, dtype=torch.float64, device=device)
 
 
 def rows_of(logits: torch.Tensor) -> torch.Tensor:

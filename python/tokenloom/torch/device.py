@@ -72,7 +72,11 @@ def part_memory(
 
 
 #: The kernels whose blocks keep their parts in shared memory.
-_KEEPERS = {"arrivals": "tokenloom_arrivals", "sample": "tokenloom_sample"}
+_KEEPERS = {
+    "arrivals": ("tokenloom_arrivals",),
+    "report": ("tokenloom_process", "tokenloom_stats"),
+    "sample": ("tokenloom_sample",),
+}
 
 
 @functools.cache
@@ -87,8 +91,8 @@ def _limits(ordinal: int, unit: str) -> tuple[int, int]:
     if arch < 90 or module.origin == "ptx":
         return 1, 0
     n_shared_bytes = (200 if arch < 120 else 80) * 1024
-    if unit in _KEEPERS:
-        driver.allow_shared(module, _KEEPERS[unit], n_shared_bytes)
+    for kernel in _KEEPERS.get(unit, ()):
+        driver.allow_shared(module, kernel, n_shared_bytes)
     return 8, n_shared_bytes
 
 

@@ -14,7 +14,7 @@ import torch
 
 from tokenloom import sample
 from tokenloom.errors import ArrayError, DistributionError
-from tokenloom.sample import Params, Sampled
+from tokenloom.sample import Draws, LogitStats, Params
 
 __all__ = ["RulesProcessor", "Sampler"]
 
@@ -76,35 +76,55 @@ class Sampler:
             ArrayError: An array has the wrong dtype or shape.
             DistributionError: A text has no next token; ``error.row`` says which. Nothing is remembered then.
         """
-        drawn = self._draw(logits, mask)
-        for row, status in enumerate(drawn.status.tolist()):
-            if status != sample.Status.OK:
-                reason = sample.Status(status).name
-                raise DistributionError(f"expected a row to draw from, found {reason} at row {row}", row=row)
-        for text, logprobs, token, logprob in zip(
-            self.texts, self.logprobs, drawn.tokens.tolist(), drawn.logprobs.tolist(), strict=True
-        ):
-            text.append(token)
-            logprobs.append(logprob)
+        if any(params.mirostat for params in self._params):
+            return self.draw(logits, mask).tokens  # type: ignore[no-any-return]
+        arguments, texts = self._arguments(logits, mask)
+        drawn = sample.sample(logits, *arguments, **texts)
+        self._remember(drawn.tokens, drawn.logprobs, drawn.status)
         tokens: torch.Tensor = drawn.tokens
         return tokens
 
-    def _draw(self, logits: torch.Tensor, mask: Any) -> Sampled:
+    def draw(self, logits: torch.Tensor, mask: Any = None, *, n_top: int = 0, top: Any = "raw") -> Draws:
+        """Draw and remember the same token a text, and tell what each row looks like: :func:`tokenloom.sample.draw`.
+
+        Args:
+            logits: float[B, V], on the CPU or on a CUDA device.
+            mask: As in :func:`tokenloom.sample.sample`.
+            n_top: As in :func:`tokenloom.sample.draw`.
+            top: As in :func:`tokenloom.sample.draw`.
+
+        Raises:
+            ArrayError: An array has the wrong dtype or shape.
+            DistributionError: A text has no next token; ``error.row`` says which. Nothing is remembered then.
+        """
+        arguments, texts = self._arguments(logits, mask)
+        # Mirostat as published has no kernel.
+        rows = logits.cpu() if any(params.mirostat == 1 for params in self._params) else logits
+        drawn = sample.draw(rows, *arguments, **texts, mirostat_mu=self._mus, n_top=n_top, top=top)
+        self._remember(drawn.tokens, drawn.logprobs, drawn.status)
+        self._mus = drawn.mirostat_mu.tolist()
+        if rows is logits:
+            return drawn
+        stats = LogitStats(*(tensor.to(logits.device) for tensor in drawn.stats))
+        others = {name: tensor.to(logits.device) for name, tensor in drawn._asdict().items() if name != "stats"}
+        return Draws(stats=stats, **others)
+
+    def _arguments(self, logits: torch.Tensor, mask: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if len(logits) != len(self.texts):
             raise ArrayError(f"expected logits of {len(self.texts)} rows, found {len(logits)}", argument="logits")
         seeds = np.array(self._seeds, dtype=np.uint64)
         positions = [len(text) for text in self.texts]
         has_rules = any(params.rules.needs_history for params in self._params)
-        texts = self.texts if has_rules else None
-        lengths = np.array(self.prompt_lengths)
-        if not any(params.mirostat for params in self._params):
-            return sample.sample(logits, self._params, seeds, positions, mask, texts, prompt_lengths=lengths)
-        rows = logits.cpu()
-        drawn = sample.draw(
-            rows, self._params, seeds, positions, mask, texts, prompt_lengths=lengths, mirostat_mu=self._mus
-        )
-        self._mus = drawn.mirostat_mu.tolist()
-        return Sampled(*(tensor.to(logits.device) for tensor in (drawn.tokens, drawn.logprobs, drawn.status)))
+        texts = {"history": self.texts if has_rules else None, "prompt_lengths": np.array(self.prompt_lengths)}
+        return (self._params, seeds, positions, mask), texts
+
+    def _remember(self, tokens: torch.Tensor, logprobs: torch.Tensor, statuses: torch.Tensor) -> None:
+        _check(statuses.tolist())
+        for text, own, token, logprob in zip(
+            self.texts, self.logprobs, tokens.tolist(), logprobs.tolist(), strict=True
+        ):
+            text.append(token)
+            own.append(logprob)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these texts in this order; what a cache does by ``batch_select_indices``."""
@@ -148,20 +168,16 @@ class RulesProcessor:
         texts = [self._without_padding(row) for row in input_ids.cpu().numpy()]
         n_new = input_ids.shape[1] - self._prompt_width
         positions = np.array([len(text) for text in texts])
-        rows = sampling_rows(scores)
         keywords: dict[str, Any] = {"history": texts, "prompt_lengths": np.maximum(positions - n_new, 0)}
         if self._seed is None:
-            left = torch.from_numpy(sample.process(rows, self._params, **keywords))
+            left = sample.process(scores, self._params, **keywords)
         else:
             seeds = sample.seeds(self._seed, n_rows) if isinstance(self._seed, int) else np.array(self._seed, np.uint64)
-            drawn = sample.sample(rows, self._params, seeds, positions, **keywords)
-            if (drawn.status != 0).any():
-                row = int(np.flatnonzero(drawn.status)[0])
-                reason = sample.Status(int(drawn.status[row])).name
-                raise DistributionError(f"expected a row to draw from, found {reason} at row {row}", row=row)
-            left = torch.full(scores.shape, -torch.inf, dtype=torch.float32)
-            left[torch.arange(n_rows), torch.from_numpy(drawn.tokens)] = 0.0
-        return left.to(scores.device, scores.dtype)
+            drawn = sample.sample(scores, self._params, seeds, positions, **keywords)
+            _check(drawn.status.tolist())
+            left = torch.full(scores.shape, -torch.inf, dtype=torch.float32, device=scores.device)
+            left.scatter_(1, drawn.tokens[:, None], 0.0)
+        return left.to(scores.dtype)  # type: ignore[no-any-return]
 
     def _without_padding(self, row: Any) -> Any:
         if self._pad is None:
@@ -170,9 +186,9 @@ class RulesProcessor:
         return row[text[0] :] if len(text) else row[:0]
 
 
-def sampling_rows(scores: torch.Tensor) -> Any:
-    """Scores as the sampler reads them, on the CPU."""
-    rows = scores.detach().cpu()
-    if rows.dtype == torch.bfloat16:
-        return sample.Bfloat16Bits(rows.contiguous().view(torch.int16).numpy().view(np.uint16))
-    return rows.numpy()
+def _check(statuses: Sequence[int]) -> None:
+    """Raise for the first row that has no token."""
+    for row, status in enumerate(statuses):
+        if status != sample.Status.OK:
+            reason = sample.Status(status).name
+            raise DistributionError(f"expected a row to draw from, found {reason} at row {row}", row=row)

@@ -53,7 +53,7 @@ macro_rules! unit {
 }
 
 /// Everything that can be compiled.
-pub const UNITS: [Unit; 6] = [
+pub const UNITS: [Unit; 7] = [
     unit!("arrivals":
         "tokenloom_arrivals" [Wide, Wide, U32, U32, Wide, Wide, U32, Wide, Wide, U32, Wide, Wide, Wide, Wide, Wide]
     ),
@@ -66,6 +66,10 @@ pub const UNITS: [Unit; 6] = [
     unit!("ranges":
         "tokenloom_maxima" [Wide, Wide, U32, U32, Wide],
         "tokenloom_range_sums" [Wide, Wide, U32, U32, Wide, Wide, U32, Wide, Wide]
+    ),
+    unit!("report":
+        "tokenloom_stats" [Wide, Wide, U32, U32, Wide, Wide, U32, U32, Wide, Wide, Wide, Wide, Wide, Wide],
+        "tokenloom_process" [Wide, Wide, U32, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide, Wide, U32, Wide, Wide, Wide, Wide, Wide]
     ),
     unit!("sample":
         "tokenloom_sample" [Wide, Wide, U32, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide, U32, Wide, Wide, Wide, Wide, Wide, Wide, Wide]
@@ -81,8 +85,16 @@ macro_rules! headers {
 }
 
 /// What the units include, by name.
-pub const HEADERS: &[(&str, &str)] =
-    headers!("cut.cuh", "math.cuh", "noise.cuh", "philox.cuh", "row.cuh", "team.cuh", "types.cuh");
+pub const HEADERS: &[(&str, &str)] = headers!(
+    "cut.cuh",
+    "kept.cuh",
+    "math.cuh",
+    "noise.cuh",
+    "philox.cuh",
+    "row.cuh",
+    "team.cuh",
+    "types.cuh"
+);
 
 /// Compiler options besides the architecture. Contraction would change the bits that the CPU has too.
 pub const OPTIONS: [&str; 3] = ["--std=c++17", "--fmad=false", "--ptxas-options=-v"];

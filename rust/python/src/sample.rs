@@ -464,7 +464,7 @@ fn flat(stats: &LogitStats) -> [f32; N_STATS] {
         stats.collision,
         stats.max_log_prob,
         stats.margin,
-        stats.rank as f32,
+        if stats.rank == u32::MAX { f32::NAN } else { stats.rank as f32 },
         stats.mass_above,
     ]);
     numbers[8..].copy_from_slice(&stats.quantiles);
