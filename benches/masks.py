@@ -3,12 +3,15 @@
 ``python -m benches.masks --tokenizer qwen3`` walks the instances of a MaskBench sample (``../shared/data``) with all
 engines at once: every schema is compiled by each, then every token of every instance is offered to each, after its
 mask was filled. Whose turn is first rotates. Times are processor times of the calling thread, so a busy machine
-disturbs them little; before each, a row of logits is read, as a decoding loop does, so that nobody finds the caches
-warm. A walk ends where an engine refuses; its verdict is right if that is what the instance's label says.
+disturbs them little; what the clock itself takes is subtracted. Before each, a row of logits is read, as a decoding
+loop does, so that nobody finds the caches warm. A walk ends where an engine refuses; its verdict is right if that is
+what the instance's label says.
 
 A draw by checks is made at every step of the right instances, from logits in which the recorded token has ``--peak`` of
 the mass and the rest is spread over the vocabulary as exp(N(0, 2)). Its cost is the time inside the constraint: checks,
-and masks where it resorts to them. What a plain draw costs is the same for all methods and left out.
+and masks where it resorts to them. What a plain draw costs is the same for all methods and left out. The constraint of
+the draws is compiled by itself, so that no mask has built the lexer's tables for it; they are walked twice, because the
+second text of a grammar finds them built, and the table tells the two apart.
 
 Batches: 64 walks side by side, one call a step for all masks, ``--threads`` threads, time on the wall.
 """
@@ -132,13 +135,13 @@ class Watched:
     def check(self, token: int) -> bool:
         start = time.thread_time_ns()
         answer = self.state.check(token)
-        self.n_ns += time.thread_time_ns() - start
+        self.n_ns += max(0, time.thread_time_ns() - start - CLOCK_NS)
         return bool(answer)
 
     def mask(self) -> Any:
         start = time.thread_time_ns()
         answer = self.state.mask()
-        self.n_ns += time.thread_time_ns() - start
+        self.n_ns += max(0, time.thread_time_ns() - start - CLOCK_NS)
         return answer
 
 
@@ -146,8 +149,21 @@ def timed(times: list[float], work: Callable[[], Any]) -> Any:
     """Do the work, and note its processor time in microseconds."""
     start = time.thread_time_ns()
     value = work()
-    times.append((time.thread_time_ns() - start) / 1e3)
+    times.append(max(0, time.thread_time_ns() - start - CLOCK_NS) / 1e3)
     return value
+
+
+def clock_ns() -> int:
+    """What looking at the clock twice costs: a system call, about as long as a check."""
+
+    def pair() -> int:
+        start = time.thread_time_ns()
+        return time.thread_time_ns() - start
+
+    return int(statistics.median(pair() for _ in range(10_000)))
+
+
+CLOCK_NS = clock_ns()
 
 
 def rows_of(path: Path, n: int, seed: int) -> list[dict[str, Any]]:
@@ -164,7 +180,7 @@ class Run:
         self.engines, self.tokenizer = engines, tokenizer
         self.compile_us: dict[str, list[float]] = {name: [] for name in engines}
         self.mask_us: dict[str, list[float]] = {name: [] for name in engines}
-        self.check_us: list[float] = []
+        self.check_us: dict[str, list[float]] = {"first text": [], "known grammar": []}
         self.n_checks: list[int] = []
         self.n_masked = 0
         kinds = ("compiled", "right", "valid refused", "invalid accepted")
@@ -189,16 +205,21 @@ class Run:
             self.counts[name]["compiled"] += 1
         if "tokenloom" not in compiled or "llguidance" not in compiled:
             return
+        drawing = self.engines["tokenloom"].compile(text)
+        n_seen = 0
         for test in row["tests"]:
             tokens = self.tokenizer.encode_list(json.dumps(test["data"], ensure_ascii=False))
             if len(tokens) <= 400:
                 self.walk(compiled, tokens, bool(test["valid"]), turn)
+                if test["valid"]:
+                    self.draws(drawing, tokens, "known grammar" if n_seen else "first text")
+                    self.draws(drawing, tokens, "known grammar")
+                    n_seen += 1
                 if test["valid"] and len(tokens) >= 24 and len(self.batch) < N_BATCH:
                     self.batch.append((compiled, tokens))
 
     def walk(self, compiled: dict[str, Any], tokens: list[int], valid: bool, turn: int) -> None:
         states = {name: self.engines[name].start(grammar) for name, grammar in compiled.items()}
-        checked = compiled["tokenloom"].start()
         alive = dict.fromkeys(states, True)
         for step, token in enumerate(tokens):
             names = [name for name in states if alive[name]]
@@ -208,12 +229,8 @@ class Run:
             for name in names[shift:] + names[:shift]:
                 self.noise.max()
                 timed(times[name], lambda name=name: self.engines[name].mask(states[name]))
-            if alive["tokenloom"] and valid:
-                self.draw(checked, token)
             for name in names:
                 alive[name] = self.engines[name].advance(states[name], token)
-            if alive["tokenloom"] and valid:
-                checked.advance(token)
             if not any(alive.values()):
                 break
         for name, state in states.items():
@@ -221,16 +238,22 @@ class Run:
             verdict = "right" if accepted == valid else "valid refused" if valid else "invalid accepted"
             self.counts[name][verdict] += 1
 
-    def draw(self, state: Any, token: int) -> None:
-        logits = self.noise
-        kept, logits[token] = logits[token], self.peak_logit
-        watched = Watched(state.core)
-        drawn = tl.control.draw_checked(logits, watched, tl.Rng(self.seed, self.n_steps))
-        logits[token] = kept
-        self.n_steps += 1
-        self.check_us.append(watched.n_ns / 1e3)
-        self.n_checks.append(drawn.n_checks)
-        self.n_masked += drawn.has_masked
+    def draws(self, compiled: tl.control.Constraint, tokens: list[int], kind: str) -> None:
+        """Draw at every step of a text, as far as it is allowed."""
+        state: Any = compiled.start()
+        for token in tokens:
+            self.noise.max()
+            logits = self.noise
+            kept, logits[token] = logits[token], self.peak_logit
+            watched = Watched(state.core)
+            drawn = tl.control.draw_checked(logits, watched, tl.Rng(self.seed, self.n_steps))
+            logits[token] = kept
+            self.n_steps += 1
+            self.check_us[kind].append(watched.n_ns / 1e3)
+            self.n_checks.append(drawn.n_checks)
+            self.n_masked += drawn.has_masked
+            if not self.engines["tokenloom"].advance(state, token):
+                return
 
 
 def batches(run: Run, n_threads: int) -> dict[str, list[float]]:
@@ -270,50 +293,103 @@ def batches(run: Run, n_threads: int) -> dict[str, list[float]]:
     return times
 
 
-def spread(values: list[float]) -> str:
+STATISTICS: dict[str, Callable[[Any], float]] = {
+    "mean": np.mean,
+    "p50": np.median,
+    "p99": lambda values: float(np.percentile(values, 99)),
+    "max": np.max,
+}
+
+
+def spread(values: list[float]) -> dict[str, float]:
     """Mean, median, 99th percentile and largest."""
-    array = np.array(values)
-    return f"{array.mean():.1f} | {np.median(array):.1f} | {np.percentile(array, 99):.1f} | {array.max():.1f}"
+    return {name: round(float(of(values)), 2) for name, of in STATISTICS.items()}
 
 
-def text_of(run: Run, batch: dict[str, list[float]], options: argparse.Namespace) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("llguidance", "xgrammar"))
+def results(run: Run, batch: dict[str, list[float]], options: argparse.Namespace) -> dict[str, Any]:
+    """What is recorded; every number of the table for readers is in it."""
+    masks = {name: np.array(values) for name, values in run.mask_us.items()}
+    ours, theirs = masks["tokenloom"], masks["llguidance"]
+    draws = {kind: np.array(values) for kind, values in run.check_us.items()}
+    draws["all draws"] = np.concatenate(list(draws.values()))
+    compiled = {name: statistics.median(run.compile_us[name]) for name in ("tokenloom", "llguidance")}
+    pairs = zip(batch["tokenloom"], batch["llguidance"], strict=True)
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), "unknown")
+    return {
+        "tokenizer": options.tokenizer,
+        "n_tokens": run.tokenizer.vocab_size,
+        "options": {name: value for name, value in vars(options).items() if name not in ("record", "tokenizer")},
+        "machine": {"cpu": cpu, "n_cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)},
+        "clock_ns": CLOCK_NS,
+        "versions": {name: version(name) for name in ("llguidance", "xgrammar")},
+        "compile_us": {name: spread(run.compile_us[name]) for name in run.engines},
+        "mask_us": {name: spread(run.mask_us[name]) for name in run.engines},
+        "draw_us": {kind: spread(times.tolist()) for kind, times in draws.items()},
+        "n_steps": len(ours),
+        "n_draws": {kind: len(times) for kind, times in draws.items()},
+        "checks_per_token": round(float(np.mean(run.n_checks)), 3),
+        "share_of_draws_with_a_mask": run.n_masked / len(run.n_checks),
+        "verdicts": run.counts,
+        "n_batch": len(run.batch),
+        "batch_ms": batch,
+        "ratios": {
+            "mask, ours over llguidance's, median of pairs": float(np.median(ours / theirs)),
+            "mask, ours over llguidance's, means": float(ours.mean() / theirs.mean()),
+            "mask, ours over llguidance's, p99": float(np.percentile(ours, 99) / np.percentile(theirs, 99)),
+            "compile, ours over llguidance's, medians": compiled["tokenloom"] / compiled["llguidance"],
+            "batch, ours over llguidance's, median of pairs": statistics.median(a / b for a, b in pairs),
+            **{
+                f"llguidance's mask over {kind}, {statistic}": STATISTICS[statistic](theirs)
+                / STATISTICS[statistic](times)
+                for kind, times in draws.items()
+                for statistic in ("mean", "p99")
+            },
+        },
+    }
+
+
+def text_of(found: dict[str, Any]) -> str:
+    """The table for readers."""
+    machine, ratios = found["machine"], found["ratios"]
     lines = [
-        f"## {options.tokenizer}: {run.tokenizer.vocab_size:,} tokens, {options.schemas} schemas",
+        f"## {found['tokenizer']}: {found['n_tokens']:,} tokens, {found['options']['schemas']} schemas",
         "",
-        f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {versions}.",
+        f"{machine['cpu']}, {machine['n_cores']} cores, load {machine['load']}, "
+        + ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+        + ".",
         "",
         "| us | mean | p50 | p99 | max |",
         "|---|---|---|---|---|",
     ]
-    lines += [f"| compile, {name} | {spread(run.compile_us[name])} |" for name in run.engines]
-    lines += [f"| mask, {name} | {spread(run.mask_us[name])} |" for name in run.engines]
-    lines.append(f"| draw by checks, inside the constraint | {spread(run.check_us)} |")
-    masks = {name: np.array(values) for name, values in run.mask_us.items()}
-    checks = np.array(run.check_us)
-    ratio = float(np.median(masks["tokenloom"] / masks["llguidance"]))
-    compiles = float(np.median(run.compile_us["tokenloom"]) / np.median(run.compile_us["llguidance"]))
+    for what, of in (
+        ("compile", "compile_us"),
+        ("mask", "mask_us"),
+        ("draw by checks, inside the constraint", "draw_us"),
+    ):
+        for name, row in found[of].items():
+            lines.append(f"| {what}, {name} | " + " | ".join(f"{value:.1f}" for value in row.values()) + " |")
     lines += [
         "",
-        f"Masks at {len(masks['tokenloom']):,} steps that all engines took. Ours over llguidance's: median of the "
-        f"paired ratios {ratio:.2f}, means {masks['tokenloom'].mean() / masks['llguidance'].mean():.2f}; compile "
-        f"medians {compiles:.2f}. llguidance's mask over our checks: mean "
-        f"{masks['llguidance'].mean() / checks.mean():.1f}, p99 "
-        f"{np.percentile(masks['llguidance'], 99) / np.percentile(checks, 99):.1f}; "
-        f"{np.mean(run.n_checks):.2f} checks a token, a mask in {run.n_masked / len(checks):.2%} of the steps.",
+        f"Masks at {found['n_steps']:,} steps that all engines took; {found['checks_per_token']:.2f} checks a draw, a "
+        f"mask in {found['share_of_draws_with_a_mask']:.2%} of the draws.",
         "",
-        "| verdicts | " + " | ".join(next(iter(run.counts.values()))) + " |",
+        "| ratio | |",
+        "|---|---|",
+    ]
+    lines += [f"| {name} | {value:.2f} |" for name, value in ratios.items()]
+    verdicts = found["verdicts"]
+    lines += [
+        "",
+        "| verdicts | " + " | ".join(next(iter(verdicts.values()))) + " |",
         "|---|---|---|---|---|",
     ]
-    lines += [f"| {name} | " + " | ".join(map(str, counts.values())) + " |" for name, counts in run.counts.items()]
-    medians = {name: statistics.median(values) for name, values in batch.items()}
-    pairs = zip(batch["tokenloom"], batch["llguidance"], strict=True)
+    lines += [f"| {name} | " + " | ".join(map(str, counts.values())) + " |" for name, counts in verdicts.items()]
+    batch = found["batch_ms"]
     lines += [
         "",
-        f"{len(run.batch)} masks in one call, {options.threads} threads, {len(batch['tokenloom'])} steps, median ms: "
-        + ", ".join(f"{name} {value:.2f}" for name, value in medians.items())
-        + f"; ours over llguidance's, median of the paired ratios {statistics.median(a / b for a, b in pairs):.2f}.",
+        f"{found['n_batch']} masks a call, {found['options']['threads']} threads, {len(batch['tokenloom'])} steps: "
+        + ", ".join(f"{name} {statistics.median(values):.2f}" for name, values in batch.items())
+        + " ms (medians).",
         "",
     ]
     return "\n".join(lines)
@@ -327,7 +403,9 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=0.9)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--record", type=Path, help="append the tables to this file")
+    parser.add_argument(
+        "--record", type=Path, help="append the tables to this file, and all numbers to the .json beside it"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tokenizer.json"
@@ -345,11 +423,14 @@ def main() -> None:
         rows = rows_of(DATA / "maskbench_sample" / "maskbench_sample.jsonl.xz", options.schemas, options.seed)
         for turn, row in enumerate(rows):
             run.schema(row, turn)
-        text = text_of(run, batches(run, options.threads), options)
-    print(text)
+        found = results(run, batches(run, options.threads), options)
+    print(text_of(found))
     if options.record:
         with options.record.open("a", encoding="utf-8") as record:
-            record.write(text + "\n")
+            record.write(text_of(found) + "\n")
+        raw = options.record.with_suffix(".json")
+        known = json.loads(raw.read_text("utf-8")) if raw.exists() else []
+        raw.write_text(json.dumps([*known, found], indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ in Python and the canonical filter decide here. ``a & b`` is compiled too where 
 
 from __future__ import annotations
 
+import operator
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -220,7 +221,10 @@ class _CompiledState:
         return True
 
     def check(self, id: int) -> bool:
-        return self.core.check(id)
+        try:
+            return self.core.check(id)
+        except OverflowError:
+            return False
 
     def check_many(self, ids: Ids) -> NDArray[np.bool_]:
         return self.core.check_many(ids)
@@ -229,10 +233,17 @@ class _CompiledState:
         return _CompiledState(self.core.fork())
 
     def advance(self, id: int) -> None:
-        self.core.advance(id)
+        try:
+            self.core.advance(id)
+        except OverflowError:
+            raise not_allowed(id, self) from None
 
     def rollback(self, n: int) -> None:
-        self.core.rollback(n)
+        try:
+            self.core.rollback(n)
+        except OverflowError:
+            kept(n, len(self.ids), self)
+            raise
 
     def is_accepting(self) -> bool:
         return self.core.is_accepting()
@@ -365,7 +376,10 @@ def words_of(out: Any, n_dimensions: int) -> NDArray[np.uint32]:
     Raises:
         ArrayError: it is no writable int32 array of that many dimensions without gaps.
     """
-    array = out if isinstance(out, np.ndarray) else np.asarray(out)
+    try:
+        array = out if isinstance(out, np.ndarray) else np.asarray(out)
+    except (RuntimeError, TypeError) as error:  # a tensor elsewhere, or one that records what is done to it
+        raise ArrayError(f"expected out in memory that can be written, found {error}", argument="out") from error
     shares = array is out or hasattr(out, "__array_interface__") or hasattr(out, "data_ptr")
     fits = array.dtype in (np.int32, np.uint32) and array.ndim == n_dimensions
     if not (shares and fits and array.flags.c_contiguous and array.flags.writeable):
@@ -406,10 +420,18 @@ def kept(n: int, step: int, state: State) -> int:
 
 
 def end_tokens(tokenizer: Tokenizer, eos: Collection[int] | None) -> list[int]:
-    """The tokens that end a text: the caller's, or those known by name."""
+    """The tokens that end a text: the caller's, or those known by name.
+
+    Raises:
+        ConstraintError: one is no token.
+    """
     if eos is None:
         return sorted(id for name, id in tokenizer.special_tokens.items() if name in END_TOKENS)
-    return sorted(int(id) for id in eos)
+    ends = sorted(operator.index(id) for id in eos)
+    for id in (*ends[:1], *ends[-1:]):
+        if not 0 <= id < tokenizer.vocab_size:
+            raise ConstraintError(f"end token {id} is not below {tokenizer.vocab_size}, the size of the vocabulary")
+    return ends
 
 
 def core_tokenizer(tokenizer: Tokenizer) -> CompiledTokenizer:

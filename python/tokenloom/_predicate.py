@@ -61,7 +61,11 @@ class Predicate(Constraint):
 
     def _answers(self, prefixes: list[bytes]) -> list[bool]:
         if self.batch is not None and len(prefixes) > 1:
-            answers = [bool(answer) for answer in self.batch(prefixes)]
+            try:
+                answers = [bool(answer) for answer in self.batch(prefixes)]
+            except Exception as error:
+                _note(error, prefixes[0], f" and {len(prefixes) - 1} more")
+                raise
             if len(answers) != len(prefixes):
                 raise ConstraintError(f"expected {len(prefixes)} verdicts of the batch, found {len(answers)}")
             return answers
@@ -70,12 +74,16 @@ class Predicate(Constraint):
             try:
                 answers.append(bool(self.fn(prefix)))
             except Exception as error:
-                error.add_note(f"while the constraint asked about the text {prefix[-200:]!r}")
+                _note(error, prefix)
                 raise
         return answers
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Predicate, (self.fn, self.tokenizer, self.complete, self.eos, self.batch))
+
+
+def _note(error: Exception, prefix: bytes, more: str = "") -> None:
+    error.add_note(f"while the constraint asked about the text {prefix[-200:]!r}{more}")
 
 
 class _PredicateState:
@@ -144,7 +152,13 @@ class _PredicateState:
 
     def is_accepting(self) -> bool:
         complete = self._constraint.complete
-        return self._has_ended() or complete is None or bool(complete(self.prefix))
+        if self._has_ended() or complete is None:
+            return True
+        try:
+            return bool(complete(self.prefix))
+        except Exception as error:
+            _note(error, self.prefix)
+            raise
 
     def forced(self) -> NDArray[np.uint32]:
         return np.empty(0, dtype=np.uint32)

@@ -234,7 +234,13 @@ def table(
             argument="transitions",
         )
     dead = 0xFFFF_FFFF
-    targets = np.where((rows < 0) | (rows > dead), dead, rows).astype(np.uint32).ravel()
+    if (rows >= dead).any():
+        state, byte = np.argwhere(rows >= dead)[0].tolist()
+        found = f"{rows[state, byte]} after state {state} and byte {byte}"
+        raise ConstraintError(f"the table cannot be used: expected states below {len(rows)}, found {found}")
+    if start < 0:
+        raise ConstraintError(f"the table cannot be used: expected a start below {len(rows)}, found {start}")
+    targets = np.where(rows < 0, dead, rows).astype(np.uint32).ravel()
     return Compiled("table", (targets, flags, start), tokenizer, eos)
 
 
@@ -287,6 +293,10 @@ def choose(
     Raises:
         ConstraintError: no list can be told apart or keep the bounds; the message says why.
     """
+    if least < 0 or (most is not None and most < 0):
+        raise ConstraintError(
+            f"the items cannot be chosen from: expected bounds of at least 0, found {least} and {most}"
+        )
     bounds = (least, most)
     arguments = ([_as_bytes(item) for item in items], _as_bytes(separator), bounds, repeats)
     return Compiled("choice", arguments, tokenizer, eos)
@@ -308,6 +318,8 @@ def copy_from(
 
     Blumer et al., "The smallest automaton recognizing the subwords of a text" (1985).
     """
+    if least_bytes < 0:
+        raise ConstraintError(f"the source cannot be copied from: expected at least 0 bytes, found {least_bytes}")
     return Compiled("excerpt", (_as_bytes(source), least_bytes), tokenizer, eos)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import Any
@@ -25,7 +26,20 @@ def doubling(word: str) -> dict[str, Any]:
     return {"$defs": {**refs, "d40": {"type": "null"}}, "$ref": "#/$defs/d0"}
 
 
+def chain(n: int, link: Any) -> dict[str, Any]:
+    """Definitions of which each names the next one."""
+    refs = {f"d{at}": link({"$ref": f"#/$defs/d{at + 1}"}) for at in range(n)}
+    return {"$defs": {**refs, f"d{n}": {"type": "null"}}, "$ref": "#/$defs/d0"}
+
+
 SCHEMAS: dict[str, Any] = {
+    "a chain of members": chain(3000, lambda ref: {"type": "object", "properties": {"x": ref}, "required": ["x"]}),
+    "a chain of items": chain(20_000, lambda ref: {"type": "array", "items": ref}),
+    "a chain of alternatives": chain(8000, lambda ref: {"anyOf": [ref, {"type": "null"}]}),
+    "a chain of conjunctions": chain(3000, lambda ref: {"allOf": [ref]}),
+    "many branches": {"oneOf": [{"const": n} for n in range(100_000)]},
+    "many objects": {"oneOf": [{"type": "object", "required": [f"k{n}"]} for n in range(3000)]},
+    "no end": {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]},
     "long strings": {"type": "string", "minLength": 10**6, "maxLength": 10**9},
     "long arrays": {"type": "array", "items": {"type": "integer"}, "minItems": 10**6, "maxItems": 10**9},
     "nested repeats": {"type": "string", "pattern": "^((a{1,1000}){1,1000}){1,1000}$"},
@@ -46,6 +60,9 @@ SCHEMAS: dict[str, Any] = {
 PATTERNS = {
     "nested repeats": "((a{1,1000}){1,1000}){1,1000}",
     "an exponential automaton": "(a|b)*a(a|b){40}",
+    "a million repeats": "(a{1000}){1000}",
+    "repeats of nothing": "((a*)*)*b|(x+x+)+y|(a?){5000}a{5000}",
+    "nothing": r"[^\x00-\x{10FFFF}]",
     "a long word": "a" * 200_000,
     "many words": "|".join(f"{n * 7919:x}" for n in range(20_000)),
     "unicode classes": r"(\p{L}{1,50}\p{N}{1,50}\W{1,50}){1,200}",
@@ -57,6 +74,10 @@ GRAMMARS = {
     "doubling": "start: r0\n" + "\n".join(f'r{n}: r{n + 1} r{n + 1} | "a"' for n in range(1500)) + '\nr1500: "b"',
     "an exponential automaton": "start: A\nA: /(a|b)*a(a|b){40}/",
     "brackets": "start: " + "(" * 50_000,
+    "a schema with a chain": "start: %json "
+    + json.dumps(chain(3000, lambda ref: {"type": "object", "properties": {"x": ref}, "required": ["x"]})),
+    "a schema with a huge multiple": 'start: %json {"type": "integer", "multipleOf": 86400000}',
+    "rules in a ring": "start: x\nx: y\ny: x",
 }
 CASES = [
     *(("json_schema", name, source) for name, source in SCHEMAS.items()),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenloom as tl
+import torch
 from tokenloom.errors import ArrayError, ConstraintError, DistributionError
 
 PIECES = [b"ab", b"ba", b"aab", b"c, ", b", a", b"cab", b"bb", b"\xffa", b"a\xff"]
@@ -165,6 +166,15 @@ def test_masks_go_into_rows_of_the_callers(tok: tl.Tokenizer) -> None:
     for wrong in (np.zeros(n_words), np.zeros((n_words, 2), np.int32)[:, 0], [0] * n_words, np.zeros((1, 9), np.int32)):
         with pytest.raises(ArrayError, match="expected out"):
             states[1].fill_mask(wrong)
+    elsewhere = torch.zeros(n_words, dtype=torch.int32, device="meta")
+    for tensor in (
+        elsewhere,
+        torch.zeros(n_words, requires_grad=True),
+        torch.zeros(n_words, 2, dtype=torch.int32)[:, 0],
+    ):
+        with pytest.raises(ArrayError, match="expected out"):
+            states[1].fill_mask(tensor)
+    assert not states[1].check(2**64)
     with pytest.raises(ArrayError, match="a row for each of 1 states"):
         tl.control.fill_masks(states[:1], out)
     dead = tl.control.table(*depth_table(), tok) & tl.control.regex("ac", tok)
@@ -213,9 +223,31 @@ def test_predicates_are_asked_once_and_in_batches(tok: tl.Tokenizer) -> None:
     def fails(prefix: bytes) -> bool:
         raise ZeroDivisionError("mine")
 
-    with pytest.raises(ZeroDivisionError, match="mine") as caught:
-        tl.control.predicate(fails, tok).start().check(97)
-    assert "b'a'" in caught.value.__notes__[0]
+    def fails_together(prefixes: list[bytes]) -> list[bool]:
+        raise ZeroDivisionError("mine")
+
+    single = tl.control.predicate(fails, tok)
+    together = tl.control.predicate(fails, tok, batch=fails_together)
+    ending = tl.control.predicate(lambda _: True, tok, complete=fails)
+    joined = (tl.control.regex("[ab]*", tok) & single).start()
+    logits = np.zeros(tok.vocab_size, dtype=np.float32)
+    logits[97] = 60
+    asks: list[tuple[Callable[[], object], str]] = [
+        (lambda: single.start().check(97), "b'a'"),
+        (lambda: single.start().advance(97), "b'a'"),
+        (lambda: together.start().check_many([97, 98]), "b'a' and 1 more"),
+        (lambda: ending.start().is_accepting(), "b''"),
+        (lambda: ending.start().check(EOS), "b''"),
+        (lambda: joined.check_many([99, 98, 97]), "b'b'"),
+        (lambda: joined.advance(97), "b'a'"),
+        (lambda: tl.control.draw_checked(logits, single.start(), 1), "b'a'"),
+        (lambda: tl.control.awrs(logits - np.logaddexp.reduce(logits), single.start().check, 1), "b'a'"),
+    ]
+    for ask, note in asks:
+        with pytest.raises(ZeroDivisionError, match="mine") as caught:
+            ask()
+        assert caught.value.__notes__ == [f"while the constraint asked about the text {note}"]
+    assert (joined.prefix, len(joined.ids)) == (b"", 0)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +261,14 @@ def test_predicates_are_asked_once_and_in_batches(tok: tl.Tokenizer) -> None:
         (lambda tok: tl.control.choose(["a"], tok, least=2), ConstraintError, "at most 1"),
         (lambda tok: tl.control.copy_from("", tok), ConstraintError, "found 0"),
         (lambda tok: tl.control.phrases(tok, eos=[9999]), ConstraintError, "9999"),
+        (lambda tok: tl.control.phrases(tok, eos=[-1]), ConstraintError, "end token -1"),
+        (lambda tok: tl.control.phrases(tok, eos=[1.5]), TypeError, "integer"),
+        (lambda tok: tl.control.table(np.full((1, 256), 2**40), [True], tok), ConstraintError, "found 1099511627776"),
+        (lambda tok: tl.control.table(np.full((1, 256), -1), [True], tok, start=-1), ConstraintError, "found -1"),
+        (lambda tok: tl.control.choose(["a"], tok, least=-1), ConstraintError, "found -1 and None"),
+        (lambda tok: tl.control.copy_from("a", tok, least_bytes=-1), ConstraintError, "found -1"),
+        (lambda tok: tl.control.regex("a", tok).start().rollback(-1), ConstraintError, "take back -1 tokens of 0"),
+        (lambda tok: tl.control.regex("a", tok).start().advance(2**64), ConstraintError, "not allowed after 0"),
     ],
 )
 def test_what_makes_no_sense_is_named(tok: tl.Tokenizer, make: Any, error: type[Exception], says: str) -> None:

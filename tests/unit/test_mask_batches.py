@@ -100,7 +100,7 @@ def test_threads_fill_batches_at_once_and_tokenizers_go_away() -> None:
 
     def work(seed: int) -> None:
         try:
-            tok = shared if seed % 2 else fresh()
+            tok = shared[0] if seed % 2 else fresh()
             constraint = tl.control.json_schema(SCHEMA, tok)
             states = [at(constraint, n % 22) for n in range(seed, seed + 9)]
             expected = [state.mask() for state in states]
@@ -111,14 +111,15 @@ def test_threads_fill_batches_at_once_and_tokenizers_go_away() -> None:
             faults.append(fault)
 
     n_before = _n_helpers()
-    shared = fresh()
+    shared = [fresh()]
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert faults == []
-    del shared, work, thread, threads
+    shared.clear()
+    del thread, threads
     gc.collect()
     assert _n_helpers() == n_before
 

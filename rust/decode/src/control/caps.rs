@@ -19,7 +19,12 @@ use crate::dist::{DistError, DistErrorKind, checked_mass};
 /// [`DistError`] for entries that are negative or not finite, and where no token has both mass and a positive cap.
 pub fn cap_probs(probs: &mut [f64], caps: &[f64]) -> Result<f64, DistError> {
     checked_mass(caps, 0)?;
-    let total = checked_mass(probs, 0)?;
+    let mut total = checked_mass(probs, 0)?;
+    if total.is_infinite() {
+        let largest = probs.iter().copied().fold(0.0, f64::max);
+        probs.iter_mut().for_each(|p| *p /= largest);
+        total = probs.iter().sum();
+    }
     let mut open: Vec<(f64, f64, f64)> = probs
         .iter()
         .zip(caps)
@@ -35,21 +40,23 @@ pub fn cap_probs(probs: &mut [f64], caps: &[f64]) -> Result<f64, DistError> {
     for (n, &(_, p, _)) in open.iter().enumerate().rev() {
         rest[n] = rest[n + 1] + p;
     }
-    let (mut cut, mut scale) = (0.0, f64::INFINITY);
+    let (mut cut, mut scale, mut uncut) = (0.0, f64::INFINITY, None);
     for (n, &(ratio, _, cap)) in open.iter().enumerate() {
         // Token n and all behind it are not cut at this scale.
         let candidate = (1.0 - cut) / rest[n];
         if candidate <= ratio {
-            scale = candidate;
+            (scale, uncut) = (candidate, Some(rest[n]));
             break;
         }
         cut += cap;
     }
     for (p, &cap) in probs.iter_mut().zip(caps) {
-        *p = match *p > 0.0 {
-            true if scale.is_finite() => (*p / total * scale).min(cap),
-            true => cap / cut,
-            false => 0.0,
+        *p = match uncut {
+            _ if *p == 0.0 => 0.0,
+            Some(_) if scale.is_finite() => (*p / total * scale).min(cap),
+            // What is left below the caps is so little that the scale is no number.
+            Some(rest) => (*p / total / rest * (1.0 - cut)).min(cap),
+            None => cap / cut,
         };
     }
     Ok(scale)
@@ -59,6 +66,16 @@ pub fn cap_probs(probs: &mut [f64], caps: &[f64]) -> Result<f64, DistError> {
 mod tests {
     use super::*;
     use crate::rng::{Purpose, Rng};
+
+    #[test]
+    fn extreme_masses_are_no_exception() {
+        let mut probs = [1e-320, 1.0, 0.0];
+        cap_probs(&mut probs, &[0.5; 3]).unwrap();
+        assert_eq!(probs, [0.5, 0.5, 0.0]);
+        let mut probs = [1e308, 1e308, 1.0];
+        assert_eq!(cap_probs(&mut probs, &[0.25, 1.0, 1.0]).unwrap(), 1.5);
+        assert_eq!(probs[..2], [0.25, 0.75]);
+    }
 
     #[test]
     fn the_capped_distribution_sums_to_one_and_keeps_to_the_caps() {

@@ -48,14 +48,16 @@ impl GrammarSource<'_> {
         }
     }
 
-    fn to_grammar(&self) -> Result<TopLevelGrammar, ControlErrorKind> {
-        Ok(match self {
+    /// The engine's grammar, and how deep it may recurse into schemas.
+    fn to_grammar(&self) -> Result<(TopLevelGrammar, usize), ControlErrorKind> {
+        let mut n_levels = 0;
+        let grammar = match self {
             Self::JsonSchema(text) => {
                 let schema = serde_json::from_str(text).map_err(|error| ControlErrorKind::Grammar {
                     what: self.what(),
                     reason: error.to_string().into(),
                 })?;
-                schema_limits::check(&schema)?;
+                n_levels = schema_limits::check(&schema)?;
                 TopLevelGrammar::from_json_schema(schema)
             }
             Self::Regex(pattern) => TopLevelGrammar::from_grammar(GrammarWithLexer::from_regex(pattern)),
@@ -74,9 +76,17 @@ impl GrammarSource<'_> {
                     let limit = Self::MAX_LARK_DEPTH;
                     return Err(ControlErrorKind::TooDeep { what: self.what(), depth: deepest, limit });
                 }
+                for (at, mark) in text.match_indices("%json") {
+                    // What is no JSON is the engine's to refuse, or no schema.
+                    let rest = serde_json::Deserializer::from_str(&text[at + mark.len()..]);
+                    if let Some(Ok(schema)) = rest.into_iter().next() {
+                        n_levels = n_levels.max(schema_limits::check(&schema)?);
+                    }
+                }
                 TopLevelGrammar::from_lark((*text).to_string())
             }
-        })
+        };
+        Ok((grammar, n_levels))
     }
 }
 
@@ -105,8 +115,8 @@ impl Grammar {
         eos: &[TokenId],
     ) -> Result<Self, ControlError> {
         vocabulary.check_eos(eos)?;
-        let grammar = source.to_grammar()?;
-        let compiled = guarded(|| vocabulary.factory.create_parser(grammar))
+        let (grammar, n_levels) = source.to_grammar()?;
+        let compiled = on_a_deep_stack(n_levels, || guarded(|| vocabulary.factory.create_parser(grammar)))
             .map_err(|reason| ControlErrorKind::Grammar { what: source.what(), reason })?;
         let tables = LexerTables::new(compiled.parser);
         Ok(Self { tables, computer: compiled.bias_computer, vocabulary, eos: eos.to_vec() })
@@ -357,6 +367,23 @@ fn can_follow(parser: &mut Parser, bytes: &[u8]) -> bool {
         let can = bytes.iter().all(|&byte| !is_marker(byte) && recognizer.try_push_byte(byte));
         recognizer.trie_finished();
         can
+    })
+}
+
+/// Runs work that may recurse so deep where the stack is deep enough.
+fn on_a_deep_stack<T: Send>(
+    n_levels: usize,
+    work: impl FnOnce() -> Result<T, Box<str>> + Send,
+) -> Result<T, Box<str>> {
+    const FEW_LEVELS: usize = 96;
+    const BYTES_PER_LEVEL: usize = 16 << 10;
+    if n_levels <= FEW_LEVELS {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size((FEW_LEVELS + n_levels) * BYTES_PER_LEVEL);
+        let running = thread.spawn_scoped(scope, work).map_err(|error| Box::from(error.to_string()))?;
+        running.join().unwrap_or_else(|_| Err("the engine gave no answer".into()))
     })
 }
 

@@ -6,8 +6,13 @@
 //! of the number of its members. Both are bounded before a schema is compiled: the largest multiple, or the least common
 //! one where parts may be joined; and the sum of the squares.
 //!
+//! The engine also recurses, into what a schema holds and into what its references name, each definition once. The levels
+//! are bounded by those of the text for every reference that is different, and by the number of objects; so deep a stack
+//! is then provided, up to a limit.
+//!
 //! Linear in the schema.
 
+use rustc_hash::FxHashSet;
 use serde_json::Value;
 
 use super::ControlErrorKind;
@@ -18,17 +23,28 @@ const MAX_DIGITS: u32 = 9;
 /// Four thousand members in one object: three seconds of compiling.
 const MAX_MEMBER_PAIRS: usize = 4_000 * 4_000;
 
-/// Refuses schemas whose multiples or objects are too large.
-pub(super) fn check(schema: &Value) -> Result<(), ControlErrorKind> {
+/// Levels of recursion: with 16 KiB for each, half a gibibyte of addresses.
+const MAX_LEVELS: usize = 1 << 15;
+
+/// Refuses schemas whose multiples or objects are too large; says how deep the engine may recurse into the others.
+pub(super) fn check(schema: &Value) -> Result<usize, ControlErrorKind> {
     let mut found = Costs::default();
-    found.collect(schema);
+    found.collect(schema, 1);
+    let n_levels = found.n_objects.min(found.depth * (found.references.len() + 1));
+    if n_levels > MAX_LEVELS {
+        return Err(ControlErrorKind::TooDeep {
+            what: "the JSON Schema",
+            depth: n_levels,
+            limit: MAX_LEVELS,
+        });
+    }
     if found.n_member_pairs > MAX_MEMBER_PAIRS {
         let reason = "its objects have more members than 4000 in one, or as many pairs in several";
         return Err(ControlErrorKind::Grammar { what: "the JSON Schema", reason: reason.into() });
     }
     let multiple = if found.may_join { found.common() } else { found.largest() };
     match multiple {
-        Some(multiple) if multiple <= MAX_MULTIPLE => Ok(()),
+        Some(multiple) if multiple <= MAX_MULTIPLE => Ok(n_levels),
         too_large => {
             let text = too_large.map_or("more than 38 digits".into(), |multiple| multiple.to_string());
             let reason = format!("a multipleOf needs {text} states, above the limit of {MAX_MULTIPLE}");
@@ -39,18 +55,23 @@ pub(super) fn check(schema: &Value) -> Result<(), ControlErrorKind> {
 
 /// What in a schema is expensive.
 #[derive(Default)]
-struct Costs {
+struct Costs<'a> {
+    depth: usize,
+    n_objects: usize,
+    references: FxHashSet<&'a str>,
     /// Its `multipleOf` as integers over powers of ten.
     values: Vec<(u128, u32)>,
     may_join: bool,
     n_member_pairs: usize,
 }
 
-impl Costs {
-    fn collect(&mut self, schema: &Value) {
+impl<'a> Costs<'a> {
+    fn collect(&mut self, schema: &'a Value, depth: usize) {
+        self.depth = self.depth.max(depth);
         match schema {
-            Value::Array(items) => items.iter().for_each(|item| self.collect(item)),
+            Value::Array(items) => items.iter().for_each(|item| self.collect(item, depth + 1)),
             Value::Object(members) => {
+                self.n_objects += 1;
                 for (key, value) in members {
                     match (key.as_str(), value) {
                         // Data, not schemas.
@@ -58,12 +79,16 @@ impl Costs {
                         ("multipleOf", Value::Number(number)) => {
                             self.values.extend(number.as_f64().and_then(as_decimal));
                         }
+                        ("$ref", Value::String(name)) => {
+                            self.may_join = true;
+                            self.references.insert(name);
+                        }
                         (key, value) => {
                             if let ("properties", Value::Object(members)) = (key, value) {
                                 self.n_member_pairs += members.len() * members.len();
                             }
-                            self.may_join |= matches!(key, "allOf" | "anyOf" | "oneOf" | "$ref");
-                            self.collect(value);
+                            self.may_join |= matches!(key, "allOf" | "anyOf" | "oneOf");
+                            self.collect(value, depth + 1);
                         }
                     }
                 }
@@ -104,6 +129,18 @@ fn gcd(a: u128, b: u128) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_are_those_of_the_text_for_each_reference() {
+        let levels = |text: &str| check(&serde_json::from_str(text).unwrap());
+        assert_eq!(levels(r#"{"type":"array","items":{"items":{}}}"#).unwrap(), 3);
+        assert_eq!(levels(r##"{"items":{"$ref":"#"},"contains":{"$ref":"#"}}"##).unwrap(), 3);
+        let chain: Vec<String> =
+            (0..20_000).map(|n| format!(r##""d{n}":{{"items":{{"$ref":"#/$defs/d{}"}}}}"##, n + 1)).collect();
+        let text = format!(r##"{{"$defs":{{{}}},"$ref":"#/$defs/d0"}}"##, chain.join(","));
+        let deep = ControlErrorKind::TooDeep { what: "the JSON Schema", depth: 40_002, limit: MAX_LEVELS };
+        assert_eq!(levels(&text).unwrap_err(), deep);
+    }
 
     #[test]
     fn multiples_are_bounded_where_they_may_meet() {
