@@ -49,11 +49,19 @@ fn hash(key: u64) -> u64 {
     (key ^ key >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// Whether two tokens merge that may, and the slot where the answer begins.
+/// Whether two tokens merge, on its way from memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Question {
     key: u64,
-    at: usize,
+    hash: u64,
+}
+
+impl Question {
+    #[inline]
+    fn of(left: TokenId, right: TokenId) -> Self {
+        let key = key(left, right);
+        Self { key, hash: hash(key) }
+    }
 }
 
 impl MergeTable {
@@ -117,8 +125,8 @@ impl MergeTable {
 
     fn insert(&mut self, slot: Slot) {
         let hash = hash(slot.key);
-        let bit = hash >> self.filter_shift;
-        self.filter[(bit / 64) as usize] |= 1 << (bit % 64);
+        let bit = self.filter_bit(hash);
+        self.filter[bit / 64] |= 1 << (bit % 64);
         let mut at = self.start(hash);
         while self.slots[at].key != NO_KEY && self.slots[at].key != slot.key {
             at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
@@ -135,30 +143,32 @@ impl MergeTable {
     /// The rank of the merge of `left` and `right`, and what they become.
     #[inline]
     pub fn get(&self, left: TokenId, right: TokenId) -> Option<(Rank, TokenId)> {
-        let question = self.question(left, right)?;
-        self.answer(question)
+        self.answer(Question::of(left, right))
     }
 
-    /// Asks for the memory in which the answer will be. `None` where the two do not merge.
+    /// Asks for the memory in which the answer will be. The slot too, although few pairs merge: to wait for the filter takes
+    /// longer than to fetch a line in vain.
     #[inline]
-    pub(crate) fn ask(&self, left: TokenId, right: TokenId) -> Option<Question> {
-        let question = self.question(left, right)?;
-        prefetch(&self.slots, question.at);
-        Some(question)
+    pub(crate) fn ask(&self, left: TokenId, right: TokenId) -> Question {
+        let question = Question::of(left, right);
+        prefetch(&self.filter, self.filter_bit(question.hash) / 64);
+        prefetch(&self.slots, self.start(question.hash));
+        question
     }
 
     #[inline]
-    fn question(&self, left: TokenId, right: TokenId) -> Option<Question> {
-        let key = key(left, right);
-        let hash = hash(key);
-        let bit = hash >> self.filter_shift;
-        let may_merge = self.filter[(bit / 64) as usize] >> (bit % 64) & 1 == 1;
-        may_merge.then(|| Question { key, at: self.start(hash) })
+    fn filter_bit(&self, hash: u64) -> usize {
+        (hash >> self.filter_shift) as usize
     }
 
     /// The rank of the merge that was asked for, and its result.
     #[inline]
-    pub(crate) fn answer(&self, Question { key, mut at }: Question) -> Option<(Rank, TokenId)> {
+    pub(crate) fn answer(&self, Question { key, hash }: Question) -> Option<(Rank, TokenId)> {
+        let bit = self.filter_bit(hash);
+        if self.filter[bit / 64] >> (bit % 64) & 1 == 0 {
+            return None;
+        }
+        let mut at = self.start(hash);
         loop {
             let slot = self.slots[at];
             if slot.key == key {
@@ -216,7 +226,7 @@ impl<'a> MergesBelow<'a> {
 
     /// As [`MergeTable::ask`].
     #[inline]
-    pub(crate) fn ask(self, left: TokenId, right: TokenId) -> Option<Question> {
+    pub(crate) fn ask(self, left: TokenId, right: TokenId) -> Question {
         self.table.ask(left, right)
     }
 

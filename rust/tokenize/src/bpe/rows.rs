@@ -43,7 +43,7 @@ struct Row {
     /// By symbol: the rank of its merge with the next one, above its own place.
     merges: [u64; MAX_SYMBOLS],
     results: [TokenId; MAX_SYMBOLS],
-    /// What was asked of pairs that may merge, and the places of their left symbols.
+    /// What was asked of pairs, and the places of their left symbols.
     asked: [Question; MAX_SYMBOLS],
     places: [usize; MAX_SYMBOLS],
     n_asked: usize,
@@ -232,9 +232,8 @@ impl Row {
     /// Asks whether two symbols merge, if there are two; until the answer they do not.
     #[inline(always)]
     fn ask(&mut self, left: usize, right: usize, merges: MergesBelow<'_>) {
-        if right < self.n_symbols
-            && let Some(question) = merges.ask(self.ids[left], self.ids[right])
-        {
+        if right < self.n_symbols {
+            let question = merges.ask(self.ids[left], self.ids[right]);
             (self.asked[self.n_asked], self.places[self.n_asked]) = (question, left);
             self.n_asked += 1;
         }
