@@ -13,6 +13,7 @@
 
 use tokenloom_vocab::TokenId;
 
+use crate::large_pages::filled;
 use crate::prefetch::prefetch;
 
 /// A pretoken of at most 15 bytes, with its length in the low bits of the last byte; `[0; 2]` is none.
@@ -83,9 +84,14 @@ impl Slot {
         Self { key: [key[0], key[1] | state << STATE_SHIFT], ids: [0; SHORT_IDS] }
     }
 
-    /// Of a pretoken that is merged together with others.
+    /// Of a long pretoken that is merged together with others.
     pub(crate) fn together() -> Self {
         Self::in_state([0; 2], TOGETHER)
+    }
+
+    /// Of a long pretoken that the other table knows, or that is encoded by itself.
+    pub(crate) fn elsewhere() -> Self {
+        Self::in_state([0; 2], ELSEWHERE)
     }
 
     #[inline(always)]
@@ -154,11 +160,6 @@ pub(crate) struct Missed {
 }
 
 impl Missed {
-    #[inline]
-    pub(crate) fn is_short_and_unknown(&self) -> bool {
-        self.slot.is_unknown() && !self.is_long()
-    }
-
     #[inline]
     pub(crate) fn is_long(&self) -> bool {
         self.slot.key() == [0; 2]
@@ -414,7 +415,7 @@ impl PretokenCache {
         if self.n_short <= 2 * self.short.len() || self.short.len() == Self::MAX_SHORT {
             return;
         }
-        let larger = vec![NO_SHORT; 2 * self.short.len()];
+        let larger = filled(NO_SHORT, 2 * self.short.len());
         let old = std::mem::replace(&mut self.short, larger);
         (self.short_shift, self.n_short) = (self.short_shift - 1, 2 * old.len());
         // What came often first; of the others the older ones first.
@@ -433,7 +434,7 @@ impl PretokenCache {
         if 2 * self.n_long <= self.long.len() || self.long.len() == Self::MAX_LONG {
             return;
         }
-        let larger = vec![[NO_LONG; 2]; 2 * self.long.len()];
+        let larger = filled([NO_LONG; 2], 2 * self.long.len());
         let old = std::mem::replace(&mut self.long, larger);
         (self.long_shift, self.n_long) = (self.long_shift - 1, old.len() / 2);
         for pair in old {

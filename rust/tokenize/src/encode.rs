@@ -320,16 +320,26 @@ impl Tokenizer {
         let mut found = std::mem::take(&mut scratch.found);
         let Scratch { bpe, cache, .. } = &mut *scratch;
         let Found { missed, together, ids, ends, .. } = &mut found;
-        self.bpe().encode_short(missed, bpe, |missed, ids| missed.slot = cache.keep(missed.slot.key(), ids));
         for missed in missed.iter_mut().filter(|missed| missed.is_long()) {
             let span = missed.start..missed.end;
-            if cache.long(&text[span.clone()]).is_none()
-                && self.bpe().can_encode_together(&text[span.clone()])
-            {
-                missed.slot = Slot::together();
-                together.push(span);
+            let piece = &text[span.clone()];
+            if cache.long(piece).is_some() {
+                missed.slot = Slot::elsewhere();
+            } else if !self.bpe().can_encode_side_by_side(piece) {
+                missed.slot = Slot::elsewhere();
+                if self.bpe().can_encode_together(piece) {
+                    missed.slot = Slot::together();
+                    together.push(span);
+                }
             }
         }
+        self.bpe().encode_side_by_side(text, missed, bpe, |missed, ids| {
+            if missed.is_long() {
+                cache.insert(&text[missed.start..missed.end], ids);
+            } else {
+                missed.slot = cache.keep(missed.slot.key(), ids);
+            }
+        });
         self.bpe().encode_together(text, together, ids, ends, bpe);
         let (mut n_out, mut n_together, mut ends) = (0, 0, found.ends.iter());
         for &Missed { at, start, end, slot } in &found.missed {

@@ -30,6 +30,7 @@ mod encode;
 mod error;
 mod fallback;
 mod interpreted;
+mod large_pages;
 mod lookup;
 mod nfc;
 mod normalize;

@@ -9,6 +9,7 @@
 use tokenloom_vocab::{Rank, TokenId, TokenTable};
 
 use crate::BuildErrorKind;
+use crate::large_pages::filled;
 use crate::prefetch::prefetch;
 use crate::spec::{Merge, Ranks};
 
@@ -79,7 +80,7 @@ impl MergeTable {
         }
         let filter_bits = (8 * merges.len()).next_power_of_two().max(64);
         let mut this = Self {
-            slots: vec![FREE; merges.len() + merges.len() / 2 + 1],
+            slots: filled(FREE, merges.len() + merges.len() / 2 + 1),
             filter: vec![0; filter_bits / 64],
             filter_shift: 64 - filter_bits.trailing_zeros(),
             n_merges: 0,

@@ -29,6 +29,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use heap::HeapScratch;
+use rows::MAX_ROW_BYTES;
 use stage::{Stage, StageScratch};
 use symbols::InitialSymbols;
 use tokenloom_vocab::{TokenId, TokenTable};
@@ -174,16 +175,27 @@ impl Bpe {
         self.whole.prefetch(key);
     }
 
-    /// Encodes the short ones of `missed` of which nothing is known, side by side, and calls `done` with each and its ids.
-    /// Those that need another engine are passed over.
-    pub(crate) fn encode_short(
+    /// Whether the piece becomes the token of its bytes, whatever merging does.
+    fn is_whole_first(&self, piece: &[u8]) -> bool {
+        self.ignore_merges && self.table.id(piece).is_some()
+    }
+
+    /// Whether [`Bpe::encode_side_by_side`] may make of a piece that is too long for a key what [`Bpe::encode_piece`] makes of it.
+    pub(crate) fn can_encode_side_by_side(&self, piece: &[u8]) -> bool {
+        self.engine.is_none() && piece.len() <= MAX_ROW_BYTES && !self.is_whole_first(piece)
+    }
+
+    /// Encodes those of `missed` of which nothing is known, and calls `done` with each and its ids. Those that need another
+    /// engine are passed over.
+    pub(crate) fn encode_side_by_side(
         &self,
+        text: &[u8],
         missed: &mut [Missed],
         scratch: &mut BpeScratch,
         done: impl FnMut(&mut Missed, &[TokenId]),
     ) {
         if self.engine.is_none() {
-            self.merge_side_by_side(&self.all, missed, self.ignore_merges, &mut scratch.all, done);
+            self.merge_side_by_side(&self.all, text, missed, self.ignore_merges, &mut scratch.all, done);
         }
     }
 

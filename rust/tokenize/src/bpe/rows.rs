@@ -1,22 +1,22 @@
-//! What do several short pretokens become, merged side by side?
+//! What do several pretokens become, merged side by side?
 //!
-//! Merging one short word is a chain of look-ups in a table far larger than the inner caches: each merge waits for memory
+//! Merging one word is a chain of look-ups in a table far larger than the inner caches: each merge waits for memory
 //! before it says what to ask next. So up to [`MAX_ROWS`] words go on at once: a word asks for the memory of its next
 //! questions and the others have their turn until it is there. Each word goes by the definition, smallest rank first, the
 //! leftmost of equal ones. The first questions, about pairs of bytes, have a table of their own that stays near; it also says
 //! which bytes merge whatever is beside them, as the bytes of a character do, so that they start as one symbol.
 //!
-//! O(n²) time for a word of n bytes, at most 15.
+//! O(n²) time for a word of n bytes, at most [`MAX_ROW_BYTES`].
 
 use tokenloom_vocab::{TokenId, TokenTable};
 
 use super::merges::{MergesBelow, Question};
-use crate::cache::{Key, MAX_KEY_BYTES, unpack};
 
 /// So many words are merged side by side.
 pub(crate) const MAX_ROWS: usize = 32;
 
-const MAX_SYMBOLS: usize = MAX_KEY_BYTES;
+/// Longer words are quicker in the engine of long ones.
+pub(crate) const MAX_ROW_BYTES: usize = 32;
 
 /// No merge: above every rank.
 const NONE: u64 = u64::MAX;
@@ -38,14 +38,14 @@ struct Row {
     word: usize,
     n_symbols: usize,
     /// A bit for each symbol that was not merged into the one before it.
-    alive: u32,
-    ids: [TokenId; MAX_SYMBOLS],
+    alive: u64,
+    ids: [TokenId; MAX_ROW_BYTES],
     /// By symbol: the rank of its merge with the next one, above its own place.
-    merges: [u64; MAX_SYMBOLS],
-    results: [TokenId; MAX_SYMBOLS],
+    merges: [u64; MAX_ROW_BYTES],
+    results: [TokenId; MAX_ROW_BYTES],
     /// What was asked of pairs, and the places of their left symbols.
-    asked: [Question; MAX_SYMBOLS],
-    places: [usize; MAX_SYMBOLS],
+    asked: [Question; MAX_ROW_BYTES],
+    places: [usize; MAX_ROW_BYTES],
     n_asked: usize,
 }
 
@@ -133,24 +133,22 @@ impl Rows {
         Some(row)
     }
 
-    /// Adds a word; each of its bytes is a token.
+    /// Adds a word of at most [`MAX_ROW_BYTES`]; each of its bytes is a token.
     ///
     /// Two bytes merge at once where that comes before all that may become of either of them, and of the two together: as long
     /// as both are there their merge is possible, so nothing takes one of them away, and before it the others do not see it.
     pub(crate) fn push(
         &mut self,
         word: usize,
-        key: Key,
+        bytes: &[u8],
         pairs: &BytePairs,
         merges: MergesBelow<'_>,
         id_of_byte: impl Fn(u8) -> Option<TokenId>,
     ) {
         let Some(row) = self.next(word) else { return };
-        let (bytes, n_bytes) = unpack(key);
-        let bytes = &bytes[..n_bytes];
         // By symbol: whether it is two bytes.
-        let (mut joined, mut at, mut before) = (0_u32, 0, u32::MAX);
-        while at < n_bytes {
+        let (mut joined, mut at, mut before) = (0_u64, 0, u32::MAX);
+        while at < bytes.len() {
             let pair = bytes.get(at + 1).map(|&next| pairs.get(bytes[at], next));
             // The rank from which on a token on the left may take this byte.
             let takes_first = std::mem::replace(&mut before, u32::MAX);
@@ -173,7 +171,7 @@ impl Rows {
             row.n_symbols += 1;
             at += 1;
         }
-        row.alive = (1 << row.n_symbols) - 1;
+        row.all_are_alive();
         let mut start = 0;
         for symbol in 0..row.n_symbols {
             row.merges[symbol] = NONE;
@@ -188,11 +186,11 @@ impl Rows {
         }
     }
 
-    /// Adds a word of symbols, at most [`MAX_KEY_BYTES`].
+    /// Adds a word of symbols, at most [`MAX_ROW_BYTES`].
     pub(crate) fn push_symbols(&mut self, word: usize, symbols: &[TokenId], merges: MergesBelow<'_>) {
         let Some(row) = self.next(word) else { return };
         row.n_symbols = symbols.len();
-        row.alive = (1 << row.n_symbols) - 1;
+        row.all_are_alive();
         row.ids[..symbols.len()].copy_from_slice(symbols);
         for symbol in 0..row.n_symbols {
             row.merges[symbol] = NONE;
@@ -218,6 +216,10 @@ impl Rows {
 }
 
 impl Row {
+    fn all_are_alive(&mut self) {
+        self.alive = (1 << self.n_symbols) - 1;
+    }
+
     #[inline]
     fn set(&mut self, at: usize, merge: Option<(u32, TokenId)>) {
         match merge {
@@ -270,8 +272,8 @@ impl Row {
         after != 0 || before != 0
     }
 
-    fn tokens(&self) -> ([TokenId; MAX_SYMBOLS], usize) {
-        let (mut ids, mut n_ids, mut left) = ([0; MAX_SYMBOLS], 0, self.alive);
+    fn tokens(&self) -> ([TokenId; MAX_ROW_BYTES], usize) {
+        let (mut ids, mut n_ids, mut left) = ([0; MAX_ROW_BYTES], 0, self.alive);
         while left != 0 {
             ids[n_ids] = self.ids[left.trailing_zeros() as usize];
             n_ids += 1;
@@ -286,7 +288,6 @@ mod tests {
     use super::super::merges::from_all_cuts;
     use super::super::{MergeTable, scan};
     use super::*;
-    use crate::cache::pack;
     use crate::spec::Ranks;
     use proptest::prelude::*;
 
@@ -296,7 +297,7 @@ mod tests {
         #[test]
         fn words_side_by_side_become_what_each_becomes_alone(
             tokens in prop::collection::vec(prop::collection::vec(97_u8..100, 2..6), 0..30),
-            words in prop::collection::vec(prop::collection::vec(97_u8..101, 1..=MAX_SYMBOLS), 1..MAX_ROWS),
+            words in prop::collection::vec(prop::collection::vec(97_u8..101, 1..=MAX_ROW_BYTES), 1..MAX_ROWS),
             by_result: bool,
             limit in prop_oneof![Just(u32::MAX), 0_u32..40],
         ) {
@@ -314,7 +315,7 @@ mod tests {
                         let symbols: Vec<TokenId> = bytes.iter().map(|&byte| byte.into()).collect();
                         rows.push_symbols(word, &symbols, merges);
                     } else {
-                        rows.push(word, pack(bytes), &pairs, merges, id_of_byte);
+                        rows.push(word, bytes, &pairs, merges, id_of_byte);
                     }
                 }
                 let mut n_done = 0;

@@ -11,10 +11,10 @@ use super::merges::MergesBelow;
 use super::pair_memo::PairMemo;
 use super::pairs::{Derivations, Verdict};
 use super::prefixes::Prefixes;
-use super::rows::{BytePairs, MAX_ROWS, Rows};
+use super::rows::{BytePairs, MAX_ROW_BYTES, MAX_ROWS, Rows};
 use super::scan::{self, Row};
 use super::{Bpe, Engine, HeapScratch, heap, linear};
-use crate::cache::{Key, MAX_KEY_BYTES, Missed, unpack};
+use crate::cache::Missed;
 
 /// The merges of ranks below a limit, and what follows from them.
 #[derive(Clone, Debug)]
@@ -159,11 +159,13 @@ impl Bpe {
         is_produced
     }
 
-    /// Encodes the short ones of `missed` of which nothing is known, and calls `done` with each and its ids. Those whose
-    /// symbols are not all bytes are passed over. With `whole_first` one that is a token becomes that, whatever merging does.
+    /// Encodes those of `missed` of which nothing is known, at most [`MAX_ROW_BYTES`] long, and calls `done` with each and its
+    /// ids. Those whose symbols are not all tokens are passed over. With `whole_first` a short one that is a token becomes
+    /// that, whatever merging does.
     pub(crate) fn merge_side_by_side(
         &self,
         stage: &Stage,
+        text: &[u8],
         missed: &mut [Missed],
         whole_first: bool,
         scratch: &mut StageScratch,
@@ -175,17 +177,18 @@ impl Bpe {
         for missed in missed.chunks_mut(MAX_ROWS) {
             let pairs = stage.byte_pairs.get_or_init(|| BytePairs::new(&self.table, merges, id_of_byte));
             scratch.rows.clear();
-            for (at, word) in missed.iter_mut().enumerate().filter(|(_, word)| word.is_short_and_unknown()) {
+            for (at, word) in missed.iter_mut().enumerate().filter(|(_, word)| word.slot.is_unknown()) {
+                let bytes = &text[word.start..word.end];
                 match self.whole.of_key(word.slot.key()) {
                     Some(id) if whole_first || self.is_known_to_be_produced(stage, id) => {
                         done(word, &[id]);
                     }
-                    _ if are_all_bytes || has_all(ids, word.slot.key()) => {
-                        scratch.rows.push(at, word.slot.key(), pairs, merges, id_of_byte);
+                    _ if are_all_bytes || bytes.iter().all(|&byte| id_of_byte(byte).is_some()) => {
+                        scratch.rows.push(at, bytes, pairs, merges, id_of_byte);
                     }
                     _ => {
-                        let mut symbols = [0; MAX_KEY_BYTES];
-                        if let Some(symbols) = self.symbols.of_key(word.slot.key(), &mut symbols) {
+                        let mut symbols = [0; MAX_ROW_BYTES];
+                        if let Some(symbols) = self.symbols.of_text(bytes, &mut symbols) {
                             scratch.rows.push_symbols(at, symbols, merges);
                         }
                     }
@@ -250,10 +253,4 @@ impl Bpe {
             heap::merge_all(self.merges_of(stage), &mut scratch.heap, |id| out.push(id));
         }
     }
-}
-
-/// Whether each byte of a packed pretoken has an id.
-fn has_all(ids: &[Option<TokenId>; 256], key: Key) -> bool {
-    let (bytes, n_bytes) = unpack(key);
-    bytes[..n_bytes].iter().all(|&byte| ids[usize::from(byte)].is_some())
 }

@@ -10,7 +10,6 @@ use std::ops::RangeInclusive;
 use tokenloom_vocab::{TokenId, TokenTable};
 
 use crate::BuildErrorKind;
-use crate::cache::{Key, MAX_KEY_BYTES, unpack};
 use crate::spec::{Merge, Symbols};
 
 /// The first symbols of a model.
@@ -123,16 +122,11 @@ impl InitialSymbols {
         }
     }
 
-    /// The symbols of a packed pretoken, if it is text and each of its characters is one.
-    pub(crate) fn of_key<'a>(
-        &self,
-        key: Key,
-        symbols: &'a mut [TokenId; MAX_KEY_BYTES],
-    ) -> Option<&'a [TokenId]> {
+    /// The symbols of bytes that have room for them, if they are text and each character is one.
+    pub(crate) fn of_text<'a>(&self, bytes: &[u8], symbols: &'a mut [TokenId]) -> Option<&'a [TokenId]> {
         let Self::Characters { ascii, others, .. } = self else { return None };
-        let (bytes, n_bytes) = unpack(key);
         let mut n = 0;
-        for c in std::str::from_utf8(&bytes[..n_bytes]).ok()?.chars() {
+        for c in std::str::from_utf8(bytes).ok()?.chars() {
             symbols[n] = if c.is_ascii() { ascii[c as usize]? } else { others.get(c)? };
             n += 1;
         }

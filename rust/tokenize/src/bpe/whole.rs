@@ -7,6 +7,7 @@
 use tokenloom_vocab::{TokenId, TokenTable};
 
 use crate::cache::{Key, MAX_KEY_BYTES, pack};
+use crate::large_pages::filled;
 use crate::prefetch::prefetch;
 
 /// The tokens that a whole pretoken may become.
@@ -31,7 +32,7 @@ impl WholePieces {
         let n_kept = table.iter_answering().filter(kept).count();
         let n_slots = (2 * n_kept + 1).next_power_of_two();
         let mut this = Self {
-            slots: vec![Slot { key: [0; 2], id: 0 }; n_slots],
+            slots: filled(Slot { key: [0; 2], id: 0 }, n_slots),
             shift: 64 - n_slots.trailing_zeros().max(1),
         };
         if n_slots < 2 {
@@ -69,17 +70,18 @@ impl WholePieces {
         if piece.len() > MAX_KEY_BYTES { Err(TooLong) } else { Ok(self.of_key(pack(piece))) }
     }
 
-    /// The token of a packed pretoken.
+    /// The token of a packed pretoken; `None` if it was too long to pack.
     #[inline]
     pub(crate) fn of_key(&self, key: Key) -> Option<TokenId> {
         let mut at = self.start(key);
         loop {
             let slot = &self.slots[at];
-            if slot.key == key {
-                return Some(slot.id);
-            }
+            // First: a pretoken that is too long has the key of none.
             if slot.key == [0; 2] {
                 return None;
+            }
+            if slot.key == key {
+                return Some(slot.id);
             }
             at = (at + 1) & (self.slots.len() - 1);
         }

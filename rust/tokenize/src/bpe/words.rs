@@ -124,7 +124,7 @@ impl Bpe {
     /// Whether [`Bpe::encode_together`] makes of a long piece what [`Bpe::encode_piece`] makes of it.
     pub(crate) fn can_encode_together(&self, piece: &[u8]) -> bool {
         self.engine.is_none()
-            && !(self.ignore_merges && self.table.id(piece).is_some())
+            && !self.is_whole_first(piece)
             && self.words().across.is_none()
             && self.words().can_cut(piece)
     }
@@ -202,7 +202,7 @@ impl Bpe {
         missed.clear();
         for (at, &place) in places.iter().enumerate() {
             let slot = *cache.at(place);
-            if slot.is_unknown() {
+            if slot.is_unknown() && place.key != [0; 2] {
                 self.whole.prefetch(place.key);
                 let Word { start, end, .. } = words[at];
                 missed.push(Missed { at, start, end, slot: Slot::unknown(place.key) });
@@ -214,7 +214,7 @@ impl Bpe {
     /// Appends what the stage makes of the words that were found. Notes after how many tokens a piece ends.
     fn recall_words(&self, stage: &Stage, text: &[u8], memory: &mut WordsScratch, out: &mut Vec<TokenId>) {
         let WordsScratch { cache, words, found, missed, ready, piece_ends, .. } = memory;
-        self.merge_side_by_side(stage, missed, false, &mut memory.stage, |missed, ids| {
+        self.merge_side_by_side(stage, text, missed, false, &mut memory.stage, |missed, ids| {
             found[missed.at] = cache.keep(missed.slot.key(), ids);
         });
         ready.resize(4 * MAX_WORDS, 0);
