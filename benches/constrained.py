@@ -7,8 +7,12 @@ token (whole texts for the pattern; elsewhere five tokens, which stand for the o
 (draws without weights), importance sampling, AWRS with particles, and genlm-control's AWRS with particles.
 
 A way's time is its own, the model's forward passes left out. Validity is the share of particles whose text is complete
-and right within the tokens allowed. The log marginal is the mean over seeds, with its standard error; locally
-constrained decoding has none.
+and right within the tokens allowed. The log marginal is the log of the mean of the estimates of all seeds (each of them
+is unbiased, its logarithm is not), with its standard error by the delta method: it shows what few seeds have seen, not
+what none of them has met. Locally constrained decoding has none. "Exact steps" asks about every token at every step, so
+that its marginal has no variance within a step. genlm-control stops a search where 1e-5 of a step's mass is unseen and
+says that nothing is allowed there; the same rule is shown on our side as a tolerance. SMILES and SQL have a budget of
+checks a step, the same for both libraries (theirs is called max_rejects).
 """
 
 from __future__ import annotations
@@ -47,6 +51,7 @@ class Task:
     complete: Callable[[bytes], bool]
     n_tokens: int
     n_masked: int
+    budget: int | None = None
 
 
 def text_of_prefix(prefix: bytes) -> str | None:
@@ -114,7 +119,7 @@ def sql_tasks(n: int) -> list[Task]:
     with QUESTIONS.open(newline="", encoding="utf-8") as file:
         questions = [row["question"] for row in csv.DictReader(file)]
     prompts = [f"-- {question}\n-- SQLite query:\n" for question in questions[:: len(questions) // n][:n]]
-    return [Task("SQL", prompt, fits, complete, 24, 5) for prompt in prompts]
+    return [Task("SQL", prompt, fits, complete, 24, 5, 256) for prompt in prompts]
 
 
 def smiles_task() -> Task:
@@ -132,7 +137,7 @@ def smiles_task() -> Task:
 
     known = "CCO c1ccccc1 CC(=O)O CCN(CC)CC Cc1ccccc1O C1CCCCC1 CC(C)C=O OCC1CCNC1".split()
     prompt = "Molecules in SMILES:\n" + "\n".join(known) + "\n"
-    return Task("SMILES", prompt, lambda p: parses(p, True), lambda p: bool(p) and parses(p, False), 16, 5)
+    return Task("SMILES", prompt, lambda p: parses(p, True), lambda p: bool(p) and parses(p, False), 16, 5, 512)
 
 
 class Ways:
@@ -146,17 +151,18 @@ class Ways:
 
         return tl.control.predicate(task.fits, self.tokenizer, complete=task.complete, eos=self.ends)
 
-    def run(self, task: Task, seed: int, **options: Any) -> dict[str, Any]:
+    def run(self, task: Task, seed: int, particles: int = 0, **options: Any) -> dict[str, Any]:
         """One run of our particles."""
         import tokenloom as tl
 
         reader = tl.torch.CachedReader(self.model, self.tokenizer.vocab_size)
-        smc = tl.control.Smc(particles=self.particles, **options)
+        options = {"budget": task.budget, **options}
+        smc = tl.control.Smc(particles=particles or self.particles, **options)
         prompt = self.tokenizer.encode_list(task.prompt)
         start = time.perf_counter()
         found = smc.run(reader, self.constraint(task), prompt, max_new_tokens=task.n_tokens, eos=self.ends, seed=seed)
         seconds = time.perf_counter() - start - reader.seconds
-        n_tokens = sum(len(ids) for ids in found.ids)
+        n_tokens = max(1, sum(len(ids) for ids in found.ids))
         right = [reason == "eos" for reason in found.finish_reasons]
         assert all(task.complete(text) for text, is_right in zip(found.texts, right, strict=True) if is_right)
         return {
@@ -248,12 +254,17 @@ class Ways:
                 text = spelled(context)
                 return 0.0 if text is not None and task.complete(text) else -math.inf
 
-        sampler = AWRS(Model(vocabulary), Rule(vocabulary), seed=seed, autobatch=False)
+            async def logw_eos(self, context: list[int]) -> float:
+                return await self.complete(context)  # its default asks about the whole vocabulary
+
+        most = math.inf if task.budget is None else task.budget
+        sampler = AWRS(Model(vocabulary), Rule(vocabulary), seed=seed, max_rejects=most, autobatch=False)
+        np.random.seed(seed)  # its resampling draws from there
         start = time.perf_counter()
         run = sampler.smc(n_particles=self.particles, ess_threshold=0.5, max_tokens=task.n_tokens)
         found = asyncio.run(run)
         seconds = time.perf_counter() - start - clock["model"]
-        n_tokens = sum(len(context) for context in found.contexts)
+        n_tokens = max(1, sum(len(context) for context in found.contexts))
         weights = np.array(found.log_weights)
         return {
             "checks": clock["checks"] / n_tokens,
@@ -265,7 +276,7 @@ class Ways:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds and prompts; the standard error of the log marginal over seeds, prompt by prompt."""
+    """Means over seeds and prompts; the log marginal prompt by prompt, with its standard error."""
     valid = [run["valid"] for run in runs if run["valid"] is not None]
     by_prompt: dict[int, list[float]] = {}
     for run in runs:
@@ -273,9 +284,14 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             by_prompt.setdefault(run.get("prompt", 0), []).append(run["log_marginal"])
     marginals = []
     for values in by_prompt.values():
-        finite = [value for value in values if value > -math.inf]
-        error = statistics.stdev(finite) / math.sqrt(len(finite)) if len(finite) > 1 else None
-        marginals.append((statistics.mean(finite) if finite else -math.inf, error, len(values) - len(finite)))
+        best = max(values)
+        if best == -math.inf:
+            marginals.append((None, None, len(values)))
+            continue
+        masses = [math.exp(value - best) for value in values]
+        mean = statistics.mean(masses)
+        error = statistics.stdev(masses) / mean / math.sqrt(len(masses)) if len(masses) > 1 else None
+        marginals.append((best + math.log(mean), error, sum(mass == 0.0 for mass in masses)))
     return {
         "checks": statistics.mean(run["checks"] for run in runs),
         "ms": statistics.median(run["ms"] for run in runs),
@@ -295,7 +311,7 @@ def text_of(found: dict[str, Any]) -> str:
         "",
         (__doc__ or "").split("\n\n", 2)[2].replace("\n", " ").strip(),
         "",
-        f"{found['particles']} particles; {found['seeds']} seeds (genlm-control: 1).",
+        f"{found['particles']} particles, {found['seeds']} seeds; exact steps: {found['exact_particles']}, one.",
         "",
         "| task | way | checks a token | ms a token | valid | log marginal, prompt by prompt |",
         "|---|---|---|---|---|---|",
@@ -308,6 +324,9 @@ def text_of(found: dict[str, Any]) -> str:
             valid = "" if numbers["valid"] is None else f"{numbers['valid']:.2f}"
             marginals = []
             for mean, error, n_dead in numbers["log_marginals"]:
+                if mean is None:
+                    marginals.append("all dead")
+                    continue
                 spread = "" if error is None else f" ± {error:.2f}"
                 marginals.append(f"{mean:.2f}{spread}" + (f" ({n_dead} runs all dead)" if n_dead else ""))
             lines.append(
@@ -326,6 +345,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--particles", type=int, default=5)
     parser.add_argument("--questions", type=int, default=2, help="SQL questions")
+    parser.add_argument("--exact-particles", type=int, default=40, help="of the pattern's run with exact steps")
+    parser.add_argument("--only", default="pattern,SMILES,SQL", help="tasks, by comma")
     parser.add_argument("--record", default="", help="name of the record")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -340,16 +361,24 @@ def main() -> int:
         "versions": {name: _version(name) for name in packages},
         "particles": options.particles,
         "seeds": options.seeds,
+        "exact_particles": options.exact_particles,
         "tasks": {},
     }
     ours: dict[str, dict[str, Any]] = {
         "locally constrained": {"ess": 0.0, "weigh": False},
         "importance": {"ess": 0.0},
         "AWRS-SMC": {"ess": 0.5},
+        "AWRS-SMC, tolerance 1e-5": {"ess": 0.5, "tolerance": 1e-5},
+        "AWRS-SMC, 64 checks a step at most": {"ess": 0.5, "budget": 64},
         "AWRS-SMC, 3 extra checks": {"ess": 0.5, "estimator": "known_mass", "extra": 3},
     }
-    groups = {"pattern": [pattern_task()], "SMILES": [smiles_task()], "SQL": sql_tasks(options.questions)}
-    for name, tasks in groups.items():
+    makers: dict[str, Callable[[], list[Task]]] = {
+        "pattern": lambda: [pattern_task()],
+        "SMILES": lambda: [smiles_task()],
+        "SQL": lambda: sql_tasks(options.questions),
+    }
+    for name in options.only.split(","):
+        tasks = makers[name]()
         rows: dict[str, Any] = {}
         for way, settings in ours.items():
             runs = [
@@ -360,12 +389,20 @@ def main() -> int:
             rows[way] = summary(runs)
             if not settings.get("weigh", True):
                 rows[way]["log_marginals"] = []
+        if name == "pattern":
+            every = {"estimator": "known_mass", "top_m": tokenizer.vocab_size, "ess": 0.5}
+            rows["exact steps"] = summary([ways.run(tasks[0], 0, options.exact_particles, **every)])
         n_masked = tasks[0].n_masked
         whole = n_masked >= tasks[0].n_tokens
         label = "masks by loop" if whole else f"masks by loop, {n_masked} tokens, extrapolated"
         rows[label] = summary([ways.masked(tasks[0])])
         try:
-            rows["genlm-control"] = summary([ways.genlm(task, 0) | {"prompt": at} for at, task in enumerate(tasks)])
+            runs = [
+                ways.genlm(task, seed) | {"prompt": at}
+                for at, task in enumerate(tasks)
+                for seed in range(options.seeds)
+            ]
+            rows["genlm-control"] = summary(runs)
         except Exception as error:  # what a peer raises belongs in the record
             rows["genlm-control"] = {"error": f"{type(error).__name__}: {error}"[:120]}
         found["tasks"][name] = rows

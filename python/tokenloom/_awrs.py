@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tokenloom._accepted import usable
 from tokenloom._core import control as _core
 from tokenloom.errors import ArrayError, DistributionError, ParamsError
 from tokenloom.sample import Rng
@@ -44,6 +45,7 @@ def awrs(
     tolerance: float = 0.0,
     mask: NDArray[np.int32] | None = None,
     proposal: ArrayLike | None = None,
+    known: Mapping[int, bool] | None = None,
 ) -> tuple[int, float, int]:
     """Draw a token that ``check`` allows, and the weight that makes up for the tokens it forbids.
 
@@ -74,6 +76,8 @@ def awrs(
             checked: the check then answers for what the mask does not know, and the weight is for both.
         proposal: natural log-probabilities to draw from in place of ``logprobs``, of its dtype or not; the weight is
             corrected by ``logprobs[token] - proposal[token]``. Must be above -inf wherever an allowed token has mass.
+        known: verdicts that need no asking, such as that on the end of the text. They are neither checked nor counted,
+            and make the weight more exact.
 
     Returns:
         ``(token, log_weight, n_checks)``; ``(-1, -inf, n_checks)`` where no token was found to be allowed.
@@ -99,11 +103,9 @@ def awrs(
             f"expected proposal of shape {list(rows.shape)}, found {list(drawn_from.shape)}", argument="proposal"
         )
     weighing = _weighing(estimator, top_m, extra, accepts, budget, tolerance)
-    drawn = _core.awrs(rows, check, rng, weighing, _words(mask, rows.shape), drawn_from)
+    drawn = _core.awrs(rows, (check, _pairs(known)), rng, weighing, _words(mask, rows.shape), drawn_from)
     if not drawn[1] < np.inf:  # the target's own entry is looked at for the drawn token alone
-        raise DistributionError(
-            f"expected a finite log-probability, found {rows[drawn[0]]} at row 0, token {drawn[0]}", row=0
-        )
+        raise _not_finite(rows[drawn[0]], 0, drawn[0])
     return drawn
 
 
@@ -121,6 +123,9 @@ def awrs_batch(
     budget: int | None = None,
     tolerance: float = 0.0,
     masks: NDArray[np.int32] | None = None,
+    proposals: ArrayLike | None = None,
+    known: Sequence[Mapping[int, bool]] | None = None,
+    threads: int | None = None,
 ) -> Weighted:
     """:func:`awrs` for many particles; those with one context share its row and its checks.
 
@@ -139,9 +144,14 @@ def awrs_batch(
         accepts: see :func:`awrs`.
         budget: see :func:`awrs`.
         tolerance: see :func:`awrs`.
+        proposals: rows to draw from in place of ``logprobs``, of their shape; see :func:`awrs`.
+        known: one mapping a context; see :func:`awrs`.
+        threads: at most this many threads read the rows, for this call only; every usable core where ``None``. Checks
+            are asked one after the other.
 
     Raises:
         ArrayError: shapes that do not fit each other.
+        ValueError: ``threads`` is below 1.
         Exception: what :func:`awrs` raises.
 
     >>> import numpy as np, tokenloom as tl
@@ -165,8 +175,33 @@ def awrs_batch(
         )
     weighing = _weighing(estimator, top_m, extra, accepts, budget, tolerance)
     words = _words(masks, rows.shape)
-    drawn = _core.awrs_batch(rows, list(checks), which.tolist(), each.tolist(), places.tolist(), weighing, words)
-    return Weighted(*drawn)
+    drawn_from = None if proposals is None else np.ascontiguousarray(proposals)
+    if drawn_from is not None and drawn_from.shape != rows.shape:
+        raise ArrayError(
+            f"expected proposals of shape {list(rows.shape)}, found {list(drawn_from.shape)}", argument="proposals"
+        )
+    facts = [{}] * len(rows) if known is None else list(known)
+    if len(facts) != len(rows):
+        raise ArrayError(f"expected known for each of {len(rows)} contexts, found {len(facts)}", argument="known")
+    asked = [(check, _pairs(verdicts)) for check, verdicts in zip(checks, facts, strict=True)]
+    drawn = Weighted(
+        *_core.awrs_batch(
+            rows, asked, which.tolist(), each.tolist(), places.tolist(), weighing, words, drawn_from, usable(threads)
+        )
+    )
+    if drawn_from is not None and not (drawn.log_weights < np.inf).all():
+        at = int(np.argmin(drawn.log_weights < np.inf))
+        row, token = int(which[at]), int(drawn.tokens[at])
+        raise _not_finite(rows[row, token], row, token)
+    return drawn
+
+
+def _not_finite(value: float, row: int, token: int) -> DistributionError:
+    return DistributionError(f"expected a finite log-probability, found {value} at row {row}, token {token}", row=row)
+
+
+def _pairs(known: Mapping[int, bool] | None) -> list[tuple[int, bool]]:
+    return [] if known is None else [(int(token), bool(verdict)) for token, verdict in known.items()]
 
 
 def _weighing(

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenloom._awrs import Estimator, awrs, awrs_batch
+from tokenloom._awrs import Estimator, awrs_batch
 from tokenloom._constraint import Conjunction, Constraint, State
 from tokenloom._core import control as _core
 from tokenloom.errors import ConstraintError, DistributionError, ParamsError, UnsupportedFeatureError
@@ -55,10 +55,10 @@ class Particles:
 
     Attributes:
         ids: the tokens of each, an end token included, uint32[n] each.
-        texts: the bytes of each, without an end token.
+        texts: the bytes of each, without an end token and cut before a stop string.
         logprobs: natural log-probability of each token under the model, float64[n] each.
         log_weights: natural log of each weight, float64[N]; -inf for a particle that came to a dead end.
-        finish_reasons: ``"eos"``, ``"length"``, or ``"constraint"`` for a dead end.
+        finish_reasons: ``"eos"``, ``"stop"``, ``"length"``, or ``"constraint"`` for a dead end.
         ess: effective number of particles after each step, before resampling.
         n_resampled: how many times ancestors were drawn.
         n_checks: tokens put to the constraint.
@@ -156,7 +156,9 @@ class Smc:
         top_m: tokens checked up front.
         extra: further tokens checked.
         accepts: allowed draws of the geometric estimator.
-        budget: most tokens a particle checks in one step.
+        budget: most tokens a particle checks in one step. What the constraint says about the end of the text is known
+            without checks, so where a text can only end, a budget costs little variance and saves most of the search.
+        tolerance: share of a step's mass that may go unseen and is then taken for forbidden, see :func:`awrs`.
         propose: from rows of log-probabilities to the rows that tokens are drawn from; weights correct for it.
 
     >>> import numpy as np, tokenloom as tl
@@ -181,6 +183,7 @@ class Smc:
     extra: int = 1
     accepts: int = 2
     budget: int | None = None
+    tolerance: float = 0.0
     propose: Callable[[Rows], Rows] | None = None
 
     def __post_init__(self) -> None:
@@ -204,6 +207,7 @@ class Smc:
         seed: int = 0,
         critic: Critic | None = None,
         limit: Literal["eos", "cut"] = "eos",
+        stop: Sequence[bytes] = (),
     ) -> Particles:
         """Draw the particles of one prompt.
 
@@ -219,16 +223,19 @@ class Smc:
                 particles stand for; scores on the way only decide who is continued, and cancel.
             limit: what happens at the last token. ``"eos"``: it is an end token or the particle dies, so that the
                 particles stand for complete texts of at most this length. ``"cut"``: texts may stay incomplete.
+            stop: byte strings that end a text as an end token does, wherever the constraint stands; the text is cut
+                before the first of them, the tokens stay.
 
         Raises:
             ConstraintError: whatever the constraint's ``start`` raises.
-            DistributionError: a row of the model is not a number.
+            DistributionError: a row of the model, or a score of the critic, is NaN or +inf.
             UnsupportedFeatureError: ``method="mask"`` and a constraint without one.
             Exception: whatever a predicate or the critic raises, as it is.
         """
         ends = ends_of(constraint) if eos is None else frozenset(int(id) for id in eos)
         reader: Reader = lm if hasattr(lm, "advance") else _Calls(lm)  # type: ignore[assignment]
-        population = _Population(self, _Place.start(constraint, ends), ends, seed, critic)
+        stops = tuple(string for string in stop if string)
+        population = _Population(self, _Place.start(constraint, ends), ends, seed, critic, stops)
         rows = reader.start(prompt)
         for step in range(max_new_tokens):
             is_last = step == max_new_tokens - 1
@@ -311,16 +318,14 @@ class _Asked:
     """A check of several states at once."""
 
     def __init__(self, states: list[State], ends: frozenset[int], accepting: bool) -> None:
-        self._states, self._accepting = states, accepting
-        self._ends = np.array(sorted(ends), dtype=np.int64)
+        self._states = states
+        # The end of the text is asked about once, by ``is_accepting``; no draw need check it.
+        self.known = dict.fromkeys(sorted(ends), accepting)
 
     def check_many(self, ids: NDArray[np.uint32]) -> NDArray[np.bool_]:
         allowed = np.ones(len(ids), dtype=np.bool_)
-        is_end = np.isin(ids, self._ends)
-        allowed[is_end] = self._accepting
         for state in self._states:
-            asked = allowed & ~is_end
-            allowed[asked] = state.check_many(ids[asked])
+            allowed[allowed] = state.check_many(ids[allowed])
         return allowed
 
 
@@ -335,8 +340,17 @@ class _One:
 
 
 class _Population:
-    def __init__(self, plan: Smc, place: _Place, ends: frozenset[int], seed: int, critic: Critic | None) -> None:
+    def __init__(
+        self,
+        plan: Smc,
+        place: _Place,
+        ends: frozenset[int],
+        seed: int,
+        critic: Critic | None,
+        stops: tuple[bytes, ...],
+    ) -> None:
         n = plan.particles
+        self._stops = stops
         self._plan, self._ends, self._critic = plan, ends, critic
         self._seed, self._seeds = seed, seeds(seed, n)
         self._places = [place]
@@ -384,27 +398,14 @@ class _Population:
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         plan = self._plan
         options: dict[str, Any] = {"estimator": plan.estimator, "top_m": plan.top_m, "extra": plan.extra}
-        options |= {"accepts": plan.accepts, "budget": plan.budget}
+        options |= {"accepts": plan.accepts, "budget": plan.budget, "tolerance": plan.tolerance}
         used, contexts = np.unique(self._which[drawing], return_inverse=True)
         masks = [asked[at][0] for at in used]
         checks = [_One(asked[at][1]) if plan.top_m == 0 else asked[at][1] for at in used]
-        if plan.propose is not None:
-            proposals = plan.propose(rows[used])
-            drawn = [
-                awrs(
-                    rows[used[at]],
-                    checks[at],
-                    Rng(int(self._seeds[i]), step),
-                    mask=masks[at],
-                    proposal=proposals[at],
-                    **options,
-                )
-                for i, at in zip(drawing, contexts, strict=True)
-            ]
-            self._n_checks += sum(n for _, _, n in drawn)
-            return np.array([token for token, _, _ in drawn]), np.array([weight for _, weight, _ in drawn])
-        stacked = np.stack([mask for mask in masks if mask is not None]) if masks[0] is not None else None
-        batch = awrs_batch(rows[used], checks, self._seeds[drawing], step, contexts, masks=stacked, **options)
+        options["known"] = [asked[at][1].known for at in used]
+        options["masks"] = np.stack([mask for mask in masks if mask is not None]) if masks[0] is not None else None
+        options["proposals"] = None if plan.propose is None else plan.propose(rows[used])
+        batch = awrs_batch(rows[used], checks, self._seeds[drawing], step, contexts, **options)
         self._n_checks += int(batch.n_checks.sum())
         return batch.tokens, batch.log_weights
 
@@ -417,6 +418,10 @@ class _Population:
         key = (self._texts[i], is_complete)
         if key not in self._scores:
             self._scores[key] = float(self._critic(*key))
+            if not self._scores[key] < np.inf:
+                raise DistributionError(
+                    f"expected the critic's score to be below +inf, found {self._scores[key]} for {key[0][-200:]!r}"
+                )
         score = self._scores[key]
         # A text without score is dead; what it was told before does not matter.
         self._log_weights[i] = self._log_weights[i] + score - self._twists[i] if score > -np.inf else -np.inf
@@ -450,8 +455,11 @@ class _Population:
         places = [self._places[parent].advanced(token) for parent, token in self._branches]
         for i, pair in zip(running.tolist(), pairs, strict=True):
             self._which[i] = self._branches.index(pair)
-            self._texts[i] = places[self._which[i]].text
-            self._judge(i, False)
+            n_before, self._texts[i] = len(self._texts[i]), places[self._which[i]].text
+            if (at := _first_of(self._stops, self._texts[i], n_before)) >= 0:
+                self._texts[i] = self._texts[i][:at]
+                self._end(i, "stop")
+            self._judge(i, not self._running[i])
             if self._log_weights[i] == -np.inf:
                 self._end(i, "constraint")
         self._places = places
@@ -477,6 +485,12 @@ class _Population:
             n_checks=self._n_checks,
             n_contexts=self._n_contexts,
         )
+
+
+def _first_of(stops: tuple[bytes, ...], text: bytes, n_searched: int) -> int:
+    """Where the first of ``stops`` begins, -1 where none does; it ends behind the first ``n_searched`` bytes."""
+    places = [at for stop in stops if (at := text.find(stop, max(0, n_searched - len(stop) + 1))) >= 0]
+    return min(places, default=-1)
 
 
 def _has_mass(row: Rows, mask: NDArray[np.int32] | None) -> bool:

@@ -84,11 +84,43 @@ def test_the_marginal_is_the_mass_of_all_allowed_texts(
     assert abs(weights.mean() - mass) < 6 * weights.std() / math.sqrt(len(weights)) + 1e-9
 
 
+def test_stop_strings_end_particles_and_streams_are_final(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+) -> None:
+    constraint = tl.control.regex("[b-d]*", tiny_tokenizer)
+    streamed: dict[int, str] = {}
+
+    def stream(index: int, piece: str) -> None:
+        streamed[index] = streamed.get(index, "") + piece
+
+    options: dict[str, Any] = {"constraint": constraint, "method": "smc", "max_new_tokens": 6, "particles": 12}
+    found = tl.torch.generate(
+        tiny_model, tiny_tokenizer, ["the cat", "b"], stop=["cd", "bb"], stream=stream, seed=2, **options
+    )
+    reasons = [one.finish_reason for one in found]
+    assert "stop" in reasons
+    for index, one in enumerate(found):
+        written = tiny_tokenizer.decode([token for token in one.ids.tolist() if token != END])
+        assert streamed.get(index, "") == one.text
+        if one.finish_reason == "stop":
+            assert one.log_weight > -math.inf
+            cut = min(at for at in (written.find("cd"), written.find("bb")) if at >= 0)
+            assert one.text == written[:cut]
+            # The string was found with the token that completed it.
+            before = tiny_tokenizer.decode(one.ids[:-1].tolist())
+            assert "cd" not in before
+            assert "bb" not in before
+        else:
+            assert one.text == written
+            assert "cd" not in written
+            assert "bb" not in written
+
+
 def test_what_particles_do_not_do(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
     constraint = tl.control.regex("b*", tiny_tokenizer)
-    for options in ({"stop": "x"}, {"drafter": tl.draft.Suffix()}, {"stream": print}):
+    for options in ({"drafter": tl.draft.Suffix()}, {"heal": True, "constraint": None}):
         with pytest.raises(UnsupportedFeatureError, match="particles without"):
-            tl.torch.generate(tiny_model, tiny_tokenizer, "b", constraint=constraint, method="smc", **options)
+            tl.torch.generate(tiny_model, tiny_tokenizer, "b", **{"constraint": constraint, "method": "smc", **options})
     with pytest.raises(ArrayError, match="expected a constraint"):
         tl.torch.generate(tiny_model, tiny_tokenizer, "b", method="smc")
     with pytest.raises(ArrayError, match="method of several particles"):

@@ -78,6 +78,50 @@ def test_equal_to_the_twin(dtype: type[np.floating], options: dict[str, Any]) ->
         assert again[2] <= options.get("budget", n_vocab)
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_what_is_known_is_not_asked(options: dict[str, Any]) -> None:
+    """Equal to the twin; a known token is never put to the check, and costs none of the budget."""
+    rng = np.random.default_rng(21)
+    for seed in range(40):
+        n_vocab = int(rng.integers(2, 700))
+        probs = rng.dirichlet(np.full(n_vocab, 0.3))
+        probs[rng.random(n_vocab) < 0.1] = 0.0
+        allowed = rng.random(n_vocab) < rng.choice([0.02, 0.5])
+        ids = rng.permutation(n_vocab)[:3].tolist()
+        facts = {token: bool(allowed[token]) for token in ids}
+        asked: list[int] = []
+
+        def check(token: int, asked: list[int] = asked, allowed: np.ndarray = allowed) -> bool:
+            asked.append(token)
+            return bool(allowed[token])
+
+        with np.errstate(divide="ignore"):
+            logprobs = np.log(probs)
+        expected = twin_of(probs.tolist(), allowed.tolist().__getitem__, seed, 3, {**options, "facts": facts})
+        token, log_weight, n_checks = tl.control.awrs(logprobs, check, tl.Rng(seed, 3), **options, known=facts)
+        assert (token, n_checks) == (expected[0], expected[2])
+        assert math.isclose(math.exp(log_weight), expected[1], rel_tol=1e-9)
+        assert n_checks == len(asked) <= options.get("budget", n_vocab)
+        assert not set(asked) & set(ids)
+
+
+def test_a_known_end_saves_the_search() -> None:
+    """Where a text can only end and the end is unlikely, a budget leaves the weight without variance."""
+    logprobs = np.log(np.array([2e-5, *np.full(3000, (1 - 2e-5) / 3000)]))
+    for seed in range(5):
+        token, log_weight, n_checks = tl.control.awrs(logprobs, lambda _: False, seed, budget=10, known={0: True})
+        assert (token, n_checks) == (0, 10)
+        assert math.isclose(log_weight, math.log(2e-5), rel_tol=1e-12)
+    # Beyond the row and outside the mask nothing is known; only what is known has mass.
+    assert tl.control.awrs(np.zeros(2), lambda _: False, 0, known={7: True}) == (-1, -math.inf, 2)
+    assert tl.control.awrs(np.zeros(2), lambda t: t == 1, 0, mask=np.array([2], np.int32), known={0: True})[:2] == (
+        1,
+        0.0,
+    )
+    assert tl.control.awrs(np.zeros(1), lambda _: False, 0, known={0: True}) == (0, 0.0, 0)
+    assert tl.control.awrs(np.zeros(1), lambda _: True, 0, known={0: False}) == (-1, -math.inf, 0)
+
+
 def test_a_mask_is_a_factor_of_the_weight() -> None:
     """Within a mask the sampler sees the masked row alone."""
     rng = np.random.default_rng(5)
@@ -148,6 +192,34 @@ def test_particles_of_one_context_share_its_checks() -> None:
     masked = tl.control.awrs_batch(logprobs, [Batched(row) for row in allowed], seeds, 9, contexts, masks=words)
     np.testing.assert_array_equal(masked.tokens, drawn.tokens)
     assert len(tl.control.awrs_batch(logprobs, [check_of(0)] * 2, [], 0, []).tokens) == 0
+    # Threads read rows, nothing more; what is drawn from other rows is weighed for these.
+    with pytest.raises(ValueError, match="at least 1 thread"):
+        tl.control.awrs_batch(logprobs, [check_of(0)] * 2, [1], 0, [0], threads=0)
+    wide = np.log(rng.dirichlet(np.full(300_000, 0.2), 4)).astype(np.float32)
+    one, two = (tl.control.awrs_batch(wide, [lambda t: t % 7 == 0] * 4, seeds[:4], 1, threads=n) for n in (1, 3))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+    proposals = np.log(rng.dirichlet(np.full(900, 0.2), 2))
+    facts = [{5: bool(row[5])} for row in allowed]
+    rows = [allowed[context].__getitem__ for context in (0, 1)]
+    options: dict[str, Any] = {"estimator": "geometric", "budget": 40}
+    drawn = tl.control.awrs_batch(logprobs, rows, seeds, 9, contexts, proposals=proposals, known=facts, **options)
+    for i, context in enumerate(contexts):
+        alone = tl.control.awrs(
+            logprobs[context],
+            rows[context],
+            tl.Rng(i, 9),
+            proposal=proposals[context],
+            known=facts[context],
+            **options,
+        )
+        assert (drawn.tokens[i], drawn.log_weights[i]) == alone[:2]
+    with pytest.raises(ArrayError, match="expected proposals of shape"):
+        tl.control.awrs_batch(logprobs, rows, seeds, 9, contexts, proposals=proposals[:1])
+    with pytest.raises(ArrayError, match="known for each of 2 contexts, found 1"):
+        tl.control.awrs_batch(logprobs, rows, seeds, 9, contexts, known=facts[:1])
+    with pytest.raises(DistributionError, match="found nan at row 1"):
+        tl.control.awrs_batch(np.full((2, 900), np.nan), rows, seeds, 9, contexts=[1] * 6, proposals=proposals)
     with pytest.raises(ArrayError, match="expected a context below 2"):
         tl.control.awrs_batch(logprobs, [check_of(0)] * 2, [1], 0, [2])
     with pytest.raises(ArrayError, match="a row for each of 1 checks"):

@@ -148,7 +148,7 @@ def test_equal_to_the_twin(toy: tl.Tokenizer, scheme: Any) -> None:
 
         def draw(text: tuple[int, ...], step: int, i: int, each: list[int] = each) -> tuple[int, float]:
             urn = twin_awrs.Race(np.exp(row_after(text)).tolist(), each[i], step)
-            token, weight, _ = twin_awrs.known_mass(urn, lambda t: t == END or fine(bytes((*text, t))))
+            token, weight, _ = twin_awrs.known_mass(urn, lambda t: fine(bytes((*text, t))), facts={END: True})
             return token, weight
 
         def resample(weights: list[float], step: int, seed: int = seed) -> list[int]:
@@ -209,6 +209,53 @@ def test_a_critic_multiplies_the_law_and_twists_cancel(toy: tl.Tokenizer) -> Non
 
     run = tl.control.Smc(particles=20).run(Model(), tl.control.predicate(fine, toy), max_new_tokens=5, critic=nothing)
     assert set(run.posterior()) <= {b"", b"b"}
+
+
+def test_a_critic_must_say_a_number(toy: tl.Tokenizer) -> None:
+    constraint = tl.control.predicate(fine, toy)
+    for score in (math.nan, math.inf):
+        with pytest.raises(DistributionError, match=f"critic's score to be below .inf, found {score}"):
+            tl.control.Smc(particles=3).run(
+                Model(), constraint, max_new_tokens=3, critic=lambda text, is_complete, score=score: score
+            )
+    # A constant factor, however large, changes the marginal by itself and nothing else.
+    plain, raised = (
+        tl.control.Smc(particles=6, ess=0.9).run(
+            Model(), constraint, max_new_tokens=4, seed=3, critic=lambda text, is_complete, score=score: score
+        )
+        for score in (0.0, 800.0)
+    )
+    assert plain.texts == raised.texts
+    assert math.isclose(raised.log_marginal, plain.log_marginal + 800.0)
+
+
+@pytest.mark.parametrize("ess", [0.0, 1.0])
+def test_stop_strings_end_texts(toy: tl.Tokenizer, ess: float) -> None:
+    """The mass of all texts that end, or come to their first stop string, within four tokens."""
+    stops = (b"ab", b"aaa", b"")
+    law: dict[bytes, float] = {}
+
+    def grow(text: tuple[int, ...], p: float) -> None:
+        places = [at for stop in stops if stop and (at := bytes(text).find(stop)) >= 0]
+        if not fine(bytes(text)):
+            return
+        if places:
+            cut = bytes(text)[: min(places)]
+            law[cut] = law.get(cut, 0.0) + p
+            return
+        row = np.exp(row_after(text))
+        law[bytes(text)] = law.get(bytes(text), 0.0) + p * row[END]
+        if len(text) < 3:
+            for token in (A, B):
+                grow((*text, token), p * row[token])
+
+    grow((), 1.0)
+    smc = tl.control.Smc(particles=2000, ess=ess, estimator="known_mass", extra=3)
+    run = smc.run(Model(), tl.control.predicate(fine, toy), max_new_tokens=4, seed=7, stop=stops)
+    assert {"eos", "stop"} <= set(run.finish_reasons)
+    assert math.isclose(math.exp(run.log_marginal), sum(law.values()), rel_tol=0.05)
+    for text, p in run.posterior().items():
+        assert abs(p - law[text] / sum(law.values())) < 0.05
 
 
 def test_masks_have_no_variance_and_hybrids_join_both(toy: tl.Tokenizer) -> None:

@@ -67,7 +67,7 @@ __all__ = [
 
 def awrs(
     logprobs: NDArray[np.floating],
-    check: Any,
+    check: tuple[Any, list[tuple[int, bool]]],
     rng: int | Rng,
     weighing: tuple[str, int, int, int, int, float],
     mask: NDArray[np.uint32] | None,
@@ -75,12 +75,14 @@ def awrs(
 ) -> tuple[int, float, int]: ...
 def awrs_batch(
     logprobs: NDArray[np.floating],
-    checks: Sequence[Any],
+    checks: Sequence[tuple[Any, list[tuple[int, bool]]]],
     contexts: Sequence[int],
     seeds: Sequence[int],
     positions: Sequence[int],
     weighing: tuple[str, int, int, int, int, float],
     masks: NDArray[np.uint32] | None,
+    proposals: NDArray[np.floating] | None,
+    threads: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]: ...
 def cap_probs(probs: NDArray[np.float64], caps: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]: ...
 def draw_checked(

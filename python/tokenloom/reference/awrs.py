@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tokenloom.reference import rng
 
@@ -34,6 +34,12 @@ class Race:
     def heaviest(self, n: int) -> list[int]:
         """The unseen tokens of most mass leave the urn."""
         found = sorted(self.unseen, key=lambda token: (-self.probs[token], token))[:n]
+        self.unseen -= set(found)
+        return found
+
+    def remove(self, tokens: Iterable[int]) -> list[int]:
+        """Those of the tokens that are unseen leave the urn."""
+        found = [token for token in tokens if token in self.unseen]
         self.unseen -= set(found)
         return found
 
@@ -77,14 +83,20 @@ class Race:
 
 
 def known_mass(
-    urn: Race, check: Check, top_m: int = 0, extra: int = 1, budget: int | None = None
+    urn: Race,
+    check: Check,
+    top_m: int = 0,
+    extra: int = 1,
+    budget: int | None = None,
+    facts: Mapping[int, bool] | None = None,
 ) -> tuple[int, float, int]:
     """Token, weight and number of checks; ``(-1, 0.0, n_checks)`` where nothing was found to be allowed.
 
-    With the defaults it is the recursive estimator.
+    With the defaults it is the recursive estimator. ``facts`` are verdicts that need no asking.
     """
     left = budget or len(urn.probs) + extra + 1
-    known: dict[int, float] = {}
+    facts = facts or {}
+    known = {token: urn.probs[token] for token in urn.remove(facts) if facts[token]}
     n_checks = 0
 
     def is_allowed(token: int) -> bool:
@@ -128,12 +140,18 @@ def _one_of(urn: Race, known: dict[int, float]) -> int:
     return list(known)[urn.choose(list(known.values()))]
 
 
-def geometric(urn: Race, check: Check, accepts: int = 2, budget: int | None = None) -> tuple[int, float, int]:
+def geometric(
+    urn: Race, check: Check, accepts: int = 2, budget: int | None = None, facts: Mapping[int, bool] | None = None
+) -> tuple[int, float, int]:
     """The same from draws with replacement: a rejected token may come up again, an allowed one too."""
-    total, known, found = urn.rest(), 0.0, -1
+    facts = facts or {}
+    total, found = urn.rest(), -1
+    recalled = urn.remove(facts)
+    first = {token: urn.probs[token] for token in recalled if facts[token]}
+    known = math.fsum(first.values())
     most_rejects = math.inf if budget is None else max(1, budget - accepts + 1)
     n_checks, n_accepted, n_rejected = 0, 0, 0.0
-    has_rejected = False
+    has_rejected = len(recalled) > len(first)
     while n_accepted < accepts and n_rejected < most_rejects:
         unseen = urn.rest()
         if known + unseen == 0:
@@ -144,6 +162,7 @@ def geometric(urn: Race, check: Check, accepts: int = 2, budget: int | None = No
                 break
         if known > 0 and urn.choose([known, unseen]) == 0:
             n_accepted += 1
+            found = _one_of(urn, first) if found < 0 else found
             continue
         token = urn.draw()
         assert token is not None

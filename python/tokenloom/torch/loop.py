@@ -71,8 +71,8 @@ def generate(
             main chain. Models that take no mask of four dimensions (sliding windows, flash attention) read chains.
         constraint: what the text must satisfy (``tl.control``), or None.
         method: how the constraint is applied: ``"mask"``, ``"check"`` or ``"awrs"`` (see ``draw``); or ``"smc"``:
-            weighted particles that are resampled (:class:`tokenloom.control.Smc`), without drafts, healing, stop
-            strings and streaming; texts end with an end token within ``max_new_tokens`` or weigh nothing.
+            weighted particles that are resampled (:class:`tokenloom.control.Smc`), without drafts and healing; texts
+            come to an end token or a stop string within ``max_new_tokens`` or weigh nothing.
         particles: how many for each prompt, or an :class:`tokenloom.control.Smc` with all its options. With more than
             one, ``method="awrs"`` and ``"mask"`` give importance samples: particles that are not resampled.
         forced: tokens that the constraint leaves no choice about (``state.forced()``): ``"draft"``: the model reads
@@ -92,7 +92,8 @@ def generate(
         stop: strings before which a text is cut.
         eos: tokens that end a text. Default: those of the model's generation config, and under a constraint also the
             tokenizer's special tokens that are known to end texts (``tl.control.END_TOKENS``).
-        stream: called as ``stream(prompt_index, piece)`` with every piece of text that is final.
+        stream: called as ``stream(prompt_index, piece)`` with every piece of text that is final. No text of a particle
+            is final before the last step; then the index is that of its place in what is returned.
         batch_size: most prompts the model reads together. Models with sliding windows, or without explicit positions,
             read one at a time whatever it is.
         cache: ``"dynamic"``: the key-value cache grows; ``"static"``: it is allocated once, at the length the longest
@@ -133,7 +134,7 @@ def generate(
     n_vocab = min(int(tokenizer.vocab_size), int(model.config.get_text_config(decoder=True).vocab_size))
     stops = (stop,) if isinstance(stop, str) else tuple(stop)
     if method == "smc" or particles != 1:
-        _check_plain(drafter=drafter, heal=heal, stop=any(stops), stream=stream)
+        _check_plain(drafter=drafter, heal=heal)
         return generate_particles(
             model,
             tokenizer,
@@ -145,6 +146,8 @@ def generate(
             seeds=[int(one) for one in seeds],
             ends=ends,
             n_vocab=n_vocab,
+            stops=stops,
+            stream=stream,
         )
 
     def row_of(index: int, cover: Cover | None) -> Row:

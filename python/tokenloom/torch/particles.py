@@ -9,7 +9,8 @@ are different texts.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tokenloom.errors import ArrayError, DistributionError, UnsupportedFeatureEr
 from tokenloom.sample import Params
 from tokenloom.torch.batch import Batch, largest_exact_batch
 from tokenloom.torch.result import Generation, Stats
+from tokenloom.torch.writing import Writing
 
 __all__ = ["CachedReader", "generate_particles"]
 
@@ -82,37 +84,49 @@ def generate_particles(
     seeds: Sequence[int],
     ends: frozenset[int],
     n_vocab: int,
+    stops: Sequence[str] = (),
+    stream: Callable[[int, str], None] | None = None,
 ) -> list[Generation]:
     """The particles of every prompt, those of one prompt next to each other; texts are empty without a tokenizer."""
+    bounds = [string.encode() for string in stops]
     if constraint is None:
         raise ArrayError("expected a constraint for particles, found None", argument="constraint")
     generations: list[Generation] = []
     for prompt, rules, seed in zip(prompts, params, seeds, strict=True):
         reader = CachedReader(model, n_vocab, rules)
         start = time.perf_counter()
-        found = smc.run(reader, constraint, prompt, max_new_tokens=max_new_tokens, eos=ends, seed=seed)
+        found = smc.run(reader, constraint, prompt, max_new_tokens=max_new_tokens, eos=ends, seed=seed, stop=bounds)
         seconds = {"model": reader.seconds, "draw": time.perf_counter() - start - reader.seconds}
-        generations += _as_generations(found, prompt, tokenizer, ends, reader.n_calls, seconds)
+        texts = []
+        for i, ids in enumerate(found.ids):
+            write = None if stream is None else partial(stream, len(generations) + i)
+            texts.append("" if tokenizer is None else _text_of(Writing(tokenizer, stops, write), ids, ends))
+        generations += _as_generations(found, texts, prompt, reader.n_calls, seconds)
     return generations
+
+
+def _text_of(writing: Writing, ids: NDArray[np.uint32], ends: frozenset[int]) -> str:
+    for token in ids.tolist():
+        if token not in ends and not writing.stopped:
+            writing.push(token)
+    return writing.finish()
 
 
 def _as_generations(
     found: Particles,
+    texts: Sequence[str],
     prompt: Sequence[int],
-    tokenizer: Any,
-    ends: frozenset[int],
     n_calls: int,
     seconds: dict[str, float],
 ) -> list[Generation]:
     generations = []
     for i, ids in enumerate(found.ids):
-        body = ids[:-1] if len(ids) and int(ids[-1]) in ends else ids
         # What was asked of the constraint was asked for all of them together.
         checks = found.n_checks // len(found.ids) + (i < found.n_checks % len(found.ids))
         generations.append(
             Generation(
                 prompt_ids=np.array(prompt, dtype=np.uint32),
-                text="" if tokenizer is None else tokenizer.decode(body),
+                text=texts[i],
                 ids=ids,
                 logprobs=found.logprobs[i],
                 log_weight=float(found.log_weights[i]),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
 
-use tokenloom_decode::control::{Estimator, Token, Urn, Weighing, WeightedToken, weigh};
+use tokenloom_decode::control::{Check, Estimator, Token, Urn, Weighing, WeightedToken, weigh};
 use tokenloom_decode::draft::DraftTree;
 use tokenloom_decode::rng::{Purpose, Rng};
 use tokenloom_decode::verify::{Accepted, walk_with};
@@ -196,6 +196,13 @@ impl Urn for Scripted<'_> {
         unseen.into_iter().map(|token| Token { id: token as u32, log_mass: self.probs[token].ln() }).collect()
     }
 
+    fn remove(&mut self, tokens: &[u32]) -> Vec<Token> {
+        let found: Vec<usize> =
+            tokens.iter().map(|&token| token as usize).filter(|&token| !self.seen[token]).collect();
+        found.iter().for_each(|&token| self.seen[token] = true);
+        found.into_iter().map(|token| Token { id: token as u32, log_mass: self.probs[token].ln() }).collect()
+    }
+
     fn choose(&mut self, log_masses: &[f64]) -> usize {
         self.decide(log_masses.iter().map(|log_mass| log_mass.exp()).collect())
     }
@@ -222,10 +229,32 @@ fn row(case: u64, n_vocab: usize) -> Option<(Vec<f64>, Vec<bool>)> {
     probs[0].is_finite().then_some((probs, allowed))
 }
 
+/// A check that knows some verdicts beforehand and must not be asked for them.
+struct Facts<'a> {
+    allowed: &'a [bool],
+    known: &'a [(u32, bool)],
+    asked: &'a mut Vec<usize>,
+}
+
+impl Check for Facts<'_> {
+    type Error = Infallible;
+
+    fn check(&mut self, token: u32) -> Result<bool, Infallible> {
+        assert!(self.known.iter().all(|&(id, _)| id != token));
+        self.asked.push(token as usize);
+        Ok(self.allowed[token as usize])
+    }
+
+    fn known(&self) -> &[(u32, bool)] {
+        self.known
+    }
+}
+
 /// The mean of the weight by token, and the largest number of checks; every outcome is visited with its probability.
 fn mean_weights(
     probs: &[f64],
     allowed: &[bool],
+    known: &[(u32, bool)],
     weighing: &Weighing,
     most_failures: usize,
 ) -> (Vec<f64>, usize) {
@@ -235,10 +264,7 @@ fn mean_weights(
     while let Some(script) = open.pop() {
         let mut urn = Scripted::new(probs, &script, most_failures);
         let mut asked = Vec::new();
-        let check = |token: u32| {
-            asked.push(token as usize);
-            Ok::<_, Infallible>(allowed[token as usize])
-        };
+        let check = Facts { allowed, known, asked: &mut asked };
         let WeightedToken { token, log_weight, n_checks } = weigh(&mut urn, check, weighing).unwrap();
         if let Some(branches) = urn.branches {
             for (choice, &chance) in branches.iter().enumerate() {
@@ -260,7 +286,12 @@ fn mean_weights(
                 let rejected: f64 =
                     asked.iter().filter(|&&token| !allowed[token]).map(|&token| probs[token]).sum();
                 let known: f64 =
-                    asked.iter().filter(|&&token| allowed[token]).map(|&token| probs[token]).sum();
+                    asked.iter().filter(|&&token| allowed[token]).map(|&token| probs[token]).sum::<f64>()
+                        + known
+                            .iter()
+                            .filter(|(_, is_allowed)| *is_allowed)
+                            .map(|&(token, _)| probs[token as usize])
+                            .sum::<f64>();
                 let weight = log_weight.exp();
                 if matches!(weighing.estimator, Estimator::KnownMass { .. }) {
                     assert!(
@@ -278,12 +309,25 @@ fn mean_weights(
 }
 
 fn assert_proper(probs: &[f64], allowed: &[bool], weighing: &Weighing, most_failures: usize) {
-    let (mean, most_checks) = mean_weights(probs, allowed, weighing, most_failures);
+    assert_proper_knowing(probs, allowed, &[], weighing, most_failures);
+}
+
+fn assert_proper_knowing(
+    probs: &[f64],
+    allowed: &[bool],
+    known: &[(u32, bool)],
+    weighing: &Weighing,
+    most_failures: usize,
+) {
+    let (mean, most_checks) = mean_weights(probs, allowed, known, weighing, most_failures);
     assert!(weighing.budget.is_none_or(|budget| most_checks <= budget.get()));
     for token in 0..probs.len() {
         let expected = if allowed[token] { probs[token] } else { 0.0 };
         let error = mean[token] - expected;
-        assert!(error.abs() < TOLERANCE, "{probs:?} {allowed:?} {weighing:?} token {token}: {error}");
+        assert!(
+            error.abs() < TOLERANCE,
+            "{probs:?} {allowed:?} {known:?} {weighing:?} token {token}: {error}"
+        );
     }
 }
 
@@ -338,6 +382,39 @@ fn geometric_weights_are_proper_with_and_without_a_budget() {
     }
 }
 
+/// Verdicts known beforehand, of allowed and of forbidden tokens, with every estimator.
+#[test]
+fn what_is_known_beforehand_keeps_weights_proper() {
+    let mut n_cases = 0;
+    for case in 0..90u64 {
+        let n_vocab = 2 + (case % 4) as usize;
+        let Some((probs, allowed)) = row(case, n_vocab) else { continue };
+        for n_known in 1..=2 {
+            let first = (case / 4) as usize % n_vocab;
+            let known: Vec<(u32, bool)> = (0..n_known)
+                .map(|i| (first + i) % n_vocab)
+                .filter(|&token| probs[token] > 0.0)
+                .map(|token| (token as u32, allowed[token]))
+                .collect();
+            for budget in [0, 1, 2, 3] {
+                let budget = NonZeroUsize::new(budget);
+                for (top_m, extra) in [(0, 1), (1, 1), (0, 2)] {
+                    let weighing = Weighing { estimator: known_mass(top_m, extra), budget, tolerance: 0.0 };
+                    assert_proper_knowing(&probs, &allowed, &known, &weighing, 0);
+                    n_cases += 1;
+                }
+            }
+            for most_rejects in [1, 3] {
+                let budget = NonZeroUsize::new(most_rejects + 1);
+                let estimator = Estimator::Geometric { accepts: 2 };
+                let weighing = Weighing { estimator, budget, tolerance: 0.0 };
+                assert_proper_knowing(&probs, &allowed, &known, &weighing, most_rejects);
+            }
+        }
+    }
+    assert!(n_cases > 1000, "{n_cases}");
+}
+
 /// What a tolerance leaves out is at most what it says.
 #[test]
 fn a_tolerance_is_off_by_no_more_than_itself() {
@@ -347,7 +424,7 @@ fn a_tolerance_is_off_by_no_more_than_itself() {
         for (estimator, most_failures) in [(known_mass(0, 1), 0), (known_mass(2, 2), 0)] {
             for tolerance in [1e-3, 0.1, 0.5] {
                 let weighing = Weighing { estimator, budget: None, tolerance };
-                let (mean, _) = mean_weights(&probs, &allowed, &weighing, most_failures);
+                let (mean, _) = mean_weights(&probs, &allowed, &[], &weighing, most_failures);
                 let lost: Vec<f64> = (0..probs.len())
                     .map(|token| if allowed[token] { probs[token] - mean[token] } else { 0.0 })
                     .collect();

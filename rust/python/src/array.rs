@@ -154,11 +154,11 @@ impl Floats<'_> {
         }
     }
 
-    /// An element of a row; NaN beyond its end.
-    pub(crate) fn at(&self, index: usize) -> f64 {
+    /// An element; NaN beyond the end.
+    pub(crate) fn at(&self, index: &[usize]) -> f64 {
         match self {
-            Self::F32(array) => array.get(&[index][..]).map_or(f64::NAN, |&value| f64::from(value)),
-            Self::F64(array) => array.get(&[index][..]).map_or(f64::NAN, |&value| value),
+            Self::F32(array) => array.get(index).map_or(f64::NAN, |&value| f64::from(value)),
+            Self::F64(array) => array.get(index).map_or(f64::NAN, |&value| value),
         }
     }
 }

@@ -14,11 +14,15 @@ use crate::control::PyCheck;
 use crate::error::{ParamsError, raise};
 use crate::sample::RngArg;
 
+/// A check, and pairs of a token and its verdict that are known.
 impl<'a, 'py> FromPyObject<'a, 'py> for PyCheck {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        Self::new(&object)
+        let (check, known): (Bound<'py, PyAny>, Vec<(u32, bool)>) = object.extract()?;
+        let mut own = Self::new(&check)?;
+        own.known = known;
+        Ok(own)
     }
 }
 
@@ -62,7 +66,7 @@ pub(crate) fn awrs(
     let (Ok(index), Some(proposal)) = (usize::try_from(token), &proposal) else {
         return Ok((token, log_weight, n_checks));
     };
-    Ok((token, log_weight + logprobs.at(index) - proposal.at(index), n_checks))
+    Ok((token, log_weight + logprobs.at(&[index]) - proposal.at(&[index]), n_checks))
 }
 
 fn draw_one<T: LogProb>(
@@ -87,7 +91,7 @@ type Drawn<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, Bound<'
 
 /// Many draws: tokens, log weights, numbers of checks.
 #[pyfunction]
-#[pyo3(signature = (logprobs, checks, contexts, seeds, positions, weighing, masks))]
+#[pyo3(signature = (logprobs, checks, contexts, seeds, positions, weighing, masks, proposals, threads))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn awrs_batch<'py>(
     py: Python<'py>,
@@ -98,6 +102,8 @@ pub(crate) fn awrs_batch<'py>(
     positions: Vec<u64>,
     weighing: WeighingArg,
     masks: Option<PyReadonlyArray2<'py, u32>>,
+    proposals: Option<Floats<'py>>,
+    threads: usize,
 ) -> PyResult<Drawn<'py>> {
     let n_vocab = logprobs.shape()[1];
     let n_words = masks.as_ref().map_or(0, |masks| masks.shape()[1]);
@@ -106,16 +112,18 @@ pub(crate) fn awrs_batch<'py>(
     let particles: Vec<Particle> = (contexts.into_iter().zip(seeds).zip(positions))
         .map(|((context, seed), position)| Particle { context, rng: Rng::new(seed, position) })
         .collect();
-    let drawn = match &logprobs {
-        Floats::F32(rows) => {
-            draw_many(py, elements(rows, "logprobs")?, n_vocab, masks, checks, &particles, &weighing.0)
-        }
-        Floats::F64(rows) => {
-            draw_many(py, elements(rows, "logprobs")?, n_vocab, masks, checks, &particles, &weighing.0)
-        }
+    let batch = Batch { n_vocab, masks, particles: &particles, weighing: &weighing.0, threads };
+    let drawn = match proposals.as_ref().unwrap_or(&logprobs) {
+        Floats::F32(rows) => batch.draw(py, elements(rows, "logprobs")?, checks),
+        Floats::F64(rows) => batch.draw(py, elements(rows, "logprobs")?, checks),
     }?;
     let (mut tokens, mut log_weights, mut n_checks) = (Vec::new(), Vec::new(), Vec::new());
-    for (token, log_weight, n) in drawn.into_iter().map(as_tuple) {
+    for (particle, drawn) in particles.iter().zip(drawn) {
+        let (token, mut log_weight, n) = as_tuple(drawn);
+        if let (Some(proposals), Ok(index)) = (&proposals, usize::try_from(token)) {
+            let at = [particle.context, index];
+            log_weight = log_weight + logprobs.at(&at) - proposals.at(&at);
+        }
         tokens.push(token);
         log_weights.push(log_weight);
         n_checks.push(n as i64);
@@ -123,22 +131,28 @@ pub(crate) fn awrs_batch<'py>(
     Ok((tokens.into_pyarray(py), log_weights.into_pyarray(py), n_checks.into_pyarray(py)))
 }
 
-fn draw_many<T: LogProb>(
-    py: Python<'_>,
-    rows: &[T],
+/// What the draws of a batch share.
+struct Batch<'a> {
     n_vocab: usize,
-    masks: Option<Vec<&[u32]>>,
-    mut checks: Vec<PyCheck>,
-    particles: &[Particle],
-    weighing: &Weighing,
-) -> PyResult<Vec<WeightedToken>> {
-    py.detach(|| {
-        let mask_of = |index: usize| masks.as_ref().map(|masks| masks[index]);
-        let rows: Vec<RowMass<'_, T>> = (rows.chunks(n_vocab.max(1)).enumerate())
-            .map(|(index, row)| RowMass::new(row, mask_of(index), index).map_err(raise))
-            .collect::<PyResult<_>>()?;
-        core::awrs_batch(&rows, &mut checks, particles, weighing)
-    })
+    masks: Option<Vec<&'a [u32]>>,
+    particles: &'a [Particle],
+    weighing: &'a Weighing,
+    threads: usize,
+}
+
+impl Batch<'_> {
+    fn draw<T: LogProb>(
+        &self,
+        py: Python<'_>,
+        rows: &[T],
+        mut checks: Vec<PyCheck>,
+    ) -> PyResult<Vec<WeightedToken>> {
+        py.detach(|| {
+            let rows =
+                core::read_rows(rows, self.n_vocab, self.masks.as_deref(), self.threads).map_err(raise)?;
+            core::awrs_batch(&rows, &mut checks, self.particles, self.weighing)
+        })
+    }
 }
 
 /// Ancestors, or None where no particle has weight.

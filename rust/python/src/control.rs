@@ -30,6 +30,8 @@ pub(crate) struct PyCheck {
     one: Py<PyAny>,
     many: Option<Py<PyAny>>,
     mask: Option<Py<PyAny>>,
+    /// Verdicts that need no asking.
+    pub(crate) known: Vec<(u32, bool)>,
 }
 
 impl PyCheck {
@@ -39,7 +41,7 @@ impl PyCheck {
         let one = if object.is_callable() { Some(object.clone()) } else { object.getattr_opt("check")? };
         let mask = object.getattr_opt("mask")?.map(Bound::unbind);
         match one.or_else(|| many.clone()) {
-            Some(one) => Ok(Self { one: one.unbind(), many: many.map(Bound::unbind), mask }),
+            Some(one) => Ok(Self { one: one.unbind(), many: many.map(Bound::unbind), mask, known: vec![] }),
             None => Err(PyTypeError::new_err(format!(
                 "expected check to be callable or to have check_many, found {}",
                 object.get_type()
@@ -84,6 +86,10 @@ impl Check for PyCheck {
             words.iter_mut().zip(mask.as_array()).for_each(|(word, bits)| *word = bits.cast_unsigned());
             Ok(true)
         })
+    }
+
+    fn known(&self) -> &[(u32, bool)] {
+        &self.known
     }
 
     fn is_batched(&self) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! Tokens are drawn without replacement and checked until one, `x`, is allowed: its law is that of the constrained
 //! distribution `p(x) c(x) / Z`. What is missing is `Z`, and a few more checks estimate it without bias. Here `A` is the mass
-//! known to be allowed and `U` the mass not seen yet.
+//! known to be allowed and `U` the mass not seen yet. What the check knows beforehand ([`Check::known`]) is known from the
+//! start and costs nothing.
 //!
 //! - **Known mass** (`top_m`, `extra`): the `top_m` heaviest tokens are checked up front. Draws come from `A + U`; a known
 //!   token needs no check. After the first allowed one, `extra` more unseen tokens are drawn and checked, and with `y` the
@@ -61,6 +62,11 @@ pub trait Check {
     fn fill_mask(&mut self, words: &mut [u32]) -> Result<bool, Self::Error> {
         let _ = words;
         Ok(false)
+    }
+
+    /// Verdicts that cost nothing, such as that on the end of the text; each token once.
+    fn known(&self) -> &[(TokenId, bool)] {
+        &[]
     }
 
     /// May more tokens be checked than are needed, because [`Check::check_many`] makes them cheap?
@@ -158,9 +164,11 @@ pub fn weigh<U: Urn, C: Check>(
         lookahead: if check.is_batched() { 2 } else { 1 },
         ready: VecDeque::new(),
         n_checks: 0,
+        has_rejected: false,
         urn,
         check,
     };
+    search.recall();
     let found = match weighing.estimator {
         Estimator::KnownMass { top_m, extra } => search.known_mass(top_m, extra.get())?,
         Estimator::Geometric { accepts } => search.geometric(accepts.max(2), log_total)?,
@@ -192,11 +200,25 @@ struct Search<'u, U, C> {
     /// Verdicts that may still be looked at.
     left: usize,
     n_checks: usize,
+    /// Whether a token with mass is known to be forbidden.
+    has_rejected: bool,
 }
 
 type Found<E> = Result<Option<(TokenId, f64)>, E>;
 
 impl<U: Urn, C: Check> Search<'_, U, C> {
+    /// Takes what is known beforehand out of the urn.
+    fn recall(&mut self) {
+        let verdicts = self.check.known().to_vec();
+        let ids: Vec<TokenId> = verdicts.iter().map(|&(id, _)| id).collect();
+        for token in self.urn.remove(&ids) {
+            match verdicts.iter().any(|&(id, is_allowed)| id == token.id && is_allowed) {
+                true => self.learn(token),
+                false => self.has_rejected = true,
+            }
+        }
+    }
+
     fn known_mass(&mut self, top_m: usize, n_extra: usize) -> Found<C::Error> {
         self.check_heaviest(top_m)?;
         let mut found = None;
@@ -253,14 +275,13 @@ impl<U: Urn, C: Check> Search<'_, U, C> {
             budget => (budget + 1).saturating_sub(n_accepts).max(1) as f64,
         };
         let (mut accepts, mut rejects, mut found) = (0, 0.0, None);
-        let mut has_rejected = false;
         while accepts < n_accepts && rejects < most_rejects {
             let log_unseen = self.log_unseen();
             let log_left = log_add(self.log_known, log_unseen);
             if log_left == f64::NEG_INFINITY {
                 break;
             }
-            if has_rejected {
+            if self.has_rejected {
                 rejects += self.urn.failures((log_left - log_total).exp());
                 if rejects >= most_rejects {
                     break;
@@ -268,6 +289,7 @@ impl<U: Urn, C: Check> Search<'_, U, C> {
             }
             if self.log_known > f64::NEG_INFINITY && self.urn.choose(&[self.log_known, log_unseen]) == 0 {
                 accepts += 1;
+                found = found.or_else(|| self.choose_known());
             } else if let Some(verdict) = self.next()? {
                 if verdict.is_allowed {
                     accepts += 1;
@@ -275,7 +297,7 @@ impl<U: Urn, C: Check> Search<'_, U, C> {
                     self.learn(verdict.token);
                 } else {
                     rejects += 1.0;
-                    has_rejected = true;
+                    self.has_rejected = true;
                 }
             }
         }

@@ -30,7 +30,7 @@ mod urn;
 
 pub use automaton::{Automaton, ByteAutomaton, ByteWalker, walk_mask};
 pub use awrs::{Check, Estimator, Weighing, WeightedToken, awrs, weigh};
-pub use awrs_batch::{Particle, awrs_batch};
+pub use awrs_batch::{Particle, awrs_batch, read_rows};
 pub use caps::cap_probs;
 pub use checked::{CheckedDraw, CheckedError, draw_checked};
 pub use choice::{Choice, ChoiceState};

@@ -52,6 +52,9 @@ pub trait Urn {
     /// The `n` unseen tokens of most mass, the heaviest first; they are seen from now on. Before the first draw only.
     fn heaviest(&mut self, n: usize) -> Vec<Token>;
 
+    /// Those of `tokens` that are unseen and have mass; they are seen from now on. Before the first draw only.
+    fn remove(&mut self, tokens: &[u32]) -> Vec<Token>;
+
     /// An index, drawn with a chance in proportion to the mass; some mass is above `-inf`.
     fn choose(&mut self, log_masses: &[f64]) -> usize;
 
@@ -178,17 +181,32 @@ impl<T: LogProb> Urn for Race<'_, T> {
             found.extend(
                 self.row
                     .entries(block)
-                    .filter(|&(_, log_mass)| log_mass >= least)
+                    .filter(|(id, log_mass)| *log_mass >= least && self.removed.binary_search(id).is_err())
                     .map(|(id, log_mass)| Token { id, log_mass }),
             );
             found.sort_unstable_by(heavier);
             found.truncate(n);
         }
-        self.removed = found.iter().map(|token| token.id).collect();
-        self.removed.sort_unstable();
-        let mut blocks: Vec<usize> = self.removed.iter().map(|&token| token as usize / BLOCK).collect();
+        self.remove(&found.iter().map(|token| token.id).collect::<Vec<_>>());
+        found
+    }
+
+    fn remove(&mut self, tokens: &[u32]) -> Vec<Token> {
+        let mut found = Vec::new();
+        for &id in tokens {
+            let log_mass = self.row.log_prob(id);
+            if log_mass > f64::NEG_INFINITY
+                && let Err(place) = self.removed.binary_search(&id)
+            {
+                self.removed.insert(place, id);
+                found.push(Token { id, log_mass });
+            }
+        }
+        let mut blocks: Vec<usize> = found.iter().map(|token| token.id as usize / BLOCK).collect();
+        blocks.sort_unstable();
         blocks.dedup();
         for block in blocks {
+            self.opened.retain(|opened| opened.block != block);
             let at = self.open(block);
             let log_rest = self.opened[at].log_rest();
             self.set_mass(block, log_rest);
@@ -433,6 +451,11 @@ mod tests {
         assert_eq!(n_left, 1995);
         assert_eq!(Race::new(&mass, Rng::new(3, 3)).heaviest(3000).len(), 2000);
         assert!(Race::new(&mass, Rng::new(3, 3)).heaviest(0).is_empty());
+        // What was removed before is none of them, and nothing is removed twice.
+        let mut race = Race::new(&mass, Rng::new(3, 3));
+        assert_eq!(race.remove(&[found[1].id, found[0].id, found[1].id, 5000]), [found[1], found[0]]);
+        assert_eq!(race.heaviest(3), found[2..]);
+        assert!((race.log_rest() - expected).abs() < 1e-12);
     }
 
     #[test]
