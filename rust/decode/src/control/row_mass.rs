@@ -82,18 +82,40 @@ fn is_kept(mask: &[u32], token: u32) -> bool {
     mask.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)
 }
 
+/// Joins the lanes, halves with halves, as vector units do. Loops, because a closure is not compiled for the vector unit.
+macro_rules! fold_halves {
+    ($float:ty, $lanes:expr, $a:ident, $b:ident, $join:expr) => {{
+        let lanes: [$float; LANES] = $lanes;
+        let (mut half, mut quarter) = ([0.0; LANES / 2], [0.0; LANES / 4]);
+        for lane in 0..LANES / 2 {
+            let ($a, $b) = (lanes[lane], lanes[lane + LANES / 2]);
+            half[lane] = $join;
+        }
+        for lane in 0..LANES / 4 {
+            let ($a, $b) = (half[lane], half[lane + LANES / 4]);
+            quarter[lane] = $join;
+        }
+        let mut all = quarter[0];
+        for &$b in &quarter[1..] {
+            let $a = all;
+            all = $join;
+        }
+        all
+    }};
+}
+
 /// Fills `blocks`; whether an entry is NaN or `+inf`, kept or not.
 macro_rules! fill_blocks {
     ($name:ident, $float:ty, $exp:path) => {
         widest! {
             fn $name(row: &[$float], mask: Option<&[u32]>, blocks: &mut Vec<BlockMass>) -> bool {
                 let mut is_bad = false;
-                let mut bad_lanes = [0u32; LANES];
                 let mut scratch = [<$float>::NEG_INFINITY; BLOCK];
                 for (n_block, values) in row.chunks(BLOCK).enumerate() {
-                    let mut lanes = [<$float>::NEG_INFINITY; LANES];
                     // The last block is padded, a masked one is copied; others are read in place.
-                    let values = if mask.is_none() && values.len() == BLOCK {
+                    let values: &[$float; BLOCK] = if mask.is_none()
+                        && let Ok(values) = values.try_into()
+                    {
                         values
                     } else {
                         is_bad |= values.iter().any(|value| value.is_nan() | (*value == <$float>::INFINITY));
@@ -103,51 +125,41 @@ macro_rules! fill_blocks {
                             let is_out = mask.is_some_and(|mask| !is_kept(mask, token));
                             *kept = if is_out { <$float>::NEG_INFINITY } else { value };
                         }
-                        &scratch[..]
+                        &scratch
                     };
                     let (steps, _) = values.as_chunks::<LANES>();
+                    let mut lanes = [<$float>::NEG_INFINITY; LANES];
                     for step in steps {
                         for lane in 0..LANES {
-                            let value = step[lane];
-                            bad_lanes[lane] |= if value < <$float>::INFINITY { 0 } else { 1 };
-                            lanes[lane] = if value > lanes[lane] { value } else { lanes[lane] };
+                            lanes[lane] = if step[lane] > lanes[lane] { step[lane] } else { lanes[lane] };
                         }
                     }
-                    // Halves join halves, which vector units can do.
-                    let mut width = LANES / 2;
-                    while width > 0 {
-                        for lane in 0..width {
-                            let other = lanes[lane + width];
-                            lanes[lane] = if other > lanes[lane] { other } else { lanes[lane] };
-                        }
-                        width /= 2;
-                    }
-                    let best = lanes[0];
+                    let best = fold_halves!($float, lanes, a, b, if a > b { a } else { b });
                     let mut sums = [0.0; LANES];
                     for step in steps {
                         for lane in 0..LANES {
                             sums[lane] += $exp(step[lane] - best);
                         }
                     }
-                    let mut width = LANES / 2;
-                    while width > 0 {
-                        for lane in 0..width {
-                            sums[lane] += sums[lane + width];
-                        }
-                        width /= 2;
-                    }
-                    let (best, total) = (f64::from(best), f64::from(sums[0]));
+                    let total = fold_halves!($float, sums, a, b, a + b);
+                    // NaN and +inf are no maximum or leave no number behind.
+                    is_bad |= if best > <$float>::NEG_INFINITY {
+                        total.is_nan()
+                    } else {
+                        values.iter().any(|value| value.is_nan())
+                    };
+                    let (best, total) = (f64::from(best), f64::from(total));
                     let log_mass = if best > f64::NEG_INFINITY { best + total.ln() } else { best };
                     blocks.push(BlockMass { best, log_mass });
                 }
-                is_bad || bad_lanes != [0; LANES]
+                is_bad
             }
         }
     };
 }
 
 fill_blocks!(fill_blocks_f32, f32, exp_short);
-fill_blocks!(fill_blocks_f64, f64, exp_negative);
+fill_blocks!(fill_blocks_f64, f64, exp_long);
 
 impl LogProb for f32 {
     fn fill_blocks(row: &[Self], mask: Option<&[u32]>, blocks: &mut Vec<BlockMass>) -> bool {
@@ -161,13 +173,16 @@ impl LogProb for f64 {
     }
 }
 
-/// `e^x` for `x <= 0` in f32, relative error below 2e-7 (1 + |x|); `e^-87` for all below -87 and for NaN, which is nothing
-/// beside the best entry. Half as many operations as `sample::math`'s, whose last place counts.
+/// `e^x` for `x <= 0` in f32, relative error below 2e-7 (1 + |x|); `e^-87` for all below -87, which is nothing beside the
+/// best entry; NaN for NaN. Half as many operations as `sample::math`'s, whose last place counts.
 #[inline(always)]
 fn exp_short(x: f32) -> f32 {
     /// Added and subtracted, it rounds an f32 below 2^22 to an integer.
     const ROUNDER: f32 = 12_582_912.0;
-    let x = if x > -87.0 { x } else { -87.0 };
+    /// Near the logarithm of 2, but the best for this polynomial.
+    #[allow(clippy::approx_constant)]
+    const LINEAR: f32 = 0.693_147;
+    let x = if x < -87.0 { -87.0 } else { x };
     let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUNDER);
     let f = x.mul_add(std::f32::consts::LOG2_E, ROUNDER - shifted);
     // 2^f, minimax.
@@ -175,9 +190,15 @@ fn exp_short(x: f32) -> f32 {
     q = f.mul_add(q, 0.009_671_576);
     q = f.mul_add(q, 0.055_507_347);
     q = f.mul_add(q, 0.240_222_41);
-    q = f.mul_add(q, 0.693_147);
+    q = f.mul_add(q, LINEAR);
     q = f.mul_add(q, 1.0);
     f32::from_bits(q.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
+/// [`exp_negative`]; NaN for NaN.
+#[inline(always)]
+fn exp_long(x: f64) -> f64 {
+    if x.is_nan() { x } else { exp_negative(x) }
 }
 
 /// `e^x` for `x <= 0` in f64, relative error below 4e-16; zero below -708 and for NaN. A loop over it runs in vectors,
@@ -237,9 +258,10 @@ mod tests {
             assert!(error < 2e-7 * (1.0 - f64::from(x)), "{x} {error}");
         }
         assert_eq!(exp_short(0.0), 1.0);
-        for x in [-88.0, f32::MIN, f32::NEG_INFINITY, f32::NAN] {
+        for x in [-88.0, f32::MIN, f32::NEG_INFINITY] {
             assert!((0.0..1.7e-38).contains(&exp_short(x)));
         }
+        assert!(exp_short(f32::NAN).is_nan() && exp_long(f64::NAN).is_nan());
     }
 
     /// The bound of the header, on blocks whose mass lies where it is tightest.
@@ -303,6 +325,21 @@ mod tests {
         long[700] = f64::NAN;
         assert!(RowMass::new(&long, None, 0).is_err());
         assert!(RowMass::new(&[0.0f64, 1.0], Some(&[0]), 0).is_err());
+        // At every place of a whole block and of a part of one, between numbers, beside the best, and in a block of nothing.
+        for n_vocab in [BLOCK, BLOCK + 9] {
+            for token in 0..n_vocab {
+                for bad in [f32::NAN, -f32::NAN, f32::INFINITY] {
+                    for other in [-1.0, f32::NEG_INFINITY, 3e38] {
+                        let mut row = vec![other; n_vocab];
+                        row[token] = bad;
+                        let wide: Vec<f64> = row.iter().map(|&value| value.into()).collect();
+                        assert!(
+                            RowMass::new(&row, None, 0).is_err() && RowMass::new(&wide, None, 0).is_err()
+                        );
+                    }
+                }
+            }
+        }
         assert!(RowMass::<f64>::new(&[], None, 0).is_err());
     }
 }
