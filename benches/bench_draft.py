@@ -1,8 +1,8 @@
 """How fast is text indexed and drafted from, and how good are the drafts, beside the peers?
 
 The speed rows go through the harness. How many tokens a step yields is no time: ``python -m benches.bench_draft``
-prints that table, each engine in a process of its own, on the same requests; with ``growth``
-behind it, what a token costs from 10,000 to 10,000,000 of them, and what a batch saves; with ``streams FILE`` what the
+prints that table, each engine in a process of its own, on the same requests; with ``growth`` behind it, what a token
+costs from 10,000 to 10,000,000 of them; with ``batch`` what a batch of proposals saves; with ``streams FILE`` what the
 merged tree yields beside its sources and beside Goose, on streams with likely tokens (:mod:`benches.streams`).
 """
 
@@ -175,7 +175,7 @@ def _streams(path: Path) -> None:
 
 
 def _growth() -> None:
-    """Print what a token costs as a stream grows, and what a batch saves."""
+    """Print what a token costs as a stream grows."""
     import numpy as np
     import tokenloom as tl
 
@@ -193,23 +193,66 @@ def _growth() -> None:
         stream.end()
         frozen = drafter.n_bytes / max(drafter.n_tokens, 1)
         print(f"{n_tokens:,}, {seconds / n_tokens * 1e6:.3f}, {n_bytes / n_tokens:.1f}, {frozen:.2f}")
+
+
+def _batch() -> None:
+    """Print what a batch of 256 proposals saves on two threads, and what two threads could save here at all.
+
+    Rounds are interleaved: single calls, the batch, and a job of the same length that two threads can only halve (two
+    hashes of much memory, one after the other and side by side). Where the other cores are busy, the last says so; the
+    ratio of processor times does not depend on them.
+    """
+    import hashlib
+    import statistics
+    import threading
+    from collections.abc import Callable
+
+    import numpy as np
+    import tokenloom as tl
+
+    rng = np.random.default_rng(1)
     drafter = tl.draft.Suffix(min_prob=0.01)
     streams = [drafter.begin(rng.integers(0, 50, 2000)) for _ in range(256)]
     out = tl.draft.TreeBatch.empty(256, 32)
-    ratios = []
-    for _ in range(15):
-        start = time.perf_counter()
+    memory = bytes(400_000)
+
+    def single() -> None:
         for stream in streams:
             stream.propose(32)
-        middle = time.perf_counter()
-        drafter.propose_batch(streams, 32, out=out, threads=2)
-        ratios.append((middle - start) / (time.perf_counter() - middle))
-    print(f"256 single calls against one batch on two threads: {sorted(ratios)[7]:.2f} times its time")
+
+    def both() -> None:
+        helper = threading.Thread(target=hashlib.sha256, args=(memory,))
+        helper.start()
+        hashlib.sha256(memory)
+        helper.join()
+
+    jobs: dict[str, Callable[[], object]] = {
+        "single": single,
+        "batch": lambda: drafter.propose_batch(streams, 32, out=out, threads=2),
+        "one": lambda: [hashlib.sha256(memory) for _ in range(2)],
+        "two": both,
+    }
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
+    for _ in range(101):
+        for name, job in jobs.items():
+            start = time.perf_counter(), time.process_time()
+            job()
+            found[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    for title, over, under in (("256 proposals", "single", "batch"), ("two hashes", "one", "two")):
+        ratios = sorted(long[0] / short[0] for long, short in zip(found[over], found[under], strict=True))
+        work = statistics.median(long[1] for long in found[over]) / statistics.median(s[1] for s in found[under])
+        quarter = len(ratios) // 4
+        print(
+            f"{title} on two threads: {ratios[len(ratios) // 2]:.2f} times as fast (quartiles {ratios[quarter]:.2f} to "
+            f"{ratios[-quarter - 1]:.2f}), processor time {work:.2f} times less"
+        )
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["growth"]:
         _growth()
+    elif sys.argv[1:] == ["batch"]:
+        _batch()
     elif sys.argv[1:2] == ["streams"]:
         _streams(Path(sys.argv[2]))
     elif len(sys.argv) > 1:

@@ -30,20 +30,21 @@ impl<'a, 'py> FromPyObject<'a, 'py> for TokenIds {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(array) = object.extract::<PyReadonlyArray1<'_, i32>>() {
-            return Ok(Self(array.as_array().iter().map(|&id| i64::from(id)).collect()));
-        }
-        if let Ok(array) = object.extract::<PyReadonlyArray1<'_, u32>>() {
-            return Ok(Self(array.as_array().iter().map(|&id| i64::from(id)).collect()));
-        }
-        if let Ok(array) = object.extract::<PyReadonlyArray1<'_, i64>>() {
-            return Ok(Self(array.as_array().iter().copied().collect()));
-        }
         let expected = "an integer array of one dimension or a sequence of ints";
-        if let Ok(array) = object.cast::<PyUntypedArray>()
-            && (array.ndim() != 1 || (array.len() > 0 && !matches!(array.dtype().kind(), b'i' | b'u')))
-        {
-            return Err(array_error(object.py(), "token ids", expected, &describe(&array)));
+        // A list is asked about once, not once for each type of array.
+        if let Ok(untyped) = object.cast::<PyUntypedArray>() {
+            if let Ok(array) = object.extract::<PyReadonlyArray1<'_, i32>>() {
+                return Ok(Self(array.as_array().iter().map(|&id| i64::from(id)).collect()));
+            }
+            if let Ok(array) = object.extract::<PyReadonlyArray1<'_, u32>>() {
+                return Ok(Self(array.as_array().iter().map(|&id| i64::from(id)).collect()));
+            }
+            if let Ok(array) = object.extract::<PyReadonlyArray1<'_, i64>>() {
+                return Ok(Self(array.as_array().iter().copied().collect()));
+            }
+            if untyped.ndim() != 1 || (untyped.len() > 0 && !matches!(untyped.dtype().kind(), b'i' | b'u')) {
+                return Err(array_error(object.py(), "token ids", expected, &describe(&untyped)));
+            }
         }
         object.extract::<Vec<i64>>().map(Self).map_err(|error| {
             let found = match error.is_instance_of::<PyTypeError>(object.py()) {

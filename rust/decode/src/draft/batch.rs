@@ -1,7 +1,8 @@
 //! How do many streams propose and commit in one call?
 //!
-//! Streams do not depend on each other, so they are cut into equal runs, one for each thread; the caller's thread takes
-//! the first. A few streams are not worth a thread. Nothing is shared but what the drafter shares.
+//! Streams do not depend on each other, so they are cut into runs, and each thread takes the next run that nobody has: a
+//! thread that starts late, or waits for a core, costs nobody more than its own run. The caller's thread is one of them.
+//! A few streams are not worth a thread. Nothing is shared but what the drafter shares.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,8 @@ use super::tree::DraftTree;
 
 /// Fewer streams than this are done before a thread has started.
 const STREAMS_PER_THREAD: usize = 32;
+/// Streams that a thread takes at a time.
+const STREAMS_PER_RUN: usize = 16;
 
 /// Arrays of the caller, `width` entries for each stream.
 #[derive(Debug)]
@@ -75,7 +78,7 @@ pub fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
 /// A tree for each stream.
 ///
 /// # Errors
-/// As [`Stream::propose`], for the first stream that fails.
+/// As [`Stream::propose`], for a stream that fails.
 pub fn propose_batch(
     streams: &[&Mutex<Stream>],
     budget: i64,
@@ -83,19 +86,12 @@ pub fn propose_batch(
     n_threads: usize,
 ) -> Result<Vec<DraftTree>, DraftError> {
     let mut trees = vec![DraftTree::default(); streams.len()];
-    let propose = |streams: &[&Mutex<Stream>], trees: &mut [DraftTree]| -> Result<(), DraftError> {
+    let runs = streams.chunks(STREAMS_PER_RUN).zip(trees.chunks_mut(STREAMS_PER_RUN));
+    share(streams.len(), n_threads, runs, |(streams, trees)| {
         for (stream, tree) in streams.iter().zip(trees) {
             *tree = lock(stream).propose(budget, is_chain)?;
         }
         Ok(())
-    };
-    let n = run_length(streams.len(), n_threads);
-    std::thread::scope(|scope| {
-        let mut runs = streams.chunks(n).zip(trees.chunks_mut(n));
-        let first = runs.next();
-        let workers: Vec<_> = runs.map(|(part, trees)| scope.spawn(|| propose(part, trees))).collect();
-        first.map_or(Ok(()), |(part, trees)| propose(part, trees))?;
-        join(workers)
     })?;
     Ok(trees)
 }
@@ -103,7 +99,7 @@ pub fn propose_batch(
 /// Writes the tree of each stream into a row of `rows`, `width` entries long.
 ///
 /// # Errors
-/// As [`Stream::propose`], for the first stream that fails.
+/// As [`Stream::propose`], for a stream that fails.
 pub fn propose_into(
     streams: &[&Mutex<Stream>],
     budget: i64,
@@ -113,23 +109,17 @@ pub fn propose_into(
     rows: TreeRows<'_>,
 ) -> Result<(), DraftError> {
     let budget = budget.min(width as i64);
-    let propose = |streams: &[&Mutex<Stream>], mut rows: TreeRows<'_>| -> Result<(), DraftError> {
+    let mut rest = Some(rows);
+    let runs = streams.chunks(STREAMS_PER_RUN).filter_map(|part| {
+        let (rows, more) = rest.take()?.split_at(part.len(), width);
+        rest = Some(more);
+        Some((part, rows))
+    });
+    share(streams.len(), n_threads, runs, |(streams, mut rows)| {
         for (row, stream) in streams.iter().enumerate() {
             rows.write(row, width, &lock(stream).propose(budget, is_chain)?);
         }
         Ok(())
-    };
-    let n = run_length(streams.len(), n_threads);
-    std::thread::scope(|scope| {
-        let (first, mut rest) = rows.split_at(n.min(streams.len()), width);
-        let mut workers = Vec::new();
-        for part in streams.chunks(n).skip(1) {
-            let (rows, more) = rest.split_at(part.len(), width);
-            workers.push(scope.spawn(move || propose(part, rows)));
-            rest = more;
-        }
-        propose(&streams[..n.min(streams.len())], first)?;
-        join(workers)
     })
 }
 
@@ -146,33 +136,40 @@ pub fn commit_batch(
     for (i, stream) in streams.iter().enumerate() {
         lock(stream).check(&tokens[i], None, tops[i].as_ref())?;
     }
-    let commit = |from: usize, streams: &[&Mutex<Stream>]| -> Result<(), DraftError> {
-        for (i, stream) in (from..).zip(streams) {
-            lock(stream).commit(&tokens[i], None, tops[i].as_ref())?;
+    let runs =
+        streams.chunks(STREAMS_PER_RUN).zip(tokens.chunks(STREAMS_PER_RUN)).zip(tops.chunks(STREAMS_PER_RUN));
+    share(streams.len(), n_threads, runs, |((streams, tokens), tops)| {
+        for ((stream, tokens), top) in streams.iter().zip(tokens).zip(tops) {
+            lock(stream).commit(tokens, None, top.as_ref())?;
         }
         Ok(())
-    };
-    let n = run_length(streams.len(), n_threads);
-    std::thread::scope(|scope| {
-        let mut runs = streams.chunks(n).enumerate();
-        let first = runs.next();
-        let workers: Vec<_> = runs.map(|(i, part)| scope.spawn(move || commit(i * n, part))).collect();
-        first.map_or(Ok(()), |(_, part)| commit(0, part))?;
-        join(workers)
     })
 }
 
-/// How many streams one thread takes.
-fn run_length(n_streams: usize, n_threads: usize) -> usize {
-    n_streams.div_ceil(n_threads.max(1)).max(STREAMS_PER_THREAD)
-}
-
-fn join(workers: Vec<std::thread::ScopedJoinHandle<'_, Result<(), DraftError>>>) -> Result<(), DraftError> {
-    for worker in workers {
-        match worker.join() {
-            Ok(done) => done?,
-            Err(panic) => std::panic::resume_unwind(panic),
+/// Does `work` with every run, on at most `n_threads` threads.
+fn share<R>(
+    n_streams: usize,
+    n_threads: usize,
+    runs: impl Iterator<Item = R> + Send,
+    work: impl Fn(R) -> Result<(), DraftError> + Sync,
+) -> Result<(), DraftError> {
+    let runs = Mutex::new(runs);
+    let take = || {
+        loop {
+            let run = runs.lock().unwrap_or_else(PoisonError::into_inner).next();
+            match run {
+                Some(run) => work(run)?,
+                None => return Ok(()),
+            }
         }
-    }
-    Ok(())
+    };
+    let n_helpers = n_threads.min(n_streams.div_ceil(STREAMS_PER_THREAD)).saturating_sub(1);
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = (0..n_helpers).map(|_| scope.spawn(take)).collect();
+        let own = take();
+        helpers.into_iter().fold(own, |done, helper| match helper.join() {
+            Ok(helped) => done.and(helped),
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
 }
