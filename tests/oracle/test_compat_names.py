@@ -36,7 +36,6 @@ EXCEPTIONS = {
     **{f"implementations.{name}": "a file of theirs" for name in FILES},
     "tools.visualizer": "a file of theirs",
     "tools.EncodingVisualizer.consecutive_chars_to_html": "a step of drawing",
-    "trainers.ParityBpeTrainer": "another training algorithm",
 }
 
 

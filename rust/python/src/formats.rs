@@ -174,12 +174,11 @@ fn parse_sentencepiece(py: Python<'_>, data: &[u8]) -> PyResult<Read> {
     py.detach(|| sentencepiece::parse(data)).map(Read::from).map_err(raise)
 }
 
+type UnigramParts<'py> = (Vec<(String, f32)>, usize, bool, Bound<'py, PyBytes>);
+
 /// Pieces and scores of a Unigram `.model`, the place of the unknown piece, byte fallback, and the character map.
 #[pyfunction]
-fn parse_unigram_pieces<'py>(
-    py: Python<'py>,
-    data: &[u8],
-) -> PyResult<(Vec<(String, f32)>, usize, bool, Bound<'py, PyBytes>)> {
+fn parse_unigram_pieces<'py>(py: Python<'py>, data: &[u8]) -> PyResult<UnigramParts<'py>> {
     let model = py.detach(|| sentencepiece::parse_unigram(data)).map_err(raise)?;
     let unknown = model.pieces.iter().position(|piece| piece.piece_type == PieceType::Unknown);
     let pieces = model.pieces.into_iter().map(|piece| (piece.text, piece.score)).collect();

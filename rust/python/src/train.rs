@@ -11,8 +11,9 @@ use pyo3::types::PyBytes;
 use tokenloom_storage::{SpilledWords, write_whole};
 use tokenloom_tokenize::Tokenizer;
 use tokenloom_tokenize::train::{
-    self as core, Alphabet, CharacterOptions, CharacterTokens, Done, Progress, Resources, Stage,
-    StageOptions, Start, TrainError, Transition, UnigramOptions, UnigramPieces, Veto, WordCounts, WordSource,
+    self as core, Alphabet, CharacterOptions, CharacterTokens, Done, ParityOptions, Progress, Resources,
+    Stage, StageOptions, Start, TrainError, Transition, UnigramOptions, UnigramPieces, Veto, WordCounts,
+    WordSource,
 };
 
 use crate::error::raise;
@@ -25,7 +26,7 @@ pub(crate) mod train {
     #[pymodule_export]
     use super::{PyTrained, PyWordCounter, PyWordCounts};
     #[pymodule_export]
-    use super::{refuses, run_boundless, run_stages, train_characters, train_unigram};
+    use super::{refuses, run_boundless, run_stages, train_characters, train_parity, train_unigram};
 }
 
 type Patterns = Option<Vec<String>>;
@@ -382,6 +383,57 @@ fn train_characters(
         end_of_word_suffix: fields.end_of_word_suffix,
     };
     let train = |report: Report<'_>| core::train_characters(words, &options, report);
+    let CharacterTokens { texts, merges } = with_progress(py, None, None, train)?;
+    Ok((texts, merges.iter().map(|merge| (merge.left, merge.right)).collect()))
+}
+
+/// The attributes of a `ParityBpeTrainer` of `tokenloom.compat.tokenizers`.
+#[derive(FromPyObject)]
+struct ParityFields {
+    num_merges: usize,
+    global_merges: usize,
+    variant: String,
+    window_size: usize,
+    alpha: f64,
+    total_symbols: bool,
+    min_frequency: u64,
+    max_token_length: Option<usize>,
+    initial_alphabet: Vec<char>,
+    limit_alphabet: Option<usize>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+}
+
+type CountedWords = Vec<(String, u64)>;
+
+/// Trains BPE over the characters of the words of several languages.
+#[pyfunction]
+fn train_parity(
+    py: Python<'_>,
+    languages: Vec<CountedWords>,
+    parallel: Vec<CountedWords>,
+    targets: Option<Vec<f64>>,
+    special_tokens: Vec<String>,
+    fields: ParityFields,
+) -> PyResult<Merged> {
+    let options = ParityOptions {
+        n_merges: fields.num_merges,
+        n_global_merges: fields.global_merges,
+        targets,
+        window: (fields.variant == "window").then_some((fields.window_size, fields.alpha)),
+        counts_tokens: fields.total_symbols,
+        characters: CharacterOptions {
+            vocab_size: 0,
+            min_frequency: fields.min_frequency,
+            max_token_length: fields.max_token_length,
+            special_tokens,
+            initial_alphabet: fields.initial_alphabet,
+            limit_alphabet: fields.limit_alphabet,
+            continuing_subword_prefix: fields.continuing_subword_prefix,
+            end_of_word_suffix: fields.end_of_word_suffix,
+        },
+    };
+    let train = |report: Report<'_>| core::train_parity(languages, parallel, &options, report);
     let CharacterTokens { texts, merges } = with_progress(py, None, None, train)?;
     Ok((texts, merges.iter().map(|merge| (merge.left, merge.right)).collect()))
 }

@@ -23,7 +23,7 @@ from tokenloom.compat.tokenizers.decoders import Decoder
 from tokenloom.compat.tokenizers.normalizers import Normalizer
 from tokenloom.compat.tokenizers.pre_tokenizers import PreTokenizer
 from tokenloom.compat.tokenizers.processors import PostProcessor
-from tokenloom.compat.tokenizers.trainers import Trainer
+from tokenloom.compat.tokenizers.trainers import Trainer, texts_of
 from tokenloom.errors import MissingDependencyError
 
 _ROLES: dict[str, type[Part]] = {
@@ -532,8 +532,7 @@ class Tokenizer:
             trainer = self.model.get_trainer()
         if not isinstance(trainer, Trainer):
             raise TypeError(f"expected a Trainer, found {type(trainer).__name__}")
-        texts = (text for item in iterator for text in ([item] if isinstance(item, str) else item))
-        model, special = trainer._train(self, texts)
+        model, special = trainer._train(self, texts_of(iterator))
         with self._lock:
             self.model = model
             self.add_special_tokens(special)

@@ -8,6 +8,7 @@ equal loss, and the characters of equal counts that ``limit_alphabet`` keeps.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from tokenloom._core import train as _train
 from tokenloom.compat.tokenizers import models
 from tokenloom.compat.tokenizers._added import AddedToken, as_added
-from tokenloom.compat.tokenizers._argument import count, flag, real, text, token_id, unknown
-from tokenloom.errors import UnsupportedFeatureError
+from tokenloom.compat.tokenizers._argument import count, flag, real, strings, text, token_id, unknown
+from tokenloom.errors import TrainError, UnsupportedFeatureError
 
 if TYPE_CHECKING:
     from tokenloom.compat.tokenizers import Tokenizer
 
-__all__ = ["BpeTrainer", "Trainer", "UnigramTrainer", "WordLevelTrainer", "WordPieceTrainer"]
+__all__ = ["BpeTrainer", "ParityBpeTrainer", "Trainer", "UnigramTrainer", "WordLevelTrainer", "WordPieceTrainer"]
 
 
 T = TypeVar("T")
@@ -84,15 +85,20 @@ class Trainer:
         if not isinstance(model, self._model):
             expected, found = self._model.__name__, type(model).__name__
             raise UnsupportedFeatureError(f"expected a {expected} model for {type(self).__name__}, found {found}")
-        words: Counter[str] = Counter()
-        for batch in _batches(texts, 512):
-            for cut in tokenizer._words(batch):
-                words.update(cut)
+        words = _counted(tokenizer, texts)
         self._n_words = len(words)
-        return self._trained(model, list(words.items())), self.special_tokens
+        return self._trained(model, words), self.special_tokens
 
     def _trained(self, model: Any, words: list[tuple[str, int]]) -> models.Model:
         raise UnsupportedFeatureError(f"training with {type(self).__name__} is not supported")
+
+
+def _counted(tokenizer: Tokenizer, texts: Iterable[str]) -> list[tuple[str, int]]:
+    words: Counter[str] = Counter()
+    for batch in _batches(texts, 512):
+        for cut in tokenizer._words(batch):
+            words.update(cut)
+    return list(words.items())
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -175,6 +181,128 @@ class BpeTrainer(_CharacterTrainer):
     def _trained(self, model: models.BPE, words: list[tuple[str, int]]) -> models.BPE:
         affixes = {name: getattr(self, name) for name in ("continuing_subword_prefix", "end_of_word_suffix")}
         return models.BPE(*self._merged(words), **model._fields | affixes)
+
+
+def _variant(name: Any) -> str:
+    if text(name) not in ("base", "window"):
+        raise ValueError(f"expected variant to be base or window, found {name!r}")
+    return str(name)
+
+
+def _character(value: Any) -> str:
+    if len(text(value)) != 1:
+        raise ValueError(f"expected a string of length 1, found {value!r}")
+    return str(value)
+
+
+class ParityBpeTrainer:
+    """Byte pair encoding that is fair to several languages; the arguments are those of ``tokenizers``.
+
+    Each step merges the pair that is most frequent in the language that is compressed least (Foroutan et al. 2025).
+    """
+
+    num_merges = _Setting(count)
+    variant = _Setting(_variant)
+    min_frequency = _Setting(count)
+    global_merges = _Setting(count)
+    window_size = _Setting(count)
+    alpha = _Setting(real)
+    total_symbols = _Setting(flag)
+    show_progress = _Setting(flag)
+    limit_alphabet = _Setting(_count_or_none)
+    continuing_subword_prefix = _Setting(_text_or_none)
+    end_of_word_suffix = _Setting(_text_or_none)
+    max_token_length = _Setting(_count_or_none)
+
+    def __init__(
+        self,
+        num_merges: int = 32000,
+        variant: str = "base",
+        min_frequency: int = 0,
+        ratio: _Sequence[float] | None = None,
+        global_merges: int = 0,
+        window_size: int = 100,
+        alpha: float = 2.0,
+        total_symbols: bool = False,
+        special_tokens: _Sequence[str | AddedToken] | None = None,
+        show_progress: bool = True,
+        limit_alphabet: int | None = None,
+        initial_alphabet: _Sequence[str] | None = None,
+        continuing_subword_prefix: str | None = None,
+        end_of_word_suffix: str | None = None,
+        max_token_length: int | None = None,
+    ) -> None:
+        self.num_merges = num_merges
+        self.variant = variant
+        self.min_frequency = min_frequency
+        self._ratio = None if ratio is None else [real(rate) for rate in ratio]
+        self.global_merges = global_merges
+        self.window_size = window_size
+        self.alpha = alpha
+        self.total_symbols = total_symbols
+        self.special_tokens = [as_added(token, special=True) for token in special_tokens or ()]
+        self.show_progress = show_progress
+        self.limit_alphabet = limit_alphabet
+        self.initial_alphabet = [_character(character) for character in strings(initial_alphabet or ())]
+        self.continuing_subword_prefix = continuing_subword_prefix
+        self.end_of_word_suffix = end_of_word_suffix
+        self.max_token_length = max_token_length
+
+    def __repr__(self) -> str:
+        return f"ParityBpeTrainer(num_merges={self.num_merges}, variant={self.variant!r})"
+
+    def train_from_iterator(
+        self,
+        tokenizer: Tokenizer,
+        train_iterators: _Sequence[Iterable[Any]],
+        dev_iterators: _Sequence[Iterable[Any]] | None = None,
+        ratio: _Sequence[float] | None = None,
+    ) -> None:
+        """Train a tokenizer whose model is a ``BPE``.
+
+        Args:
+            tokenizer: Its normalizer and pretokenizer cut the texts.
+            train_iterators: For each language, texts or batches of them.
+            dev_iterators: Likewise texts that say the same in each language: which language is compressed least.
+            ratio: Without these, the rate of each language in comparison to the others.
+
+        Raises:
+            UnsupportedFeatureError: The model is of another kind.
+            TrainError: The arguments contradict each other.
+        """
+        if not isinstance(tokenizer.model, models.BPE):
+            raise UnsupportedFeatureError(f"expected a BPE model, found {type(tokenizer.model).__name__}")
+        rates = self._ratio if ratio is None else [real(rate) for rate in ratio]
+        self._check(len(train_iterators), None if dev_iterators is None else len(dev_iterators), rates)
+        languages = [_counted(tokenizer, texts_of(iterator)) for iterator in train_iterators]
+        parallel = [_counted(tokenizer, texts_of(iterator)) for iterator in dev_iterators or ()]
+        special = [token.content for token in self.special_tokens]
+        texts, pairs = _train.train_parity(languages, parallel, None if parallel else rates, special, self)
+        merges = [(texts[left], texts[right]) for left, right in pairs]
+        affixes = {name: getattr(self, name) for name in ("continuing_subword_prefix", "end_of_word_suffix")}
+        fields = tokenizer.model._fields | affixes
+        tokenizer.model = models.BPE({token: id for id, token in enumerate(texts)}, merges, **fields)
+        tokenizer.add_special_tokens(self.special_tokens)
+
+    def _check(self, n_languages: int, n_parallel: int | None, rates: list[float] | None) -> None:
+        if n_languages == 0:
+            raise TrainError("expected a corpus for each language, found none")
+        if n_parallel not in (None, n_languages):
+            raise TrainError(f"expected {n_languages} dev_iterators, as there are corpora, found {n_parallel}")
+        if rates is not None and not n_parallel:
+            if len(rates) != n_languages:
+                raise TrainError(f"expected {n_languages} values of ratio, as there are corpora, found {len(rates)}")
+            if not all(0 < rate < math.inf for rate in rates):
+                raise TrainError(f"expected every ratio to be above 0, found {rates}")
+        if self.variant == "window" and (self.window_size == 0 or not 0 < self.alpha < math.inf):
+            raise TrainError(
+                f"expected window_size and alpha above 0 with a window, found {self.window_size} and {self.alpha}"
+            )
+
+
+def texts_of(items: Iterable[Any]) -> Iterator[str]:
+    """Texts, which may come in batches."""
+    return (text for item in items for text in ([item] if isinstance(item, str) else item))
 
 
 class WordPieceTrainer(_CharacterTrainer):

@@ -89,17 +89,26 @@ pub fn train_characters(
         ends_at_known: false,
     };
     merge_pairs(taken.symbols, taken.pairs, &mut merged, &rule, progress)?;
-    let Merged { inventory, mut merges, .. } = merged;
-    let mut seen = FxHashSet::default();
-    merges.reverse();
-    merges.retain(|merge| seen.insert((merge.left, merge.right)));
-    merges.reverse();
+    let Merged { inventory, merges, .. } = merged;
+    let merges = last_of_each_pair(merges);
     let text = |id| String::from_utf8_lossy(inventory.bytes(id)).into_owned();
     Ok(CharacterTokens { texts: (0..inventory.len() as TokenId).map(text).collect(), merges })
 }
 
+/// A pair that was merged twice has the later rank.
+pub(super) fn last_of_each_pair(mut merges: Vec<Merge>) -> Vec<Merge> {
+    let mut seen = FxHashSet::default();
+    merges.reverse();
+    merges.retain(|merge| seen.insert((merge.left, merge.right)));
+    merges.reverse();
+    merges
+}
+
 /// The characters that are tokens, in the order of code points.
-fn alphabet(words: &[(String, u64)], options: &CharacterOptions) -> BTreeSet<char> {
+pub(super) fn alphabet<'a>(
+    words: impl IntoIterator<Item = &'a (String, u64)>,
+    options: &CharacterOptions,
+) -> BTreeSet<char> {
     let mut counts: BTreeMap<char, u64> = BTreeMap::new();
     for (word, count) in words {
         for character in word.chars() {
@@ -115,13 +124,17 @@ fn alphabet(words: &[(String, u64)], options: &CharacterOptions) -> BTreeSet<cha
 }
 
 /// The symbols of all words, one after the other.
-struct WordSymbols {
-    ids: Vec<TokenId>,
-    ends: Vec<usize>,
+pub(super) struct WordSymbols {
+    pub(super) ids: Vec<TokenId>,
+    pub(super) ends: Vec<usize>,
 }
 
 /// A character that has no id is left out.
-fn symbols_of(words: &[(String, u64)], options: &CharacterOptions, inventory: &mut Inventory) -> WordSymbols {
+pub(super) fn symbols_of(
+    words: &[(String, u64)],
+    options: &CharacterOptions,
+    inventory: &mut Inventory,
+) -> WordSymbols {
     let prefix = options.continuing_subword_prefix.as_deref().unwrap_or("");
     let suffix = options.end_of_word_suffix.as_deref().unwrap_or("");
     let mut known: FxHashMap<(char, bool, bool), Option<TokenId>> = FxHashMap::default();
