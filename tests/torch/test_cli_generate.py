@@ -50,7 +50,7 @@ def test_same_tokens_with_drafts(folder: str) -> None:
 def test_constraints(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (matched,) = records(generate(folder, "x", "--regex", "[ab]{3}", "-n", "8", "--json"))
     assert re.fullmatch("[ab]{3}", str(matched["text"]))
-    (tmp_path / "schema.json").write_text('{"enum": [17]}')
+    (tmp_path / "schema.json").write_text('{"enum": [17]}', encoding="utf-8-sig")
     (tmp_path / "grammar.lark").write_text('start: "(" start ")" | "ab"')
     (nested,) = records(generate(folder, "x", "--lark", str(tmp_path / "grammar.lark"), "-n", "8", "--json"))
     assert re.fullmatch(r"\(*ab\)*", nested["text"])
@@ -69,6 +69,15 @@ def test_plain_output_is_the_answer_and_its_cost(folder: str) -> None:
     result = generate(folder, "the", "-n", "5")
     assert "tokens per model call" in result.stderr
     assert "tokens per model call" not in result.stdout
+
+
+def test_files_that_are_no_text_are_named(folder: str, tmp_path: Path) -> None:
+    wrong = tmp_path / "wide.json"
+    wrong.write_bytes('{"type": "integer"}'.encode("utf-16"))
+    for option in ("--json-schema", "--lark"):
+        result = CliRunner().invoke(program, ["generate", folder, "x", option, str(wrong)])
+        assert result.exit_code == 2
+        assert "is not UTF-8" in result.output
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ __all__ = ["generate"]
 @click.option("--raw", is_flag=True, help="Continue the prompts as they are, without the model's chat template.")
 @click.option("-n", "--max-new-tokens", type=click.IntRange(0), default=128, show_default=True)
 @click.option("--draft", is_flag=True, help="Draft from repeats in prompt and answer: same tokens, fewer passes.")
-@click.option("--json-schema", "schema", type=click.File("r", encoding="utf-8"), help="Answers follow this schema.")
+@click.option("--json-schema", "schema", type=click.File("r", encoding="utf-8-sig"), help="Answers follow this schema.")
 @click.option("--regex", help="Answers match this regular expression as a whole.")
-@click.option("--lark", type=click.File("r", encoding="utf-8"), help="Answers are texts of this grammar.")
+@click.option("--lark", type=click.File("r", encoding="utf-8-sig"), help="Answers are texts of this grammar.")
 @click.option("--predicate", metavar="MODULE:FUNCTION", help="Python function (prefix: bytes) -> bool.")
 @click.option("--method", type=click.Choice(["mask", "check", "awrs"]), help="Default: see below.")
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
@@ -73,6 +73,7 @@ def generate(
     if sum(rule is not None for rule in (schema, regex, lark, predicate)) > 1:
         raise click.UsageError("give one of --json-schema, --regex, --lark and --predicate")
 
+    schema_text, grammar = _read(schema, "--json-schema"), _read(lark, "--lark")
     import tokenloom as tl
 
     language_model, tokenizer = tl.torch.load(model)
@@ -85,7 +86,7 @@ def generate(
             asked,
             max_new_tokens=max_new_tokens,
             drafter=tl.draft.Suffix(min_prob=0.1) if draft else None,
-            constraint=_constraint(tokenizer, schema, regex, lark, predicate),
+            constraint=_constraint(tokenizer, schema_text, regex, grammar, predicate),
             method=method or _method(predicate, temperature),
             params=rules,
             seed=seed,
@@ -107,15 +108,22 @@ def _method(predicate: str | None, temperature: float) -> str:
     return "awrs" if temperature > 0 else "check"
 
 
-def _constraint(tokenizer: Any, schema: Any, regex: str | None, lark: Any, predicate: str | None) -> Any:
+def _read(file: Any, option: str) -> str | None:
+    try:
+        return None if file is None else str(file.read())
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{file.name} is not UTF-8: {error}", param_hint=option) from error
+
+
+def _constraint(tokenizer: Any, schema: str | None, regex: str | None, lark: str | None, predicate: str | None) -> Any:
     from tokenloom import control
 
     if schema is not None:
-        return control.json_schema(schema.read(), tokenizer)
+        return control.json_schema(schema, tokenizer)
     if regex is not None:
         return control.regex(regex, tokenizer)
     if lark is not None:
-        return control.lark(lark.read(), tokenizer)
+        return control.lark(lark, tokenizer)
     if predicate is not None:
         return control.predicate(_function(predicate), tokenizer)
     return None
