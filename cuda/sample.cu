@@ -58,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
                      float* log_probs, i8* statuses, float* margins, float* new_mus) {
   u32 n_row = blockIdx.y;
   const Shape& shape = shapes[n_row];
-  float mu = mus[n_row];
+  float mu = mus ? mus[n_row] : not_a_number();
   mu = mu == mu ? mu : 2.0f * shape.mirostat_tau;
 
   Source source = source_of(logits, row_stride, dtype, n_row);

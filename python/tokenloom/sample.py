@@ -14,10 +14,11 @@ True
 from __future__ import annotations
 
 import enum
+import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
-from typing import Any, Literal, NamedTuple, TypeAlias, overload
+from typing import Any, Literal, NamedTuple, SupportsFloat, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -186,14 +187,18 @@ class Params:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        put("order", self.order if isinstance(self.order, str) else tuple(self.order))
-        pairs = self.bias.items() if isinstance(self.bias, Mapping) else self.bias
-        put("bias", tuple((_tuple((key,) if isinstance(key, int) else key), float(bias)) for key, bias in pairs))
-        put("dry_breakers", tuple(map(_tuple, self.dry_breakers)))
-        put("bad_words", tuple(map(_tuple, self.bad_words)))
-        put("allowed_ids", _tuple(self.allowed_ids))
-        put("stop_ids", _tuple(self.stop_ids))
-        put("top_k", min(self.top_k, 2**63 - 1))
+        for each in fields(self):
+            if isinstance(each.default, float):
+                put(each.name, _number(each.name, getattr(self, each.name)))
+            elif isinstance(each.default, int):
+                put(each.name, _count(each.name, getattr(self, each.name)))
+        put("order", self.order if isinstance(self.order, str) else tuple(_iterable("order", self.order)))
+        pairs = _iterable("bias", self.bias.items() if isinstance(self.bias, Mapping) else self.bias)
+        put("bias", tuple(_phrase(pair) for pair in pairs))
+        for name in ("dry_breakers", "bad_words"):
+            put(name, tuple(_tuple(name, tokens) for tokens in _iterable(name, getattr(self, name))))
+        put("allowed_ids", _tuple("allowed_ids", self.allowed_ids))
+        put("stop_ids", _tuple("stop_ids", self.stop_ids))
         put("rules", _core.Rules(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -204,11 +209,53 @@ def _params(values: dict[str, Any]) -> Params:
     return Params(**values)
 
 
-def _tuple(tokens: Tokens) -> tuple[int, ...]:
-    ids = tuple(int(token) for token in tokens)
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, str) or not isinstance(value, SupportsFloat):
+        raise ParamsError(f"expected {name} to be a number, found {value!r}")
+    return float(value)
+
+
+def _count(name: str, value: Any) -> int:
+    """A count is cut to what 64 bits hold: more than a text ever has."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ParamsError(f"expected {name} to be an integer, found {value!r}") from None
+    limit = 2**31 if name in ("p_less", "mirostat") else 2**63
+    if name in ("p_less", "mirostat") and number < 0:
+        raise ParamsError(f"expected {name} 0, 1 or 2, found {number}")
+    return max(min(number, limit - 1), -limit)
+
+
+def _iterable(name: str, values: Any) -> Iterable[Any]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise ParamsError(f"expected {name} to be a sequence, found {values!r}")
+    return values
+
+
+def _phrase(pair: Any) -> tuple[tuple[int, ...], float]:
+    try:
+        tokens, bias = pair
+    except (TypeError, ValueError):
+        raise ParamsError(f"expected bias to be pairs of tokens and a number, found {pair!r}") from None
+    is_one = isinstance(tokens, (int, np.integer))
+    return _tuple("bias", (tokens,) if is_one else tokens), _number("bias", bias)
+
+
+def _tuple(name: str, tokens: Any) -> tuple[int, ...]:
+    try:
+        ids = tuple(operator.index(token) for token in _iterable(name, tokens))
+    except TypeError:
+        raise ParamsError(f"expected token ids in {name}, found {tokens!r}") from None
     if any(not 0 <= token < 2**32 for token in ids):
-        raise ParamsError(f"expected token ids between 0 and 2**32 - 1, found {ids}")
+        raise ParamsError(f"expected token ids between 0 and 2**32 - 1 in {name}, found {ids}")
     return ids
+
+
+def _checked_purpose(purpose: int) -> None:
+    """Bit 31 of the word belongs to the second half of a token's number."""
+    if not 0 <= purpose < 2**31:
+        raise ParamsError(f"expected a purpose between 0 and 2**31 - 1, found {purpose}")
 
 
 class Sampled(NamedTuple):
@@ -393,6 +440,7 @@ def sample(
         ArrayError: An array has the wrong dtype or shape.
         ParamsError: A rule needs ``history`` and there is none.
     """
+    _checked_purpose(purpose)
     if _is_torch(logits):
         from tokenloom.torch import sampling
 
@@ -451,6 +499,7 @@ def draw(
         raise ParamsError(f"expected top to be 'raw' or 'processed', found {top!r}")
     if n_top < 0:
         raise ParamsError(f"expected n_top of at least 0, found {n_top}")
+    _checked_purpose(purpose)
     if _is_torch(logits):
         from tokenloom.torch import sampling
 
@@ -501,8 +550,8 @@ def sample_distinct(
         raise ParamsError(f"expected n of at least 0, found {n}")
     batch = _Batch(logits, params, mask)
     addresses = batch.addresses(seeds, positions)
-    if mask is None and batch.is_plain and not isinstance(logits, Bfloat16Bits):
-        rows = float32(rows_of_logits(logits))
+    if mask is None and batch.is_plain and not isinstance(batch.given, Bfloat16Bits):
+        rows = float32(rows_of_logits(batch.given))
     else:
         arguments = batch.arguments(addresses, batch.texts(history, prompt_lengths))
         rows, statuses = _core.processed(arguments)
@@ -615,7 +664,11 @@ class _Batch:
     """Rows, rules and mask, checked."""
 
     def __init__(self, logits: Any, params: Params | Sequence[Params], mask: Any) -> None:
-        self._given = logits
+        if _is_torch(logits):
+            from tokenloom.torch.sampling import rows_of_tensor
+
+            logits = rows_of_tensor(logits)
+        self.given = logits
         self._logits: Any
         if isinstance(logits, Bfloat16Bits):
             rows: NDArray[Any] = rows_of_logits(logits.bits, np.uint16)
@@ -650,10 +703,10 @@ class _Batch:
         return self._logits, [params.rules for params in self._params], self._mask, addresses, texts, mus
 
     def exact(self) -> NDArray[np.float64]:
-        if isinstance(self._given, Bfloat16Bits):
-            wide = self._given.bits.astype(np.uint32) << 16
+        if isinstance(self.given, Bfloat16Bits):
+            wide = self.given.bits.astype(np.uint32) << 16
             return np.ascontiguousarray(wide.view(np.float32), dtype=np.float64)
-        return np.ascontiguousarray(self._given, dtype=np.float64)
+        return np.ascontiguousarray(self.given, dtype=np.float64)
 
     def threads(self, wanted: int | None) -> int:
         if wanted is None:

@@ -33,7 +33,7 @@ LAWS = [
     Params(temperature=0.7, top_k=20, top_p=0.95, min_p=0.05, order="vllm"),
     Params(temperature=0.7, top_k=20, top_p=0.8, order="joint"),
 ]
-N_TESTS = len(LAWS) + 3 + 1 + 2 + 1 + 3
+N_TESTS = len(LAWS) + 1 + 3 + 1 + 2 + 1 + 3
 RATE = FAMILY_RATE / N_TESTS
 
 
@@ -77,6 +77,34 @@ def test_xtc_is_applied_as_often_as_asked():
     with_coin = tl.sample.distribution(logits[None], Params(xtc_probability=1.0, xtc_threshold=0.05))[0]
     expected = 0.7 * tl.sample.distribution(logits[None])[0] + 0.3 * with_coin
     p_value = g_test(np.bincount(draws(logits, params, n_draws), minlength=60), n_draws * expected)
+    assert p_value > RATE, f"seed {SEED}: p = {p_value}, allowed {RATE}"
+
+
+def test_draws_after_a_text_fit_the_distribution():
+    """Penalties, DRY and bans in one list; what they do to a logit is compared with the hosts elsewhere."""
+    n_draws = 100_000
+    logits = (np.random.default_rng(1).normal(size=60) * 1.5).astype(np.float32)
+    text = [3, 4, 5, 9, 3, 4, 5, 7, 3, 4]
+    rules = {
+        "repetition_penalty": 1.3,
+        "frequency_penalty": 0.2,
+        "presence_penalty": 0.1,
+        "dry_multiplier": 0.8,
+        "no_repeat_ngram_size": 4,
+        "bad_words": [[11], [4, 12]],
+        "min_tokens": 20,
+        "stop_ids": [13],
+    }
+    expected = tl.sample.distribution(logits[None], Params(**rules), history=[text])[0]
+    assert (expected == 0).sum() >= 3
+    tokens = []
+    for start in range(0, n_draws, 10_000):
+        rows, positions = np.broadcast_to(logits, (10_000, 60)), np.arange(start, start + 10_000)
+        seeds, history = np.full(10_000, SEED), np.broadcast_to(text, (10_000, len(text)))
+        tokens.append(tl.sample.sample(rows, Params(**rules), seeds, positions, history=history).tokens)
+    counts = np.bincount(np.concatenate(tokens), minlength=60)
+    assert (counts[expected == 0] == 0).all()
+    p_value = g_test(counts, n_draws * expected)
     assert p_value > RATE, f"seed {SEED}: p = {p_value}, allowed {RATE}"
 
 

@@ -37,6 +37,17 @@ def test_what_the_rules_leave_is_a_tensor():
         np.testing.assert_array_equal(left.numpy(), expected)
 
 
+def test_tensors_of_any_precision_have_a_law():
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        rows = torch.randn(2, 40, generator=torch.Generator().manual_seed(3)).to(dtype)
+        wide = rows.double().numpy()
+        np.testing.assert_allclose(
+            tl.sample.distribution(rows, Params(top_k=9)), tl.sample.distribution(wide, Params(top_k=9))
+        )
+        assert (tl.sample.keep_set(rows, Params(top_k=9)) == tl.sample.keep_set(wide, Params(top_k=9))).all()
+        assert tl.sample.sample_distinct(rows, 3, seeds=[1, 2]).tokens.shape == (2, 3)
+
+
 def test_gradients_and_parameters_are_no_obstacle():
     logits = torch.nn.Parameter(torch.zeros(1, 4))
     assert tl.sample.sample(logits * 2, seeds=0).status.tolist() == [0]

@@ -240,12 +240,76 @@ def test_bad_arrays_are_named(arguments, message):
         ("bias", {3: float("inf")}),
         ("bias", {(): 1.0}),
         ("bad_words", [[]]),
+        ("temperature", "hot"),
+        ("top_p", None),
+        ("top_k", 2.5),
+        ("mirostat", -1),
+        ("min_tokens", "3"),
+        ("order", None),
+        ("bias", {"a": 1.0}),
+        ("bias", {5: "x"}),
+        ("bias", 7),
+        ("bad_words", [5]),
+        ("dry_breakers", "ab"),
+        ("stop_ids", [2**32]),
     ],
 )
 def test_bad_params_are_named(field, value):
     with pytest.raises(tl.errors.ParamsError, match=field) as caught:
         Params(**{field: value})
     assert isinstance(caught.value, ValueError)
+
+
+def test_counts_beyond_any_text_are_cut():
+    huge = 10**30
+    names = ("top_k", "penalty_last_n", "dry_last_n", "dry_allowed_length", "no_repeat_ngram_size", "min_tokens")
+    params = Params(**dict.fromkeys(names, huge), presence_penalty=0.5, dry_multiplier=1.0)
+    logits = rows_of("normal", 100)
+    left = tl.sample.process(logits, params, history=[[1, 2, 1]] * 3)
+    expected = logits.copy()
+    expected[:, [1, 2]] -= 0.5
+    np.testing.assert_array_equal(left, expected)
+
+
+@pytest.mark.parametrize("purpose", [-1, 2**31])
+def test_a_purpose_has_31_bits(purpose):
+    with pytest.raises(tl.errors.ParamsError, match="purpose"):
+        tl.sample.sample(np.zeros((1, 3), np.float32), purpose=purpose)
+    with pytest.raises(tl.errors.ParamsError, match="purpose"):
+        tl.sample.draw(np.zeros((1, 3), np.float32), purpose=purpose)
+
+
+def test_hostile_rules_leave_a_distribution_or_a_status():
+    """Values at the ends of their ranges, in every order, over rows at the ends of theirs."""
+    generator = np.random.default_rng(1)
+    rows = np.stack([generator.normal(size=90), np.zeros(90), generator.normal(size=90) * 1e37, np.full(90, 3e38)])
+    texts, seeds = [[1, 2, 1, 2], [], [5] * 30, [10**6, 2**32 - 1]], tl.sample.seeds(2, 4)
+    tiny = 1e-300
+    hostile = [
+        *({"temperature": value} for value in (tiny, 1e-45, 3.4e38)),
+        {"top_p": tiny},
+        {"typical_p": tiny},
+        {"min_p": tiny, "epsilon_cutoff": 1.0, "eta_cutoff": tiny},
+        *({"top_n_sigma": value} for value in (tiny, 1e38)),
+        *({"xtc_probability": 1.0, "xtc_threshold": value} for value in (0.0, 0.5, 0.50001, 1.0)),
+        *({"dynatemp_range": 3e38, "dynatemp_exponent": value} for value in (0.0, 3e38)),
+        {"repetition_penalty": 1e-38, "frequency_penalty": -3e38},
+        {"dry_multiplier": 3e38, "dry_base": 3e38, "dry_breakers": [[1], [1, 2], [1, 2, 1]]},
+        {"allowed_ids": [10**6]},
+        {"mirostat": 1, "mirostat_tau": 3e38},
+        {"mirostat": 2, "mirostat_tau": 0.0},
+    ]
+    for order in ("hf", "vllm", "llamacpp", "joint"):
+        for rules in hostile:
+            params = Params(**rules, order=order)
+            drawn = tl.sample.draw(rows.astype(np.float32), params, seeds, 0, None, texts, n_top=2)
+            good = drawn.status == 0
+            assert ((drawn.tokens >= 0) == good).all()
+            assert (drawn.logprobs[good] <= 1e-6).all(), (rules, order)
+            some = {"history": [text for text, is_good in zip(texts, good, strict=True) if is_good]}
+            law = tl.sample.distribution(rows.astype(np.float32)[good], params, **some, seeds=seeds[good])
+            np.testing.assert_allclose(law.sum(1), 1.0, err_msg=f"{rules} {order}")
+            assert (law[np.arange(len(law)), drawn.tokens[good]] > 0).all(), (rules, order)
 
 
 def test_params_are_values():

@@ -286,9 +286,9 @@ def _adjusts_after(
     return torch.from_numpy(words).to(device), torch.from_numpy(offsets).to(device)
 
 
-def _mus(mirostat_mu: Any, n_rows: int, device: torch.device) -> torch.Tensor:
+def _mus(mirostat_mu: Any, n_rows: int, device: torch.device) -> torch.Tensor | None:
     if mirostat_mu is None:
-        return torch.full((n_rows,), float("nan"), dtype=torch.float32, device=device)
+        return None
     mus = torch.as_tensor(mirostat_mu, dtype=torch.float32, device=device)
     if mus.shape != (n_rows,):
         raise ArrayError(f"expected mirostat_mu of shape [{n_rows}], found {list(mus.shape)}")

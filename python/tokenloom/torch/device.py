@@ -86,7 +86,7 @@ def _limits(ordinal: int, unit: str) -> tuple[int, int]:
     Clusters come with sm_90, in machine code: what the driver makes of PTX has none. A block may have 227 KiB on sm_90
     and sm_100, 99 KiB on sm_120, and the kernels' own variables take up to 19 of it.
     """
-    driver, module = gpu.module(ordinal, unit, 0)
+    driver, module = gpu.module(ordinal, unit, torch.cuda.current_stream(ordinal).cuda_stream)
     arch = driver.devices()[ordinal][1]
     if arch < 90 or module.origin == "ptx":
         return 1, 0

@@ -17,7 +17,7 @@ from tokenloom.errors import DeviceError
 from tokenloom.sample import Bfloat16Bits, Draws, LogitStats, Params, SampledWithMargins
 from tokenloom.torch import cuda_sampling
 
-__all__ = ["draw", "process", "sample"]
+__all__ = ["draw", "process", "rows_of_tensor", "sample"]
 
 
 def sample(
@@ -121,14 +121,15 @@ def process(
 def _cpu(logits: torch.Tensor, *arguments: Any) -> tuple[Any, list[Any]]:
     if logits.device.type != "cpu":
         raise DeviceError(f"expected logits on the CPU or a CUDA device, found {logits.device}")
-    return _logits(logits), [_array(argument) for argument in arguments]
+    return rows_of_tensor(logits), [_array(argument) for argument in arguments]
 
 
-def _logits(logits: torch.Tensor) -> Any:
-    """A CPU tensor as an array that shares its memory, bfloat16 as its bits."""
-    if logits.dtype == torch.bfloat16:
-        return Bfloat16Bits(logits.detach().view(torch.int16).numpy().view(np.uint16))
-    return logits.detach().numpy()
+def rows_of_tensor(logits: torch.Tensor) -> Any:
+    """A tensor as an array, which shares the memory of a CPU tensor; bfloat16 as its bits."""
+    rows = logits.detach().cpu()
+    if rows.dtype == torch.bfloat16:
+        return Bfloat16Bits(rows.view(torch.int16).numpy().view(np.uint16))
+    return rows.numpy()
 
 
 def _array(value: Any) -> Any:

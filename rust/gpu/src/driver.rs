@@ -50,8 +50,8 @@ pub(crate) struct LaunchConfig {
     n_attributes: c_uint,
 }
 
-/// `CUlaunchAttribute`: a number, padding to eight bytes, 64 bytes of value.
-#[repr(C)]
+/// `CUlaunchAttribute`: a number, padding to eight bytes, 64 bytes of value that may be a pointer.
+#[repr(C, align(8))]
 pub(crate) struct LaunchAttribute {
     id: c_uint,
     padding: c_uint,
