@@ -96,9 +96,11 @@ class RulesProcessor:
         rows = sorted(self._requests)
         requests = [self._requests[row] for row in rows]
         texts = [request.text for request in requests]
+        params = [request.params for request in requests]
+        own = logits[rows]
         drawn = sample.sample(
-            logits[rows].float().cpu().numpy(),
-            [request.params for request in requests],
+            own.cpu() if any(item.mirostat == 1 for item in params) else own,  # mirostat as published has no kernel
+            params,
             np.array([request.seed for request in requests], dtype=np.uint64),
             np.array([len(text) for text in texts]),
             history=texts,

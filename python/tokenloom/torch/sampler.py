@@ -98,8 +98,7 @@ class Sampler:
             DistributionError: A text has no next token; ``error.row`` says which. Nothing is remembered then.
         """
         arguments, texts = self._arguments(logits, mask)
-        # Mirostat as published has no kernel.
-        rows = logits.cpu() if any(params.mirostat == 1 for params in self._params) else logits
+        rows = _where_rules_run(logits, self._params)
         drawn = sample.draw(rows, *arguments, **texts, mirostat_mu=self._mus, n_top=n_top, top=top)
         self._remember(drawn.tokens, drawn.logprobs, drawn.status)
         self._mus = drawn.mirostat_mu.tolist()
@@ -169,21 +168,27 @@ class RulesProcessor:
         n_new = input_ids.shape[1] - self._prompt_width
         positions = np.array([len(text) for text in texts])
         keywords: dict[str, Any] = {"history": texts, "prompt_lengths": np.maximum(positions - n_new, 0)}
+        rows = _where_rules_run(scores, [self._params] if isinstance(self._params, Params) else self._params)
         if self._seed is None:
-            left = sample.process(scores, self._params, **keywords)
+            left = sample.process(rows, self._params, **keywords)
         else:
             seeds = sample.seeds(self._seed, n_rows) if isinstance(self._seed, int) else np.array(self._seed, np.uint64)
-            drawn = sample.sample(scores, self._params, seeds, positions, **keywords)
+            drawn = sample.sample(rows, self._params, seeds, positions, **keywords)
             _check(drawn.status.tolist())
             left = torch.full(scores.shape, -torch.inf, dtype=torch.float32, device=scores.device)
-            left.scatter_(1, drawn.tokens[:, None], 0.0)
-        return left.to(scores.dtype)  # type: ignore[no-any-return]
+            left.scatter_(1, drawn.tokens[:, None].to(scores.device), 0.0)
+        return left.to(scores.device, scores.dtype)  # type: ignore[no-any-return]
 
     def _without_padding(self, row: Any) -> Any:
         if self._pad is None:
             return row
         text = np.flatnonzero(row != self._pad)
         return row[text[0] :] if len(text) else row[:0]
+
+
+def _where_rules_run(logits: torch.Tensor, params: Sequence[Params]) -> torch.Tensor:
+    """Mirostat as published has no kernel: its rows go to the CPU."""
+    return logits.cpu() if any(item.mirostat == 1 for item in params) else logits
 
 
 def _check(statuses: Sequence[int]) -> None:
