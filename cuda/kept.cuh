@@ -265,7 +265,8 @@ static __device__ void rescale() {
 static __device__ void keep_top_k(u32 k, bool with_ties) {
   if (kept.found.n_tokens <= k) return;
   const u64 least = kept.found.best;
-  if (kept.part.n_listed == NOTHING && k <= cluster_size() * blockDim.x) {
+  // What all blocks know decides, not which of them have a list: a cut is made by all or by none.
+  if (kept.found.n_tokens > N_LISTED && k <= cluster_size() * blockDim.x) {
     // The k-th best of the threads' best: at least k tokens reach it, so worse ones need not be looked at.
     cut(ONES_OF_THREADS, (double)k, true, 0.0f, least, ~0ull);
     keep_until(kept.cut);

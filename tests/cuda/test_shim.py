@@ -108,6 +108,23 @@ def test_a_whole_vocabulary(kernel, n_cluster):
     assert_same_bits(found, expected, "V = 131072")
 
 
+@pytest.mark.parametrize("n_cluster", [1, 2, 4, 8])
+def test_blocks_with_and_without_a_list_cut_together(kernel, n_cluster):
+    """After the first rule some blocks of a row hold many tokens and others few or none."""
+    place = np.arange(8192)
+    noise = np.random.default_rng(9).random(8192)
+    uneven = np.where(place < 2000, noise, np.where(place % 2048 < 300, noise + 0.3, -30.0))
+    tied = np.where(place < 1100, 0.0, np.where(place % 1024 < 9, 0.0, -30.0))
+    logits = np.stack([uneven, uneven[::-1], tied]).astype(np.float32)
+    rules = {"top_k": 40, "min_p": 0.05, "typical_p": 0.9}
+    for order in (("min_p", "top_k"), ("min_p", "typical_p", "top_k_with_ties"), ("top_k_with_ties", "min_p")):
+        params = Params(**rules, order=order)
+        expected = tl.sample.draw(logits, params, [1, 2, 3], 0)
+        for seed in (1, 2):
+            found = kernel(logits, params, [1, 2, 3], 0, n_cluster=n_cluster, n_threads=32, seed=seed)
+            assert_same_bits(found, expected, order)
+
+
 BESIDE = [
     {"n_threads": 96, "seed": 4},
     {"n_threads": 32, "n_cluster": 2, "seed": 3},
@@ -187,3 +204,19 @@ def test_draws_and_their_reports_are_one_call(report):
         assert_same_bits([getattr(found, name) for name in NAMES], expected, top)
         parts = found.raw_logprobs, found.stats, found.top_tokens, found.top_logprobs
         assert_same_stats(parts, expected, 5, top)
+
+
+@pytest.mark.parametrize(("n_cluster", "n_threads"), [(None, 256), (8, 64)])
+def test_a_whole_vocabulary_is_reported(report, n_cluster, n_threads):
+    generator = np.random.default_rng(6)
+    logits = (generator.normal(size=(4, 131_072)) * [[1.0], [3.0], [0.0], [2.0]]).astype(np.float32)
+    logits[3] = np.round(logits[3] * 2) / 2
+    rules = [Params(), Params(top_k=5000, top_p=0.9), Params(top_p=0.3), Params(top_p=0.95, min_p=0.01)]
+    address = [1, 2, 3, 4], 7, None, None, 0, None
+    for top in ("raw", "processed"):
+        expected = tl.sample.draw(logits, rules, *address[:2], n_top=40, top=top)
+        options = {"n_top": 40, "is_processed": top == "processed", "purpose": 0}
+        blocks = {"n_cluster": n_cluster, "n_threads": n_threads}
+        found = report(sampling._draw_on_cuda, torch.from_numpy(logits), rules, address, **options, **blocks)
+        parts = found.raw_logprobs, found.stats, found.top_tokens, found.top_logprobs
+        assert_same_stats(parts, expected, 40, top)
