@@ -161,15 +161,17 @@ static void run_cluster(uint32_t first, uint32_t n_threads, uint32_t order_seed)
       makecontext(&start, run_fiber, 0);
     }
   }
-  for (bool has_ended = false; !has_ended;) {
-    has_ended = true;
+  for (uint32_t n_ended = 0; n_ended < n_cluster;) {
+    n_ended = 0;
     for (rank = 0; rank < n_cluster; ++rank) {
       blockIdx.x = first + rank;
       if (n_cluster > 1) memcpy(__start_shared_memory, block().shared.data(), n_shared);
-      has_ended &= run_block(order);
+      n_ended += run_block(order);
       if (n_cluster > 1) memcpy(block().shared.data(), __start_shared_memory, n_shared);
     }
-    // Whoever waits is at the cluster barrier, in every block.
+    // Whoever waits is at the cluster barrier, in every block: on a device the others would wait for ever, or read what
+    // is no longer there.
+    if (n_ended && n_ended < n_cluster) fprintf(stderr, "a block has ended and another waits for it\n"), abort();
     for (Block& other : blocks) {
       for (Fiber& waiting : other.fibers) waiting.is_parked = false;
     }
