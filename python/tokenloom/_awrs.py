@@ -102,7 +102,7 @@ def awrs(
         raise ArrayError(
             f"expected proposal of shape {list(rows.shape)}, found {list(drawn_from.shape)}", argument="proposal"
         )
-    weighing = _weighing(estimator, top_m, extra, accepts, budget, tolerance)
+    weighing = as_weighing(estimator, top_m, extra, accepts, budget, tolerance)
     drawn = _core.awrs(rows, (check, _pairs(known)), rng, weighing, _words(mask, rows.shape), drawn_from)
     if not drawn[1] < np.inf:  # the target's own entry is looked at for the drawn token alone
         raise _not_finite(rows[drawn[0]], 0, drawn[0])
@@ -165,15 +165,24 @@ def awrs_batch(
             f"expected logprobs with a row for each of {len(checks)} checks, found shape {list(rows.shape)}",
             argument="logprobs",
         )
+    if len(rows) and not rows.shape[1]:
+        raise DistributionError("expected rows with mass, found rows without tokens", row=0)
     each = np.atleast_1d(np.asarray(seeds, dtype=np.uint64))
-    places = np.broadcast_to(np.asarray(positions, dtype=np.uint64), each.shape)
+    places = np.asarray(positions, dtype=np.uint64)
+    if each.ndim != 1 or places.shape not in ((), each.shape):
+        raise ArrayError(
+            f"expected one row of seeds and a position for each or one for all, found shapes {list(each.shape)} "
+            f"and {list(places.shape)}",
+            argument="positions",
+        )
+    places = np.broadcast_to(places, each.shape)
     which = np.arange(len(each)) if contexts is None else np.asarray(contexts, dtype=np.int64)
     if which.shape != each.shape or (len(which) and not 0 <= which.min() <= which.max() < len(rows)):
         raise ArrayError(
             f"expected a context below {len(rows)} for each of {len(each)} seeds, found {which.tolist()[:8]}",
             argument="contexts",
         )
-    weighing = _weighing(estimator, top_m, extra, accepts, budget, tolerance)
+    weighing = as_weighing(estimator, top_m, extra, accepts, budget, tolerance)
     words = _words(masks, rows.shape)
     drawn_from = None if proposals is None else np.ascontiguousarray(proposals)
     if drawn_from is not None and drawn_from.shape != rows.shape:
@@ -201,12 +210,16 @@ def _not_finite(value: float, row: int, token: int) -> DistributionError:
 
 
 def _pairs(known: Mapping[int, bool] | None) -> list[tuple[int, bool]]:
-    return [] if known is None else [(int(token), bool(verdict)) for token, verdict in known.items()]
+    pairs = [(int(token), bool(verdict)) for token, verdict in (known or {}).items()]
+    if strangers := [token for token, _ in pairs if not 0 <= token < 1 << 32]:
+        raise ParamsError(f"expected known to be about token ids, found {strangers[0]}")
+    return pairs
 
 
-def _weighing(
+def as_weighing(
     estimator: str, top_m: int, extra: int, accepts: int, budget: int | None, tolerance: float
 ) -> tuple[str, int, int, int, int, float]:
+    """The options of a draw, checked, as the core takes them."""
     if estimator not in ("recursive", "known_mass", "geometric"):
         raise ParamsError(f"expected estimator 'recursive', 'known_mass' or 'geometric', found {estimator!r}")
     if top_m < 0 or extra < 1 or (estimator != "known_mass" and (top_m, extra) != (0, 1)):

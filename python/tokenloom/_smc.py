@@ -9,10 +9,10 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenloom._awrs import Estimator, awrs_batch
+from tokenloom._awrs import Estimator, as_weighing, awrs_batch
 from tokenloom._constraint import Conjunction, Constraint, State
 from tokenloom._core import control as _core
-from tokenloom.errors import ConstraintError, DistributionError, ParamsError, UnsupportedFeatureError
+from tokenloom.errors import ArrayError, ConstraintError, DistributionError, ParamsError, UnsupportedFeatureError
 from tokenloom.sample import Rng, seeds
 
 __all__ = ["Critic", "LanguageModel", "Particles", "Reader", "Smc", "log_mean", "resample"]
@@ -195,6 +195,7 @@ class Smc:
             raise ParamsError(f"expected a resampling scheme, found {self.resample!r}")
         if self.method not in ("awrs", "mask", "hybrid"):
             raise ParamsError(f"expected method 'awrs', 'mask' or 'hybrid', found {self.method!r}")
+        as_weighing(self.estimator, self.top_m, self.extra, self.accepts, self.budget, self.tolerance)
 
     def run(
         self,
@@ -207,7 +208,7 @@ class Smc:
         seed: int = 0,
         critic: Critic | None = None,
         limit: Literal["eos", "cut"] = "eos",
-        stop: Sequence[bytes] = (),
+        stop: bytes | str | Sequence[bytes | str] = (),
     ) -> Particles:
         """Draw the particles of one prompt.
 
@@ -223,20 +224,25 @@ class Smc:
                 particles stand for; scores on the way only decide who is continued, and cancel.
             limit: what happens at the last token. ``"eos"``: it is an end token or the particle dies, so that the
                 particles stand for complete texts of at most this length. ``"cut"``: texts may stay incomplete.
-            stop: byte strings that end a text as an end token does, wherever the constraint stands; the text is cut
+            stop: strings that end a text as an end token does, wherever the constraint stands; the text is cut
                 before the first of them, the tokens stay.
 
         Raises:
+            ArrayError: the model does not answer with a row for each context.
             ConstraintError: whatever the constraint's ``start`` raises.
+            ParamsError: an unknown ``limit``.
             DistributionError: a row of the model, or a score of the critic, is NaN or +inf.
             UnsupportedFeatureError: ``method="mask"`` and a constraint without one.
             Exception: whatever a predicate or the critic raises, as it is.
         """
         ends = ends_of(constraint) if eos is None else frozenset(int(id) for id in eos)
         reader: Reader = lm if hasattr(lm, "advance") else _Calls(lm)  # type: ignore[assignment]
-        stops = tuple(string for string in stop if string)
+        if limit not in ("eos", "cut"):
+            raise ParamsError(f"expected limit 'eos' or 'cut', found {limit!r}")
+        each = (stop,) if isinstance(stop, (bytes, str)) else stop
+        stops = tuple(string.encode() if isinstance(string, str) else string for string in each if string)
         population = _Population(self, _Place.start(constraint, ends), ends, seed, critic, stops)
-        rows = reader.start(prompt)
+        rows = _checked(reader.start(prompt), 1)
         for step in range(max_new_tokens):
             is_last = step == max_new_tokens - 1
             population.extend(rows, step, only_ends=is_last and limit == "eos")
@@ -246,7 +252,8 @@ class Smc:
                 break
             if not is_last:
                 rows = reader.advance([parent for parent, _ in branches], [token for _, token in branches])
-        return population.finish()
+                rows = _checked(rows, len(branches))
+        return population.finish(limit)
 
 
 def ends_of(constraint: Constraint) -> frozenset[int]:
@@ -473,7 +480,9 @@ class _Population:
         self._n_contexts += len(used)
         return [self._branches[at] for at in used]
 
-    def finish(self) -> Particles:
+    def finish(self, limit: str) -> Particles:
+        if limit == "eos":  # without a single step nothing has ended
+            self._log_weights[self._running] = -np.inf
         return Particles(
             ids=[np.array(ids, dtype=np.uint32) for ids in self._ids],
             texts=self._texts,
@@ -491,6 +500,14 @@ def _first_of(stops: tuple[bytes, ...], text: bytes, n_searched: int) -> int:
     """Where the first of ``stops`` begins, -1 where none does; it ends behind the first ``n_searched`` bytes."""
     places = [at for stop in stops if (at := text.find(stop, max(0, n_searched - len(stop) + 1))) >= 0]
     return min(places, default=-1)
+
+
+def _checked(rows: Rows, n_contexts: int) -> Rows:
+    if rows.ndim != 2 or len(rows) != n_contexts:
+        raise ArrayError(
+            f"expected the model to answer with {n_contexts} rows, found shape {list(rows.shape)}", argument="lm"
+        )
+    return rows
 
 
 def _has_mass(row: Rows, mask: NDArray[np.int32] | None) -> bool:

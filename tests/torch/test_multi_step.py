@@ -165,3 +165,36 @@ def test_unmasking_fills_in_the_order_of_the_twin(order: str) -> None:
         assert 3 not in found
     with pytest.raises(ParamsError):
         tl.torch.unmask(model, ids, 3, order="random")
+
+
+@pytest.mark.parametrize("order", ["confidence", "margin", "entropy"])
+def test_insertion_opens_the_gap_of_the_twin(order: str) -> None:
+    torch.manual_seed(2)
+    config = BertConfig(vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+    model = BertForMaskedLM(config).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4.0)
+
+    def laws(found: list[int]) -> list[list[float]]:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([found])).logits[0]
+            logits[:, 3] = -math.inf
+            return torch.softmax(logits, -1).tolist()
+
+    ids = [5, 8, 9]
+    for first in (0, 2, 3):
+        found = tl.torch.insert(model, ids, 3, 5, first=first, order=order).tolist()
+        assert found == twin.insert(laws, ids, 3, 5, first, order)
+        assert found[:first] == ids[:first]
+        assert len(found) == 8
+        assert 3 not in found
+    assert tl.torch.insert(model, ids, 3, 5, at_least=2.0).tolist() == ids
+    assert tl.torch.insert(model, [], 3, 2).tolist() == twin.insert(laws, [], 3, 2, 0, "confidence")
+    warm = [
+        tl.torch.insert(model, ids, 3, 6, params=tl.sample.Params(temperature=2.0), seed=s).tolist() for s in (1, 1, 2)
+    ]
+    assert warm[0] == warm[1] != warm[2]
+    for bad in ({"order": "left"}, {"first": 4}, {"n_new": -1}):
+        with pytest.raises(ParamsError, match="a gap up to 3"):
+            tl.torch.insert(model, ids, 3, **{"n_new": 2, **bad})  # type: ignore[arg-type]

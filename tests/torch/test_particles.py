@@ -116,6 +116,29 @@ def test_stop_strings_end_particles_and_streams_are_final(
             assert "bb" not in written
 
 
+def test_a_critic_steers_particles(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
+    constraint = tl.control.regex("[b-d]{0,3}", tiny_tokenizer)
+    options: dict[str, Any] = {
+        "constraint": constraint,
+        "method": "smc",
+        "particles": 40,
+        "max_new_tokens": 4,
+        "seed": 3,
+    }
+    plain = tl.torch.generate(tiny_model, tiny_tokenizer, "the cat", **options)
+    steered = tl.torch.generate(
+        tiny_model, tiny_tokenizer, "the cat", critic=lambda text, is_complete: 12.0 * text.count(b"d"), **options
+    )
+
+    def mean_count(found: list[Any]) -> float:
+        weights = np.exp([one.log_weight for one in found])
+        return float((weights * [one.text.count("d") for one in found]).sum() / weights.sum())
+
+    assert mean_count(steered) > mean_count(plain) + 0.5
+    with pytest.raises(UnsupportedFeatureError, match="expected particles for a critic"):
+        tl.torch.generate(tiny_model, tiny_tokenizer, "b", critic=lambda text, is_complete: 0.0)
+
+
 def test_what_particles_do_not_do(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
     constraint = tl.control.regex("b*", tiny_tokenizer)
     for options in ({"drafter": tl.draft.Suffix()}, {"heal": True, "constraint": None}):

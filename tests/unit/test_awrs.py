@@ -228,6 +228,21 @@ def test_particles_of_one_context_share_its_checks() -> None:
         tl.control.awrs_batch(np.array([[0.0], [np.nan]]), [check_of(0)] * 2, [1, 2], 0)
 
 
+def test_bad_batches_are_named() -> None:
+    def free(token: int) -> bool:
+        return True
+
+    with pytest.raises(DistributionError, match="rows without tokens"):
+        tl.control.awrs_batch(np.zeros((1, 0)), [free], [1], 0)
+    with pytest.raises(ArrayError, match="a position for each or one for all"):
+        tl.control.awrs_batch(np.zeros((1, 3)), [free], [1, 2], [1, 2, 3], [0, 0])
+    with pytest.raises(ArrayError, match="one row of seeds"):
+        tl.control.awrs_batch(np.zeros((1, 3)), [free], [[1]], 0)
+    with pytest.raises(ParamsError, match="about token ids, found -1"):
+        tl.control.awrs(np.zeros(3), free, 0, known={-1: True})
+    assert len(tl.control.awrs_batch(np.zeros((0, 5)), [], [], 0).tokens) == 0
+
+
 def test_every_token_has_its_turn() -> None:
     """Far beyond the first selection, and 10,000 nats below the best token."""
     n_vocab = 5000

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tokenloom as tl
 from scipy import stats
-from tokenloom.errors import DistributionError, LimitError, ParamsError, UnsupportedFeatureError
+from tokenloom.errors import ArrayError, DistributionError, LimitError, ParamsError, UnsupportedFeatureError
 from tokenloom.reference import awrs as twin_awrs
 from tokenloom.reference import rng as twin_rng
 from tokenloom.reference.smc import smc as twin_smc
@@ -280,9 +280,23 @@ def test_everything_may_die_and_options_are_checked(toy: tl.Tokenizer) -> None:
     assert run.posterior() == {}
     assert run.finish_reasons == ["constraint"] * 3
     assert not run.weights.any()
-    for options in ({"particles": 0}, {"ess": 1.5}, {"resample": "all"}, {"method": "check"}):
+    bad: list[dict[str, Any]] = [{"particles": 0}, {"ess": 1.5}, {"ess": math.nan}, {"resample": "all"}]
+    bad += [{"method": "check"}, {"estimator": "x"}, {"budget": 0}, {"tolerance": 2.0}, {"extra": 2}]
+    for options in [*bad, {"estimator": "geometric", "budget": 1}]:
         with pytest.raises(ParamsError):
             tl.control.Smc(**options)
+
+    smc, open_end = tl.control.Smc(particles=2), tl.control.predicate(fine, toy)
+    with pytest.raises(ParamsError, match="expected limit 'eos' or 'cut', found 'end'"):
+        smc.run(Model(), open_end, max_new_tokens=3, limit="end")  # type: ignore[arg-type]
+    with pytest.raises(ArrayError, match=r"answer with 1 rows, found shape \[257\]"):
+        smc.run(lambda contexts: np.zeros(257), open_end, max_new_tokens=3)
+    # Nothing has ended after no token, and nothing may end without an end token.
+    assert smc.run(Model(), open_end, max_new_tokens=0).log_marginal == -math.inf
+    assert smc.run(Model(), open_end, max_new_tokens=0, limit="cut").log_marginal == 0.0
+    assert smc.run(Model(), open_end, max_new_tokens=3, eos=[]).log_marginal == -math.inf
+    one = smc.run(Model(), open_end, max_new_tokens=4, seed=3, stop="ab")
+    assert one.texts == smc.run(Model(), open_end, max_new_tokens=4, seed=3, stop=[b"ab"]).texts
 
     class SorryError(Exception):
         pass

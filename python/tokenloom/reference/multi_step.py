@@ -137,3 +137,20 @@ def unmask(
                 (token for token in range(len(rows[at])) if token != mask), key=lambda token: rows[at][token]
             )
     return found
+
+
+def insert(
+    laws: Callable[[list[int]], list[Law]], ids: Sequence[int], mask: int, n_new: int, first: int, order: str
+) -> list[int]:
+    """The most certain of the gaps from ``first`` on takes its likeliest token, ``n_new`` times."""
+    found = list(ids)
+    for _ in range(n_new):
+        scored = []
+        for gap in range(first, len(found) + 1):
+            row = laws([*found[:gap], mask, *found[gap:]])[gap]
+            one, two, *_ = sorted((p for token, p in enumerate(row) if token != mask), reverse=True)
+            scored.append(({"confidence": one, "margin": one - two, "entropy": -entropy(row)}[order], -gap, row))
+        _, gap, row = max(scored, key=lambda found: found[:2])
+        best = max((token for token in range(len(row)) if token != mask), key=lambda token: row[token])
+        found.insert(-gap, best)
+    return found

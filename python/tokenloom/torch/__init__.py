@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tokenloom.torch.soft_thoughts import soft_thinking
     from tokenloom.torch.tree_attention import chain_first, tree_inputs
     from tokenloom.torch.trials import cautious
-    from tokenloom.torch.unmasking import unmask
+    from tokenloom.torch.unmasking import insert, unmask
 
 __all__ = [
     "CachedReader",
@@ -53,6 +53,7 @@ __all__ = [
     "cost_curve",
     "custom_generate",
     "generate",
+    "insert",
     "keep_path",
     "load",
     "routing",
@@ -84,6 +85,7 @@ _HOME = {
     "load": "loading",
     "soft_thinking": "soft_thoughts",
     "tree_inputs": "tree_attention",
+    "insert": "unmasking",
     "unmask": "unmasking",
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tokenloom._smc import Critic
 from tokenloom.control import END_TOKENS, Smc
 from tokenloom.errors import ArrayError, LimitError, UnknownTokenError, UnsupportedFeatureError
 from tokenloom.sample import Params
@@ -44,6 +45,7 @@ def generate(
     constraint: Any = None,
     method: str = "mask",
     particles: int | Smc = 1,
+    critic: Critic | None = None,
     forced: str = "draft",
     params: Params | Sequence[Params] = Params(),  # noqa: B008 (immutable)
     seed: int | Sequence[int] = 0,
@@ -75,6 +77,8 @@ def generate(
             come to an end token or a stop string within ``max_new_tokens`` or weigh nothing.
         particles: how many for each prompt, or an :class:`tokenloom.control.Smc` with all its options. With more than
             one, ``method="awrs"`` and ``"mask"`` give importance samples: particles that are not resampled.
+        critic: ``critic(text, is_complete)``, a log score of the new text's bytes, for particles. What it says of
+            complete texts multiplies their law; what it says on the way decides who goes on (a value, a style, a test).
         forced: tokens that the constraint leaves no choice about (``state.forced()``): ``"draft"``: the model reads
             them in one forward pass and draws them, which changes nothing but the speed; ``"jump"``: they are taken
             without asking the model, in one forward pass always, which rules out other spellings of the same bytes;
@@ -148,7 +152,10 @@ def generate(
             n_vocab=n_vocab,
             stops=stops,
             stream=stream,
+            critic=critic,
         )
+    if critic is not None:
+        raise UnsupportedFeatureError("expected particles for a critic to choose among, found one text a prompt")
 
     def row_of(index: int, cover: Cover | None) -> Row:
         prompt = ids[index] if cover is None else cover.ids

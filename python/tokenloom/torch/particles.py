@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenloom import sample
+from tokenloom._smc import Critic
 from tokenloom.control import Particles, Smc
 from tokenloom.errors import ArrayError, DistributionError, UnsupportedFeatureError
 from tokenloom.sample import Params
@@ -64,11 +65,11 @@ class CachedReader:
         # What was fed stays: the rows go on from here.
         self._batch.keep([range(len(block)) for block in blocks])
         self.n_calls += 1
-        self.seconds += time.perf_counter() - start
         if not np.isfinite(logits.max(axis=1)).all():
             raise DistributionError("expected finite logits, found a row that is not a number")
         with np.errstate(divide="ignore"):
             logprobs: NDArray[np.float64] = np.log(sample.distribution(logits, self._params))
+        self.seconds += time.perf_counter() - start
         return logprobs
 
 
@@ -86,6 +87,7 @@ def generate_particles(
     n_vocab: int,
     stops: Sequence[str] = (),
     stream: Callable[[int, str], None] | None = None,
+    critic: Critic | None = None,
 ) -> list[Generation]:
     """The particles of every prompt, those of one prompt next to each other; texts are empty without a tokenizer."""
     bounds = [string.encode() for string in stops]
@@ -95,7 +97,9 @@ def generate_particles(
     for prompt, rules, seed in zip(prompts, params, seeds, strict=True):
         reader = CachedReader(model, n_vocab, rules)
         start = time.perf_counter()
-        found = smc.run(reader, constraint, prompt, max_new_tokens=max_new_tokens, eos=ends, seed=seed, stop=bounds)
+        found = smc.run(
+            reader, constraint, prompt, max_new_tokens=max_new_tokens, eos=ends, seed=seed, critic=critic, stop=bounds
+        )
         seconds = {"model": reader.seconds, "draw": time.perf_counter() - start - reader.seconds}
         texts = []
         for i, ids in enumerate(found.ids):
