@@ -292,6 +292,33 @@ def test_caps_are_kept_exactly() -> None:
         tl.control.cap_probs([1.0], [1.0, 1.0])
 
 
+class KeepsWhatItRefuses(Balanced):
+    def feed(self, byte: int) -> bool:
+        taken = super().feed(byte)
+        if not taken:
+            self.depths.append(0)
+        return taken
+
+
+class ForgetsToUndo(Balanced):
+    def undo(self, n: int) -> None:
+        pass
+
+
+class ChangesItsMind(Balanced):
+    n_asked = 0
+
+    def feed(self, byte: int) -> bool:
+        type(self).n_asked += 1
+        return self.n_asked % 2 == 0 and super().feed(byte)
+
+
+@pytest.mark.parametrize("liar", [KeepsWhatItRefuses, ForgetsToUndo, ChangesItsMind])
+def test_automata_that_lie_are_found(tok: tl.Tokenizer, liar: Callable[[], Any]) -> None:
+    assert tl.control.check_contract(tl.control.automaton(liar, tok), tok, ["ab", "aabb"])
+    assert not tl.control.check_contract(tl.control.automaton(Balanced, tok), tok, ["ab", "aabb"])
+
+
 def test_faults_of_a_constraint_are_found(tok: tl.Tokenizer) -> None:
     texts = ["aabb", "ab, c", "xyz"]
     for make, _ in CASES.values():
