@@ -138,8 +138,11 @@ BEHIND += [
 ]
 
 
-def completions(text: bytes) -> Iterator[bytes]:
-    """What may follow the bytes of a text: each of ``BEHIND``, behind every end of a character that is begun."""
+def completions(text: bytes, crossing: list[bytes]) -> Iterator[bytes]:
+    """What may follow the bytes of a text: each of ``BEHIND``, behind every end of a character that is begun.
+
+    Tokens of ``crossing`` begin with the end of a character: such a one may take the bytes that would end this one.
+    """
     try:
         text.decode()
     except UnicodeDecodeError as error:
@@ -157,6 +160,7 @@ def completions(text: bytes) -> Iterator[bytes]:
                 yield tail
         for more in BEHIND[1:]:
             yield from (tail + more.encode() for tail in rest[:: max(1, len(rest) // 4)] if is_text(text + tail))
+        yield from (token for token in crossing if is_text(text + token))
         return
     yield from (more.encode() for more in BEHIND)
 
@@ -176,6 +180,7 @@ def covers_by_encoding(
 
     ``tokens`` is sorted. Candidates of one context are encoded together, a dozen continuations at a time.
     """
+    crossing = [token for token, _ in tokens if len(token) > 1 and 0x80 <= token[0] < 0xC0]
     found: set[tuple[int, ...]] = set()
     contexts: list[tuple[int, ...]] = [()]
     while contexts:
@@ -193,7 +198,7 @@ def covers_by_encoding(
             while at < len(tokens) and tokens[at][0] == rest[:n]:
                 candidates.append(tokens[at])
                 at += 1
-        left = {(*ids, id): (spelled + token, completions(spelled + token)) for token, id in candidates}
+        left = {(*ids, id): (spelled + token, completions(spelled + token, crossing)) for token, id in candidates}
         while left:
             texts, of = [], []
             for cover, (text, more) in list(left.items()):
