@@ -268,10 +268,19 @@ impl PretokenCache {
                 *room = slot.ids;
                 n += n_ids;
             } else {
+                self.prefetch_once(set);
                 other(index, n);
             }
         }
         n
+    }
+
+    /// Asks for the line of a set that a first look leaves out.
+    #[inline(always)]
+    fn prefetch_once(&self, set: usize) {
+        if let Some(ShortSet(lines)) = self.short.get(set) {
+            prefetch(lines, 1);
+        }
     }
 
     /// The key of a pretoken that is long, whose memory is asked for, or near the end of the text.
