@@ -24,7 +24,6 @@ mod segment;
 mod tokenizer;
 mod train;
 mod verify;
-mod wide;
 
 /// The compiled core of tokenloom. Import the public modules instead.
 #[pyo3::pymodule(gil_used = false)]

@@ -17,7 +17,6 @@ use crate::array::{Spares, TokenIds};
 use crate::error::raise;
 use crate::formats::PySpec;
 use crate::ints::Ints;
-use crate::wide::WideBuffer;
 
 /// See `tokenloom.tokenizer`.
 #[pyo3::pymodule(gil_used = false)]
@@ -43,8 +42,6 @@ pub(crate) struct PyTokenizer {
     ints: Ints,
     /// Where ids of long texts are written.
     spares: Spares,
-    /// Where texts become UTF-8.
-    wide: WideBuffer,
 }
 
 /// `str` or `bytes`. Lone surrogates of a `str` are replaced as tiktoken does it: through UTF-16.
@@ -81,6 +78,15 @@ impl<'py> Text<'py> {
     pub(crate) fn as_bytes(&self) -> PyResult<&[u8]> {
         self.as_text().map(core::Text::as_bytes)
     }
+}
+
+/// The UTF-8 of a long text that is not ASCII; Python would keep it for as long as the text lives. `None` if it holds a surrogate.
+fn long_utf8<'py>(text: &Bound<'py, PyString>) -> Option<Bound<'py, PyBytes>> {
+    let is_ascii = || text.call_method0(intern!(text.py(), "isascii")).and_then(|answer| answer.is_truthy());
+    if text.len().is_ok_and(|n_chars| n_chars < DETACH_BYTES) || is_ascii().unwrap_or(true) {
+        return None;
+    }
+    text.encode_utf8().ok()
 }
 
 /// Ids as the caller gave them. An array is copied: it is cheaper than to guard it against other threads.
@@ -121,7 +127,6 @@ impl PyTokenizer {
             grammar_vocabulary: OnceLock::new(),
             ints: Ints::default(),
             spares: Spares::default(),
-            wide: WideBuffer::default(),
         }
     }
 
@@ -159,17 +164,15 @@ impl PyTokenizer {
     ) -> PyResult<R> {
         let options = self.options(add, allowed)?;
         let (py, string) = (text.py(), text.cast::<PyString>().ok());
-        let encode = |text: &str| self.encode_long(text.into(), &options, threads);
-        if let Some(encoded) = string.and_then(|text| self.wide.with_utf8(text, encode)) {
-            return make_long(encoded.map_err(raise)?);
-        }
-        let other;
-        let input = match string.and_then(|text| text.to_str().ok()) {
-            Some(text) => text.into(),
-            None => {
-                other = Text::from_any(text)?;
-                other.as_text()?
-            }
+        let (utf8, other);
+        let input = if let Some(bytes) = string.and_then(long_utf8) {
+            utf8 = bytes;
+            utf8.as_bytes().into()
+        } else if let Some(text) = string.and_then(|text| text.to_str().ok()) {
+            text.into()
+        } else {
+            other = Text::from_any(text)?;
+            other.as_text()?
         };
         if input.as_bytes().len() < DETACH_BYTES {
             return self.inner.with_ids(input, &options, make).map_err(raise)?;

@@ -49,7 +49,6 @@ mod stream;
 mod tokenizer;
 pub mod train;
 mod unstable;
-pub mod utf32;
 mod vocabulary;
 
 pub use alignment::{AlignedSpan, align};
