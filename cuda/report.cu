@@ -1,8 +1,8 @@
 // What does a row look like, and what do the rules leave of it? Twin of stats.rs and `Sampler::fill_processed` in
 // rust/decode/src/sample, bit for bit.
 //
-// Beside the draw, for those who ask: one more read of the row, which is then often still in the L2 cache. The best tokens
-// come one after the other, a pass over what is listed for each.
+// Beside the draw, for those who ask: one more read of the row, which is then often still in the L2 cache. The best
+// tokens come one after the other, a pass over what is listed for each.
 #include "kept.cuh"
 
 // What the moments of `Survey` do not say, and where a token stands.
@@ -39,8 +39,8 @@ static __device__ __noinline__ Standing standing_of(u64 own) {
   return merged(found);
 }
 
-// The best of what is left, best first, and the logarithms of their probabilities, `n_top` numbers of each; `kept.found`
-// is a survey of it.
+// The best of what is left, best first, and the logarithms of their probabilities, `n_top` numbers of each;
+// `kept.found` is a survey of it.
 static __device__ __noinline__ void write_top(u32 n_top, i64* tokens, float* log_probs) {
   const float log_total = ln_mass(kept.found.total);
   const bool writes = cluster_rank() == 0 && threadIdx.x == 0;
@@ -72,8 +72,8 @@ static __device__ void write_no_top(u32 n_top, i64* tokens, float* log_probs) {
   }
 }
 
-// The numbers of `LogitStats` but for the rank, of rows as the model gave them, and where the drawn tokens stand; a token of
-// -1 is none. `quantiles` are shares of the mass.
+// The numbers of `LogitStats` but for the rank, of rows as the model gave them, and where the drawn tokens stand; a
+// token of -1 is none. `quantiles` are shares of the mass.
 extern "C" __global__ void __launch_bounds__(512, 1)
     tokenloom_stats(const void* logits, i64 row_stride, u32 dtype, u32 n_vocab, const i64* drawn,
                     const double* quantiles, u32 n_quantiles, u32 n_top, float* workspace, float* raw_log_probs,
@@ -122,8 +122,8 @@ extern "C" __global__ void __launch_bounds__(512, 1)
   team_wait();  // the others may still read what this block has
 }
 
-// The logits that the rules leave, adjusted and divided by the temperature, `-inf` elsewhere, where `processed` is not null;
-// and the best of them with their probabilities under the rules.
+// The logits that the rules leave, adjusted and divided by the temperature, `-inf` elsewhere, where `processed` is not
+// null; and the best of them with their probabilities under the rules.
 extern "C" __global__ void __launch_bounds__(512, 1)
     tokenloom_process(const void* logits, i64 row_stride, u32 dtype, u32 n_vocab, const u32* mask, i64 mask_stride,
                       const Shape* shapes, const Adjust* adjusts, const i64* adjust_offsets, const u64* seeds,
