@@ -160,7 +160,12 @@ def completions(text: bytes, crossing: list[bytes]) -> Iterator[bytes]:
                 yield tail
         for more in BEHIND[1:]:
             yield from (tail + more.encode() for tail in rest[:: max(1, len(rest) // 4)] if is_text(text + tail))
-        yield from (token for token in crossing if is_text(text + token))
+        for token in crossing:
+            if is_text(text + token):
+                yield token
+                continue
+            # It may begin another character; the ends of that are tried where one byte is missing.
+            yield from (token + bytes([end]) for end in range(0x80, 0xC0) if is_text(text + token + bytes([end])))
         return
     yield from (more.encode() for more in BEHIND)
 
