@@ -134,8 +134,23 @@ def test_blanks_at_the_end_are_warned_of(tiny_model: LlamaForCausalLM) -> None:
     with pytest.warns(UserWarning, match="prompt 1 ends with blanks that the next word would have"):
         tl.torch.generate(tiny_model, tokenizer, ["x", "x "], max_new_tokens=1)
     # Warnings are errors here.
-    tl.torch.generate(tiny_model, tokenizer, ["x ", "x\n"], max_new_tokens=1, warn_unhealed=False)
+    tl.torch.generate(tiny_model, tokenizer, ["x ", "x\n"], max_new_tokens=1, warn_unhealed="never")
     tl.torch.generate(tiny_model, tokenizer, "x ", max_new_tokens=1, heal=True)
+
+
+def test_last_tokens_that_begin_longer_ones_are_warned_of(tiny_model: LlamaForCausalLM) -> None:
+    ranks = {bytes([byte]): byte for byte in range(256)} | {b"ab": 256, b"abc": 257}
+    tokenizer = tl.Tokenizer.from_tiktoken(
+        "toy", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens={"<end>": 258}
+    )
+    few: Any = {"max_new_tokens": 1, "warn_unhealed": "extendable"}
+    with pytest.warns(UserWarning, match="prompt 1 ends with token 256, which begins longer tokens"):
+        tl.torch.generate(tiny_model, tokenizer, ["abc", "xab"], **few)
+    # Warnings are errors here: nothing is longer, the end is an added token, and words are not warned of by default.
+    tl.torch.generate(tiny_model, tokenizer, ["abc", "ab<end>", "abx"], **few)
+    tl.torch.generate(tiny_model, tokenizer, "xab", max_new_tokens=1)
+    with pytest.raises(ArrayError, match="expected warn_unhealed 'blank', 'extendable', 'never', found True"):
+        tl.torch.generate(tiny_model, tokenizer, "x", warn_unhealed=True)  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_healed(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:

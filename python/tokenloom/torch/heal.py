@@ -21,11 +21,12 @@ import numpy as np
 from tokenloom import sample
 from tokenloom.bytelevel import ByteModel
 from tokenloom.errors import ArrayError
+from tokenloom.exactness import TokenKind
 from tokenloom.sample import Params
 from tokenloom.torch.batch import Batch
 from tokenloom.torch.language_model import LanguageModel
 
-__all__ = ["Cover", "Healer", "Overhang", "is_cut_short", "overhang"]
+__all__ = ["Cover", "Healer", "Overhang", "ends_in_blank", "is_extendable", "overhang"]
 
 
 @dataclass
@@ -106,9 +107,18 @@ def overhang(tokenizer: Any, prompt: str, cover: Sequence[int]) -> Overhang:
     return Overhang(text[len(prompt) :], decoder)
 
 
-def is_cut_short(tokenizer: Any, prompt: str, ids: Sequence[int]) -> bool:
-    """Whether the prompt ends with blanks that the next word would have in its own first token.
-
-    Words and punctuation are not asked about: nearly all begin longer tokens, and end there all the same.
-    """
+def ends_in_blank(tokenizer: Any, prompt: str, ids: Sequence[int]) -> bool:
+    """Whether the prompt ends with blanks that the next word would have in its own first token."""
     return prompt.endswith((" ", "\t")) and tokenizer.encode_list(prompt + "a")[: len(ids)] != list(ids)
+
+
+def is_extendable(tokenizer: Any, ids: Sequence[int]) -> bool:
+    """Whether a longer token of the vocabulary begins with the bytes of the prompt's last token."""
+    last = tokenizer.token_bytes(ids[-1])
+    vocabulary = tokenizer.vocabulary()
+    starts = vocabulary.offsets[:-1]
+    longer = (np.diff(vocabulary.offsets) > len(last)) & (vocabulary.kinds == TokenKind.NORMAL)
+    found = starts[longer]
+    for at, byte in enumerate(last):
+        found = found[vocabulary.bytes[found + at] == byte]
+    return bool(last) and found.size > 0

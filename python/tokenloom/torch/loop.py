@@ -21,7 +21,7 @@ from tokenloom.errors import ArrayError, LimitError, UnknownTokenError, Unsuppor
 from tokenloom.sample import Params
 from tokenloom.torch.batch import largest_exact_batch
 from tokenloom.torch.gate import Gate
-from tokenloom.torch.heal import Cover, Healer, is_cut_short, overhang
+from tokenloom.torch.heal import Cover, Healer, ends_in_blank, is_extendable, overhang
 from tokenloom.torch.pace import Pace
 from tokenloom.torch.particles import generate_particles
 from tokenloom.torch.result import Generation
@@ -50,7 +50,7 @@ def generate(
     params: Params | Sequence[Params] = Params(),  # noqa: B008 (immutable)
     seed: int | Sequence[int] = 0,
     heal: bool = False,
-    warn_unhealed: bool = True,
+    warn_unhealed: str = "blank",
     stop: str | Sequence[str] = (),
     eos: int | Iterable[int] | None = None,
     stream: Callable[[int, str], None] | None = None,
@@ -91,8 +91,11 @@ def generate(
             cover it, drawn from their exact distribution (``tl.bytelevel``). Then a prompt may end in the middle of a
             word. One forward pass more: the pass that weighs the covers has read the prompt. Not together with a
             constraint.
-        warn_unhealed: warn (``UserWarning``) where a prompt that is not healed ends with blanks that belong to the next
-            word's token: models hardly ever continue ``"Hello "`` well, and ``"Hello"`` or ``heal=True`` is meant.
+        warn_unhealed: when to warn (``UserWarning``) of a prompt that is not healed. ``"extendable"``: where a longer
+            token begins with its last one, so that the text may have gone on inside it. That is true of nearly every
+            word, most of which are meant to end there; hence the default ``"blank"``: where the prompt ends with
+            blanks that belong to the next word's token (models hardly ever continue ``"Hello "`` well; ``"Hello"`` is
+            meant). ``"never"`` is the third.
         stop: strings before which a text is cut.
         eos: tokens that end a text. Default: those of the model's generation config, and under a constraint also the
             tokenizer's special tokens that are known to end texts (``tl.control.END_TOKENS``).
@@ -122,6 +125,7 @@ def generate(
     _check_word(forced, ("draft", "jump", "ask"), "forced")
     _check_word(draft_shape, ("tree", "chain"), "draft_shape")
     _check_word(cache, ("dynamic", "static"), "cache")
+    _check_word(warn_unhealed, ("blank", "extendable", "never"), "warn_unhealed")
     texts = _as_list(prompts)
     params_each = _one_each(params, Params, len(texts), "params")
     seeds = _one_each(seed, (int, np.integer), len(texts), "seed")
@@ -129,8 +133,8 @@ def generate(
     _check_prompts(model, ids, max_new_tokens)
     if heal:
         _check_heal(texts, constraint)
-    elif warn_unhealed:
-        _warn_unhealed(tokenizer, texts, ids)
+    elif warn_unhealed != "never":
+        _warn_unhealed(tokenizer, texts, ids, every=warn_unhealed == "extendable")
     ends = _ends(model, eos)
     if constraint is not None and eos is None:
         # What ends a text for the constraint must end it here.
@@ -241,12 +245,16 @@ def _check_heal(prompts: list[Any], constraint: Any) -> None:
         raise ArrayError(f"expected texts to heal, found {type(strangers[0]).__name__}", argument="prompts")
 
 
-def _warn_unhealed(tokenizer: Any, texts: list[Any], ids: list[list[int]]) -> None:
+def _warn_unhealed(tokenizer: Any, texts: list[Any], ids: list[list[int]], *, every: bool) -> None:
     for index, (text, own) in enumerate(zip(texts, ids, strict=True)):
-        if isinstance(text, str) and is_cut_short(tokenizer, text, own):
-            message = f"prompt {index} ends with blanks that the next word would have in its own token"
-            warnings.warn(f"{message}: leave them out, or ask for heal=True", stacklevel=3)
-            return
+        if isinstance(text, str) and ends_in_blank(tokenizer, text, own):
+            message = f"prompt {index} ends with blanks that the next word would have in its own token: leave them out,"
+        elif isinstance(text, str) and every and is_extendable(tokenizer, own):
+            message = f"prompt {index} ends with token {own[-1]}, which begins longer tokens: let it end elsewhere,"
+        else:
+            continue
+        warnings.warn(f"{message} or ask for heal=True", stacklevel=3)
+        return
 
 
 def _check_prompts(model: Any, prompts: list[list[int]], n_new: int, first: int = 0) -> None:
