@@ -10,6 +10,7 @@ import pytest
 import tokenloom as tl
 from click.testing import CliRunner, Result
 from tokenloom.cli.program import program
+from tokenloom.errors import ConstraintError
 from transformers import LlamaForCausalLM
 
 
@@ -80,9 +81,38 @@ def test_files_that_are_no_text_are_named(folder: str, tmp_path: Path) -> None:
         assert "is not UTF-8" in result.output
 
 
+def test_particles_and_healing_are_those_of_the_library(folder: str) -> None:
+    rule = ("--regex", "[ab]{3}", "--temperature", "1", "-n", "8", "--seed", "5")
+    found = records(generate(folder, "x", "y", *rule, "--particles", "3", "--json"))
+    model, tokenizer = tl.torch.load(folder)
+    constraint = tl.control.regex("[ab]{3}", tokenizer)
+    options = {"max_new_tokens": 8, "constraint": constraint, "method": "smc", "particles": 3, "seed": 5}
+    expected = tl.torch.generate(model, tokenizer, ["x", "y"], **options)
+    assert [one["prompt"] for one in found] == ["x"] * 3 + ["y"] * 3
+    assert [(one["text"], one["log_weight"]) for one in found] == [(one.text, one.log_weight) for one in expected]
+    (healed,) = records(generate(folder, "the ca", "--heal", "-n", "4", "--json"))
+    (answer,) = tl.torch.generate(
+        model, tokenizer, "the ca", max_new_tokens=4, heal=True, params=tl.sample.Params(temperature=0.0)
+    )
+    assert healed["text"] == answer.text
+
+
+def test_a_wrong_constraint_is_named_before_the_model_is_read(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(Path(folder, "tokenizer.json").read_bytes())
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "nonsense"}')
+    for rule in (("--json-schema", str(schema)), ("--regex", "(")):
+        with pytest.raises(ConstraintError):  # that folder holds no model
+            CliRunner().invoke(program, ["generate", str(tmp_path), "x", *rule], catch_exceptions=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--particles", "3"], "need a constraint"),
+        (["--method", "check"], "need a constraint"),
+        (["--regex", "a", "--heal"], "without a constraint"),
+        (["--regex", "a", "--particles", "2", "--draft"], "give one of --draft"),
         (["--regex", "a", "--predicate", "rule:short"], "give one of"),
         (["--predicate", "nothing"], "MODULE:FUNCTION"),
         (["--predicate", "no_such_module:f"], "no_such_module"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tokenloom as tl
 import torch
-from tokenloom.errors import ArrayError
+from tokenloom.errors import ArrayError, UnsupportedFeatureError
 from transformers import LlamaForCausalLM
 
 PROMPT = "x th"
@@ -124,7 +124,7 @@ def test_custom_generate_heals_what_tokens_spell(tiny_model: LlamaForCausalLM, t
         plain = tiny_model.generate(torch.from_numpy(answer.prompt_ids.astype(np.int64))[None], **greedy)
         assert row[len(row) - plain.shape[1] :] == plain[0].tolist()
     constrained = tl.torch.custom_generate(heal=tiny_tokenizer, constraint=tl.control.predicate(bool, tiny_tokenizer))
-    with pytest.raises(ArrayError, match="without a constraint"):
+    with pytest.raises(UnsupportedFeatureError, match="without a constraint"):
         tiny_model.generate(**inputs, **greedy, custom_generate=constrained)
 
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_healed(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.
         tl.torch.generate(tiny_model, tiny_tokenizer, ["a", ""], heal=True)
     with pytest.raises(ArrayError, match="expected texts to heal, found list"):
         tl.torch.generate(tiny_model, tiny_tokenizer, [[1, 2]], heal=True)
-    with pytest.raises(ArrayError, match="without a constraint"):
+    with pytest.raises(UnsupportedFeatureError, match="without a constraint"):
         tl.torch.generate(
             tiny_model, tiny_tokenizer, "a", heal=True, constraint=tl.control.predicate(bool, tiny_tokenizer)
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from tokenloom.cli.loading import load_tokenizer
 from tokenloom.cli.progress import token_progress
 
 __all__ = ["generate"]
@@ -29,7 +30,9 @@ __all__ = ["generate"]
 @click.option("--regex", help="Answers match this regular expression as a whole.")
 @click.option("--lark", type=click.File("r", encoding="utf-8-sig"), help="Answers are texts of this grammar.")
 @click.option("--predicate", metavar="MODULE:FUNCTION", help="Python function (prefix: bytes) -> bool.")
-@click.option("--method", type=click.Choice(["mask", "check", "awrs"]), help="Default: see below.")
+@click.option("--method", type=click.Choice(["mask", "check", "awrs", "smc"]), help="Default: see below.")
+@click.option("--particles", type=click.IntRange(1), default=1, help="Weighted answers a prompt, under a constraint.")
+@click.option("--heal", is_flag=True, help="Prompts may end in the middle of a word.")
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
 @click.option("--top-k", type=click.IntRange(0), default=0, help="0 keeps all.")
 @click.option("--top-p", type=click.FloatRange(0, 1), default=1.0, help="1 keeps all.")
@@ -50,6 +53,8 @@ def generate(
     lark: Any,
     predicate: str | None,
     method: str | None,
+    particles: int,
+    heal: bool,
     as_json: bool,
     temperature: float,
     top_k: int,
@@ -63,7 +68,8 @@ def generate(
 
     Prompts are arguments, lines of files, or lines of stdin where there are neither. Answers may be drafted (--draft)
     and constrained (--json-schema, --regex, --lark or --predicate); what that cost is told on stderr. A predicate is
-    applied by awrs, or by check where the temperature is 0; the others by mask.
+    applied by awrs, or by check where the temperature is 0; the others by mask; several particles by smc, each an
+    answer with its weight.
     """
     texts = [*prompts, *(line.rstrip("\n") for file in files for line in file if line.strip())]
     if not texts:
@@ -72,11 +78,21 @@ def generate(
         raise click.UsageError("there is no prompt: give one as an argument, in --file, or on stdin")
     if sum(rule is not None for rule in (schema, regex, lark, predicate)) > 1:
         raise click.UsageError("give one of --json-schema, --regex, --lark and --predicate")
+    is_constrained = any(rule is not None for rule in (schema, regex, lark, predicate))
+    if not is_constrained and (particles > 1 or method is not None):
+        raise click.UsageError("--particles and --method need a constraint")
+    if draft and particles > 1:
+        raise click.UsageError("give one of --draft and --particles")
+    if heal and is_constrained:
+        raise click.UsageError("--heal goes without a constraint")
 
     schema_text, grammar = _read(schema, "--json-schema"), _read(lark, "--lark")
     import tokenloom as tl
 
-    language_model, tokenizer = tl.torch.load(model)
+    # The constraint comes first: what is wrong with it should not wait for the model.
+    tokenizer = load_tokenizer(model)
+    constraint = _constraint(tokenizer, schema_text, regex, grammar, predicate)
+    language_model, tokenizer = tl.torch.load(model, tokenizer=tokenizer)
     asked = texts if raw else [tl.torch.chat_prompt(language_model, text) or text for text in texts]
     rules = tl.sample.Params(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     with token_progress(f"{len(texts)} prompts", len(texts) * max_new_tokens) as on_text:
@@ -86,15 +102,18 @@ def generate(
             asked,
             max_new_tokens=max_new_tokens,
             drafter=tl.draft.Suffix(min_prob=0.1) if draft else None,
-            constraint=_constraint(tokenizer, schema_text, regex, grammar, predicate),
-            method=method or _method(predicate, temperature),
+            constraint=constraint,
+            method=method or _method(predicate, temperature, particles),
+            particles=particles,
+            heal=heal,
             params=rules,
             seed=seed,
             stop=stop,
             stream=on_text,
             batch_size=batch_size,
         )
-    for text, answer in zip(texts, answers, strict=True):
+    each = [text for text in texts for _ in range(particles)]
+    for text, answer in zip(each, answers, strict=True):
         if as_json:
             click.echo(json.dumps(_record(text, answer), ensure_ascii=False))
         else:
@@ -102,7 +121,9 @@ def generate(
             click.echo(_cost(answer), err=True)
 
 
-def _method(predicate: str | None, temperature: float) -> str:
+def _method(predicate: str | None, temperature: float, particles: int) -> str:
+    if particles > 1:
+        return "smc"
     if predicate is None:
         return "mask"
     return "awrs" if temperature > 0 else "check"

@@ -111,7 +111,7 @@ def custom_generate(
         covers: list[Cover] = []
         if heal is not None:
             if constraint is not None or method == "smc":
-                raise ArrayError("expected heal without a constraint or particles, found both", argument="heal")
+                raise UnsupportedFeatureError("expected heal without a constraint or particles, found both")
             covers = _covers(Healer(model, heal), input_ids, attention_mask, config, seed)
             input_ids, attention_mask = _left_padded([cover.ids for cover in covers], input_ids, config)
         if method == "smc":

@@ -20,7 +20,13 @@ from tokenloom.torch.gguf_weights import convert
 __all__ = ["cache_folder", "load"]
 
 
-def load(path: str | Path, *, cache: str | Path | None = None, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+def load(
+    path: str | Path,
+    *,
+    cache: str | Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    tokenizer: Any = None,
+) -> tuple[Any, Any]:
     """Load a causal language model on the CPU, and its tokenizer.
 
     Args:
@@ -28,6 +34,7 @@ def load(path: str | Path, *, cache: str | Path | None = None, dtype: torch.dtyp
         cache: folder for the weights of a converted ``.gguf`` file. Default: ``$TOKENLOOM_CACHE``, else
             ``$XDG_CACHE_HOME/tokenloom``, else ``~/.cache/tokenloom``.
         dtype: the weights' type in memory.
+        tokenizer: the one of ``path``, where it has been read already.
 
     Returns:
         ``(model, tokenizer)``: the Hugging Face model in evaluation mode and a :class:`tokenloom.Tokenizer`. The model
@@ -43,10 +50,10 @@ def load(path: str | Path, *, cache: str | Path | None = None, dtype: torch.dtyp
 
     path = Path(path)
     if path.suffix == ".gguf" and path.is_file():
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = tokenizer or Tokenizer.from_file(str(path))
         folder = convert(path, cache if cache is not None else cache_folder() / "converted")
     elif (path / "config.json").is_file():
-        tokenizer = Tokenizer.from_pretrained(str(path))
+        tokenizer = tokenizer or Tokenizer.from_pretrained(str(path))
         folder = path
     else:
         raise FormatError(f"expected a .gguf file or a folder with config.json, found neither at {path}")

@@ -90,7 +90,7 @@ def generate(
         heal: read each prompt, which must be text, not as its own tokens but as one of the token sequences that
             cover it, drawn from their exact distribution (``tl.bytelevel``). Then a prompt may end in the middle of a
             word. One forward pass more: the pass that weighs the covers has read the prompt. Not together with a
-            constraint.
+            constraint, which could not say which covers it allows: their last token reaches into the text.
         warn_unhealed: when to warn (``UserWarning``) of a prompt that is not healed. ``"extendable"``: where a longer
             token begins with its last one, so that the text may have gone on inside it. That is true of nearly every
             word, most of which are meant to end there; hence the default ``"blank"``: where the prompt ends with
@@ -112,12 +112,13 @@ def generate(
 
     Raises:
         ArrayError: a prompt is empty, lists of different lengths were given, or ``heal`` was asked for with prompts of
-            ids or with a constraint.
+            ids.
         UnknownTokenError: a prompt's token id is none of the model's.
         LimitError: a prompt and its continuation do not fit the model's positions.
         ConstraintError: the constraint leaves no token and does not accept the text; names the text and the step.
         DistributionError: the model's logits are not numbers; names the prompt and the step.
-        UnsupportedFeatureError: the model has layers that cannot take a token back.
+        UnsupportedFeatureError: the model has layers that cannot take a token back; ``heal`` with a constraint; a
+            drafter with particles.
 
     A predicate that raises ends the generation with its own exception.
     """
@@ -240,7 +241,7 @@ def _smc(particles: int | Smc, method: str) -> Smc:
 
 def _check_heal(prompts: list[Any], constraint: Any) -> None:
     if constraint is not None:
-        raise ArrayError("expected heal without a constraint, found both", argument="heal")
+        raise UnsupportedFeatureError("expected heal without a constraint, found both")
     if strangers := [prompt for prompt in prompts if not isinstance(prompt, str)]:
         raise ArrayError(f"expected texts to heal, found {type(strangers[0]).__name__}", argument="prompts")
 
