@@ -17,6 +17,7 @@ from tokenloom.torch.trials import n_trials
 from transformers import BertConfig, BertForMaskedLM, LlamaForCausalLM
 
 END = 265
+WARMTH = tl.sample.Params(temperature=THINKING.temperature)
 
 
 @pytest.mark.parametrize("counting", ["paper", "program"])
@@ -84,7 +85,7 @@ def test_soft_mixtures_equal_the_twin_and_a_sharp_one_is_a_token(
     for _ in range(30):
         logits = (rng.normal(size=200) * rng.choice([1.0, 3.0])).astype(np.float32)
         tokens, weights, entropy = soft_mixture(logits)
-        whole = tl.sample.distribution(logits[None])[0].tolist()
+        whole = tl.sample.distribution(logits[None], WARMTH)[0].tolist()
         expected = twin.soft_token(whole)
         assert tokens.tolist() == list(expected)
         np.testing.assert_allclose(weights, list(expected.values()), rtol=1e-6)
@@ -99,6 +100,50 @@ def test_soft_mixtures_equal_the_twin_and_a_sharp_one_is_a_token(
     assert thought.shown_ids.tolist() == plain[:n_shown]
     assert thought.stopped_by == ("length" if n_shown == 6 else "token")
     assert len(thought.entropies) == n_shown
+
+
+@pytest.mark.parametrize("how", ["length", "token", "cold", "eos"])
+def test_a_thought_and_its_answer_are_those_of_the_twin(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, how: str
+) -> None:
+    n_vocab = tiny_tokenizer.vocab_size
+    prompt = tiny_tokenizer.encode_list("the cat and")
+    table = tiny_model.get_input_embeddings().weight
+
+    def row(path: list[dict[int, float]]) -> Any:
+        with torch.inference_mode():
+            mixed = [sum(share * table[token] for token, share in mixture.items()) for mixture in path]
+            return tiny_model(inputs_embeds=torch.stack(mixed)[None]).logits[0, -1, :n_vocab].numpy()
+
+    def law(path: list[dict[int, float]]) -> list[float]:
+        return tl.sample.distribution(row(path)[None], WARMTH)[0].tolist()
+
+    def draw(path: list[dict[int, float]]) -> int:
+        seeds = np.array([3], np.uint64)
+        return int(tl.sample.sample(row(path)[None], seeds=seeds, positions=[len(path)]).tokens[0])
+
+    free = tl.torch.soft_thinking(
+        tiny_model, tiny_tokenizer, prompt, end_of_thinking=END, max_soft_tokens=8, max_new_tokens=0
+    )
+    assert len(set(free.shown_ids[:-1].tolist())) > 2
+    last = int(free.shown_ids[-1])
+    options: dict[str, Any] = {"cold_entropy": 100.0, "cold_steps": 5} if how == "cold" else {}
+    end_of_thinking, ends = (last if how == "token" else END), ([last] if how == "eos" else [END + 1])
+    found = tl.torch.soft_thinking(
+        tiny_model,
+        tiny_tokenizer,
+        prompt,
+        end_of_thinking=end_of_thinking,
+        eos=ends,
+        max_soft_tokens=8,
+        max_new_tokens=6,
+        seed=3,
+        **options,
+    )
+    expected = twin.soft_thinking(law, draw, prompt, end_of_thinking, ends, 8, 6, **options)
+    assert (found.shown_ids.tolist(), found.ids.tolist()) == expected
+    assert found.stopped_by == how
+    assert (len(found.ids) == 0) == (how == "eos")
 
 
 def test_a_certain_thought_is_closed(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:

@@ -77,6 +77,54 @@ def soft_token(
     return {token: law[token] / total for token in kept}
 
 
+def soft_thinking(
+    law: Callable[[list[dict[int, float]]], Law],
+    draw: Callable[[list[dict[int, float]]], int],
+    text: Sequence[int],
+    end_of_thinking: int,
+    ends: Collection[int],
+    n_soft: int,
+    n_tokens: int,
+    cold_entropy: float = 0.01,
+    cold_steps: int = 256,
+) -> tuple[list[int], list[int]]:
+    """The tokens that a soft thought shows, and the answer behind it.
+
+    Args:
+        law: the next token's probabilities behind mixtures, at the temperature of the thought.
+        draw: a token of the answer.
+        text: where to begin.
+        end_of_thinking: the token that closes a thought.
+        ends: tokens that end the text.
+        n_soft: most soft steps.
+        n_tokens: most tokens of the answer.
+        cold_entropy: a step below it is certain.
+        cold_steps: so many certain steps in a row close the thought.
+    """
+    path = [{token: 1.0} for token in text]
+    shown: list[int] = []
+    n_certain = 0
+    while len(shown) < n_soft:
+        here = law(path)
+        mixture = soft_token(here)
+        best = next(iter(mixture))
+        n_certain = n_certain + 1 if entropy(here) < cold_entropy else 0
+        if best == end_of_thinking:
+            break
+        if best in ends:
+            return shown, []
+        if n_certain >= cold_steps:
+            break
+        shown.append(best)
+        path.append(mixture)
+    path.append({end_of_thinking: 1.0})
+    answer: list[int] = []
+    while len(answer) < n_tokens and not (answer and answer[-1] in ends):
+        answer.append(draw(path))
+        path.append({answer[-1]: 1.0})
+    return shown, answer
+
+
 def guided(with_condition: Law, without: Law, scale: float) -> list[float]:
     """Classifier-free guidance: ``l_u + g (l_c - l_u)``, renormalised; log-probabilities in, probabilities out."""
     scores = [

@@ -3,7 +3,8 @@
 Soft Thinking (arXiv 2505.15778). While the model thinks, its next input is the mean of the embeddings of the likeliest
 tokens, weighted by their probabilities; the token that is shown is the likeliest of them. When the model has been
 certain for many steps in a row (the cold stop), or shows the end of thinking itself, the thought is closed with the
-end-of-thinking token, and what follows is drawn token by token.
+end-of-thinking token, and what follows is drawn token by token. Where this departs from the authors' program is in
+``docs/decisions.md``.
 
 Entropies are those of the whole distribution at the temperature, before truncation. Lossy by design: models were not
 trained on mixtures, and the authors warn that small ones fail.
@@ -25,8 +26,8 @@ from tokenloom.sample import Params
 
 __all__ = ["SoftThought", "soft_mixture", "soft_thinking"]
 
-THINKING = Params(top_k=30, top_p=0.95, min_p=0.001)
-"""The published rules of the mixture."""
+THINKING = Params(temperature=0.6, top_k=30, top_p=0.95, min_p=0.001)
+"""The rules of the mixture in the authors' commands."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class SoftThought:
         entropies: of the distribution of each soft step, in nats, float64[m].
         ids: the tokens of the answer, uint32[n].
         text: the answer's text, without an end token.
-        stopped_by: ``"token"`` (the model showed the end of thinking), ``"cold"`` or ``"length"``.
+        stopped_by: ``"token"`` (the model showed the end of thinking), ``"cold"``, ``"length"``, or ``"eos"`` (it
+            showed the end of the text: there is no answer).
     """
 
     shown_ids: NDArray[np.uint32]
@@ -62,7 +64,7 @@ def soft_mixture(
     >>> from tokenloom.torch.soft_thoughts import soft_mixture
     >>> tokens, weights, entropy = soft_mixture(np.log([0.1, 0.6, 0.3]).astype(np.float32), n_kept=2)
     >>> tokens.tolist(), weights.round(3).tolist(), round(entropy, 3)
-    ([1, 2], [0.667, 0.333], 0.898)
+    ([1, 2], [0.76, 0.24], 0.688)
     """
     row = np.asarray(logits, dtype=np.float32)[None]
     whole = sample.distribution(row, Params(temperature=rules.temperature))[0]
@@ -101,32 +103,37 @@ def soft_thinking(
         rules: temperature and truncation of the mixture.
         n_kept: most tokens that are mixed.
         cold_entropy: a step below this entropy, in nats, is certain; 0: no cold stop.
-        cold_steps: so many certain steps in a row close the thought. 256 in the paper, 200 in its program.
+        cold_steps: so many certain steps in a row close the thought. 256 in the authors' commands, 200 where their
+            program is not told.
         params: sampling rules of the answer.
         seed: randomness of the answer; the thought has none.
-        eos: tokens that end the answer.
+        eos: tokens that end the answer, or the thought without one.
     """
     ids = tokenizer.encode_list(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
     n_vocab = min(int(tokenizer.vocab_size), int(model.config.get_text_config(decoder=True).vocab_size))
     walk = _Walk(model, n_vocab)
     logits = walk.read(ids)
+    ends = frozenset(int(token) for token in eos)
     shown: list[int] = []
     entropies: list[float] = []
     n_cold, stopped_by = 0, "length"
     while len(shown) < max_soft_tokens:
         tokens, weights, entropy = soft_mixture(logits, rules, n_kept)
         n_cold = n_cold + 1 if entropy < cold_entropy else 0
-        if tokens[0] == end_of_thinking or n_cold >= cold_steps > 0:
-            stopped_by = "token" if tokens[0] == end_of_thinking else "cold"
+        if tokens[0] == end_of_thinking or int(tokens[0]) in ends:
+            stopped_by = "token" if tokens[0] == end_of_thinking else "eos"
+            break
+        if n_cold >= cold_steps > 0:
+            stopped_by = "cold"
             break
         shown.append(int(tokens[0]))
         entropies.append(entropy)
         logits = walk.read_mixture(tokens, weights)
-    logits = walk.read([end_of_thinking])
-    ends = frozenset(int(token) for token in eos)
     answer: list[int] = []
     position = len(ids) + len(shown) + 1
-    while len(answer) < max_new_tokens:
+    if stopped_by != "eos":
+        logits = walk.read([end_of_thinking])
+    while stopped_by != "eos" and len(answer) < max_new_tokens:
         drawn = sample.sample(logits[None], params, seeds=np.array([seed], np.uint64), positions=[position])
         answer.append(int(drawn.tokens[0]))
         position += 1
