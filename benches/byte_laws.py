@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benches.record import FOLDER, describe_machine
+from benches.record import heading, write_page
 
 PASSAGES = (
     ("The committee met for the first time in March and will meet again on", " Thursday to vote"),
@@ -294,8 +292,6 @@ def pairs(ways: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Run, print, and record where asked to."""
-    import importlib.metadata
-
     import tokenloom as tl
     import torch
 
@@ -308,10 +304,7 @@ def main() -> int:
     model, tokenizer = tl.torch.load(options.model)
     packages = ("genlm-bytes", "genlm-backend", "torch", "transformers")
     found: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": " ".join(["python -m benches.byte_laws", *sys.argv[1:]]).replace(str(options.model), "MODEL"),
-        "machine": describe_machine(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        **heading("byte_laws", packages, MODEL=options.model),
         "n_rounds": options.rounds,
         "by_length": by_length(tokenizer, (1_000, 10_000, 100_000)),
         "healing": healing(model, tokenizer),
@@ -320,9 +313,7 @@ def main() -> int:
     found["pairs"] = pairs(found["laws"]["ways"])
     print(text_of(found))
     if options.record:
-        stem = FOLDER / f"{found['date']}-{options.record}"
-        stem.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-        stem.with_suffix(".md").write_text(text_of(found), "utf-8")
+        write_page(options.record, found, text_of(found))
     return 0
 
 

@@ -22,14 +22,13 @@ import math
 import random
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benches.harness import ROOT
-from benches.record import FOLDER, describe_machine
+from benches.record import heading, write_page
 
 MBPP = ROOT.parent / "shared" / "data" / "mbpp" / "mbpp_test.jsonl"
 MODULES = ("bisect", "calendar", "colorsys", "fnmatch", "heapq", "shlex", "statistics", "string", "textwrap", "uuid")
@@ -118,6 +117,7 @@ def answers(model: Any, tokenizer: Any, way: str, texts: list[str], n_tokens: in
             max_new_tokens=n_tokens,
             params=tl.sample.Params(temperature=0.0),
             heal=way == "exact",
+            warn_unhealed="never",
         )
         for text, one in zip(batch, written, strict=True):
             whole = tokenizer.decode([*one.prompt_ids.tolist(), *one.ids.tolist()])
@@ -180,8 +180,6 @@ def text_of(found: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run, print, and record where asked to."""
-    import importlib.metadata
-
     import tokenloom as tl
     import torch
 
@@ -202,11 +200,7 @@ def main() -> int:
     for name in dict.fromkeys(f"{cut.source}, {cut.kind}" for cut in asked):
         groups[name] = [at for at, cut in enumerate(asked) if f"{cut.source}, {cut.kind}" == name]
     found: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": " ".join(["python -m benches.healing", *sys.argv[1:]]).replace(str(options.model), "MODEL"),
-        "machine": describe_machine(),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
-        | {"python": sys.version.split()[0]},
+        **heading("healing", ("torch", "transformers"), MODEL=options.model),
         "groups": {
             name: summary({way: np.array(right[way])[list(places)].tolist() for way in WAYS})
             for name, places in groups.items()
@@ -218,9 +212,7 @@ def main() -> int:
     }
     print(text_of(found))
     if options.record:
-        stem = FOLDER / f"{found['date']}-{options.record}"
-        stem.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-        stem.with_suffix(".md").write_text(text_of(found), "utf-8")
+        write_page(options.record, found, text_of(found))
     return 0
 
 

@@ -10,9 +10,7 @@ Weights are 1/2 each; nothing is fitted. Bits are what arithmetic coding with th
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benches.harness import ROOT
-from benches.record import FOLDER, describe_machine
+from benches.record import heading, write_page
 
 PAGES = ("concepts/bytelevel.md", "concepts/draft.md", "concepts/verify.md", "concepts/tokenizer.md", "safety.md")
 WAYS = ("first", "second", "mixture", "product")
@@ -94,8 +92,6 @@ def text_of(found: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run, print, and record where asked to."""
-    import importlib.metadata
-
     import tokenloom as tl
     import torch
 
@@ -120,12 +116,8 @@ def main() -> int:
     each = [bits([first, second], text) for first, second, text in zip(*laws, pages.values(), strict=True)]
     whole = {way: np.concatenate([one[way] for one in each]) for way in WAYS}
     better = min(("first", "second"), key=lambda way: whole[way].mean())
-    command = " ".join(["python -m benches.pooling", *sys.argv[1:]])
     found: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": command.replace(str(options.model), "MODEL").replace(str(options.second), "SECOND"),
-        "machine": describe_machine(),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
+        **heading("pooling", ("torch", "transformers"), MODEL=options.model, SECOND=options.second),
         "names": {"first": "SmolLM2-135M-Instruct", "second": "Qwen2.5-Coder-0.5B-Instruct"},
         "n_texts": len(pages),
         "n_bytes": len(whole["first"]),
@@ -134,9 +126,7 @@ def main() -> int:
     }
     print(text_of(found))
     if options.record:
-        stem = FOLDER / f"{found['date']}-{options.record}"
-        stem.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-        stem.with_suffix(".md").write_text(text_of(found), "utf-8")
+        write_page(options.record, found, text_of(found))
     return 0
 
 

@@ -10,8 +10,10 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,26 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_average": [round(x, 2) for x in os.getloadavg()],
     }
+
+
+def heading(name: str, packages: Sequence[str], **replaced: Path) -> dict[str, Any]:
+    """Date, command, machine and versions of ``python -m benches.<name>``; paths of files read as what they are."""
+    command = " ".join([f"python -m benches.{name}", *sys.argv[1:]])
+    for word, path in replaced.items():
+        command = command.replace(str(path), word)
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "command": command,
+        "machine": describe_machine(),
+        "versions": {package: version(package) for package in packages},
+    }
+
+
+def write_page(name: str, found: dict[str, Any], page: str) -> None:
+    """Write what a run found, which :func:`heading` began, and its page for readers."""
+    stem = FOLDER / f"{found['date']}-{name}"
+    stem.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    stem.with_suffix(".md").write_text(page, "utf-8")
 
 
 Tables = list[tuple[str, str, list[Result]]]

@@ -19,12 +19,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benches.harness import ROOT
-from benches.record import FOLDER, describe_machine
+from benches.record import heading, write_page
 
 QUESTIONS = ROOT.parent / "shared" / "data" / "spec_bench" / "question.jsonl"
 OURS_ALONE = ROOT / "tests" / "data" / "spec_bench_56.jsonl"
@@ -177,7 +176,6 @@ def main() -> int:
     """Run, print, and record where asked to."""
     import tokenloom as tl
     import torch
-    import transformers
 
     parser = argparse.ArgumentParser(prog="python -m benches.speculation")
     parser.add_argument("--each", type=int, default=5, help="requests a category")
@@ -192,10 +190,7 @@ def main() -> int:
     ways = Ways(model, tokenizer, options.tokens)
     curve = tl.torch.cost_curve(model)
     found: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": " ".join(["python -m benches.speculation", *sys.argv[1:]]).replace(str(options.model), "MODEL"),
-        "machine": describe_machine(),
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        **heading("speculation", ("torch", "transformers"), MODEL=options.model),
         "n_tokens": options.tokens,
         "curve": (curve.rows, curve.seconds),
         "categories": {},
@@ -207,9 +202,7 @@ def main() -> int:
         print(text_of(found), file=sys.stderr, flush=True)
     print(text_of(found))
     if options.record:
-        stem = FOLDER / f"{found['date']}-{options.record}"
-        stem.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-        stem.with_suffix(".md").write_text(text_of(found), "utf-8")
+        write_page(options.record, found, text_of(found))
     return 0
 
 

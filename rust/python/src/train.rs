@@ -352,10 +352,9 @@ type Merged = (Vec<String>, Vec<(u32, u32)>);
 /// Pieces with their scores by id, and the id of the unknown one.
 type Scored = (Vec<(String, f64)>, Option<usize>);
 
-/// The attributes of a `BpeTrainer` of `tokenloom.compat.tokenizers`.
+/// What a `BpeTrainer` and a `ParityBpeTrainer` of `tokenloom.compat.tokenizers` both have as attributes.
 #[derive(FromPyObject)]
 struct CharacterFields {
-    vocab_size: usize,
     min_frequency: u64,
     max_token_length: Option<usize>,
     initial_alphabet: Vec<char>,
@@ -364,30 +363,37 @@ struct CharacterFields {
     end_of_word_suffix: Option<String>,
 }
 
+impl CharacterFields {
+    fn into_options(self, vocab_size: usize, special_tokens: Vec<String>) -> CharacterOptions {
+        CharacterOptions {
+            vocab_size,
+            min_frequency: self.min_frequency,
+            max_token_length: self.max_token_length,
+            special_tokens,
+            initial_alphabet: self.initial_alphabet,
+            limit_alphabet: self.limit_alphabet,
+            continuing_subword_prefix: self.continuing_subword_prefix,
+            end_of_word_suffix: self.end_of_word_suffix,
+        }
+    }
+}
+
 /// Trains BPE over the characters of words with counts.
 #[pyfunction]
 fn train_characters(
     py: Python<'_>,
     words: Vec<(String, u64)>,
+    vocab_size: usize,
     special_tokens: Vec<String>,
     fields: CharacterFields,
 ) -> PyResult<Merged> {
-    let options = CharacterOptions {
-        vocab_size: fields.vocab_size,
-        min_frequency: fields.min_frequency,
-        max_token_length: fields.max_token_length,
-        special_tokens,
-        initial_alphabet: fields.initial_alphabet,
-        limit_alphabet: fields.limit_alphabet,
-        continuing_subword_prefix: fields.continuing_subword_prefix,
-        end_of_word_suffix: fields.end_of_word_suffix,
-    };
+    let options = fields.into_options(vocab_size, special_tokens);
     let train = |report: Report<'_>| core::train_characters(words, &options, report);
     let CharacterTokens { texts, merges } = with_progress(py, None, None, train)?;
     Ok((texts, merges.iter().map(|merge| (merge.left, merge.right)).collect()))
 }
 
-/// The attributes of a `ParityBpeTrainer` of `tokenloom.compat.tokenizers`.
+/// What a `ParityBpeTrainer` has besides.
 #[derive(FromPyObject)]
 struct ParityFields {
     num_merges: usize,
@@ -396,12 +402,6 @@ struct ParityFields {
     window_size: usize,
     alpha: f64,
     total_symbols: bool,
-    min_frequency: u64,
-    max_token_length: Option<usize>,
-    initial_alphabet: Vec<char>,
-    limit_alphabet: Option<usize>,
-    continuing_subword_prefix: Option<String>,
-    end_of_word_suffix: Option<String>,
 }
 
 type CountedWords = Vec<(String, u64)>;
@@ -415,6 +415,7 @@ fn train_parity(
     targets: Option<Vec<f64>>,
     special_tokens: Vec<String>,
     fields: ParityFields,
+    characters: CharacterFields,
 ) -> PyResult<Merged> {
     let options = ParityOptions {
         n_merges: fields.num_merges,
@@ -422,16 +423,7 @@ fn train_parity(
         targets,
         window: (fields.variant == "window").then_some((fields.window_size, fields.alpha)),
         counts_tokens: fields.total_symbols,
-        characters: CharacterOptions {
-            vocab_size: 0,
-            min_frequency: fields.min_frequency,
-            max_token_length: fields.max_token_length,
-            special_tokens,
-            initial_alphabet: fields.initial_alphabet,
-            limit_alphabet: fields.limit_alphabet,
-            continuing_subword_prefix: fields.continuing_subword_prefix,
-            end_of_word_suffix: fields.end_of_word_suffix,
-        },
+        characters: characters.into_options(0, special_tokens),
     };
     let train = |report: Report<'_>| core::train_parity(languages, parallel, &options, report);
     let CharacterTokens { texts, merges } = with_progress(py, None, None, train)?;

@@ -137,7 +137,7 @@ class _CharacterTrainer(_AlphabetTrainer):
 
     def _merged(self, words: list[tuple[str, int]]) -> tuple[dict[str, int], list[tuple[str, str]]]:
         special = [token.content for token in self._special_tokens]
-        texts, merges = _train.train_characters(words, special, self)
+        texts, merges = _train.train_characters(words, self.vocab_size, special, self)
         return {text: id for id, text in enumerate(texts)}, [(texts[left], texts[right]) for left, right in merges]
 
 
@@ -277,7 +277,8 @@ class ParityBpeTrainer:
         languages = [_counted(tokenizer, texts_of(iterator)) for iterator in train_iterators]
         parallel = [_counted(tokenizer, texts_of(iterator)) for iterator in dev_iterators or ()]
         special = [token.content for token in self.special_tokens]
-        texts, pairs = _train.train_parity(languages, parallel, None if parallel else rates, special, self)
+        targets = None if parallel else rates
+        texts, pairs = _train.train_parity(languages, parallel, targets, special, self, self)
         merges = [(texts[left], texts[right]) for left, right in pairs]
         affixes = {name: getattr(self, name) for name in ("continuing_subword_prefix", "end_of_word_suffix")}
         fields = tokenizer.model._fields | affixes
