@@ -49,7 +49,13 @@ const LONG: usize = 64;
 #[pyclass(frozen, eq, name = "DraftTree", module = "tokenloom.draft")]
 #[derive(PartialEq)]
 pub(crate) struct PyDraftTree {
-    pub(crate) tree: DraftTree,
+    pub(crate) tree: Arc<DraftTree>,
+}
+
+impl From<DraftTree> for PyDraftTree {
+    fn from(tree: DraftTree) -> Self {
+        Self { tree: Arc::new(tree) }
+    }
 }
 
 #[pymethods]
@@ -62,7 +68,7 @@ impl PyDraftTree {
             Some(Floats::F32(array)) => array.as_array().iter().copied().collect(),
             Some(Floats::F64(array)) => array.as_array().iter().map(|&prob| prob as f32).collect(),
         };
-        Ok(Self { tree: DraftTree::new(&tokens.0, &parents.0, probs).map_err(raise)? })
+        Ok(DraftTree::new(&tokens.0, &parents.0, probs).map_err(raise)?.into())
     }
 
     /// A chain: each node continues the one before.
@@ -92,7 +98,7 @@ impl PyDraftTree {
     ) -> PyResult<(Self, Bound<'py, PyArray1<i64>>)> {
         let (tree, kept) = self.tree.cut(&keep.as_array().to_vec()).map_err(raise)?;
         let kept: Vec<i64> = kept.into_iter().map(|node| node as i64).collect();
-        Ok((Self { tree }, kept.into_pyarray(py)))
+        Ok((tree.into(), kept.into_pyarray(py)))
     }
 
     /// The last columns of `attention_mask`, without the past, as bits, int32[n + 1, ceil((n + 1) / 32)]: row r sees
@@ -304,7 +310,7 @@ impl PyStream {
     fn propose(&self, budget: i64, chain: bool, told: Option<Vec<Py<PyDraftTree>>>) -> PyResult<PyDraftTree> {
         let mut stream = self.lock();
         if let Some(told) = told {
-            let told: Vec<_> = told.iter().map(|tree| tree.get().tree.clone()).collect();
+            let told: Vec<_> = told.iter().map(|tree| DraftTree::clone(&tree.get().tree)).collect();
             stream.guide(&told).map_err(raise)?;
         }
         Ok(PyDraftTree { tree: stream.propose(budget, chain).map_err(raise)? })
@@ -318,7 +324,7 @@ impl PyStream {
         top: Top<'_>,
     ) -> PyResult<()> {
         let top = top_rows(&top)?;
-        let tree = tree.as_ref().map(|tree| &tree.get().tree);
+        let tree = tree.as_ref().map(|tree| &*tree.get().tree);
         let commit = || self.lock().commit(&token_ids(&ids.0)?, tree, top.as_ref());
         if ids.0.len() > LONG { py.detach(commit) } else { commit() }.map_err(raise)
     }
@@ -350,7 +356,7 @@ impl PyStream {
 
 #[pyfunction]
 fn sparse_tree(accuracy: Vec<Vec<f32>>, n_nodes: usize) -> PyDraftTree {
-    PyDraftTree { tree: core::sparse_tree(&accuracy, n_nodes) }
+    core::sparse_tree(&accuracy, n_nodes).into()
 }
 
 /// Owners, offsets and the mask.

@@ -1,5 +1,7 @@
 //! The Python face of the `verify` domain: extract, detach, one core call, wrap.
 
+use std::sync::Arc;
+
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
     PyUntypedArrayMethods,
@@ -39,14 +41,14 @@ enum DraftsArg<'py> {
 }
 
 impl DraftsArg<'_> {
-    fn trees(&self) -> PyResult<Vec<DraftTree>> {
+    fn trees(&self) -> PyResult<Vec<Arc<DraftTree>>> {
         match self {
-            Self::Trees(trees) => Ok(trees.iter().map(|tree| tree.get().tree.clone()).collect()),
+            Self::Trees(trees) => Ok(trees.iter().map(|tree| Arc::clone(&tree.get().tree)).collect()),
             Self::Chains(chains) => {
                 let chain = |ids: &[i64]| {
                     let n = ids.iter().position(|&id| id == -1).unwrap_or(ids.len());
                     let parents: Vec<i64> = (-1..n as i64 - 1).collect();
-                    DraftTree::new(&ids[..n], &parents, vec![1.0; n]).map_err(raise)
+                    DraftTree::new(&ids[..n], &parents, vec![1.0; n]).map(Arc::new).map_err(raise)
                 };
                 let chains = chains.as_array();
                 chains.rows().into_iter().map(|ids| chain(&ids.to_vec())).collect()
@@ -118,7 +120,7 @@ fn accept<'py>(
 ) -> PyResult<(Arrays<'py>, Option<PyErr>)> {
     let (rule, is_trusted) = (rule.rule(py)?, rule.2);
     let owned = trees.trees()?;
-    let trees: Vec<&DraftTree> = owned.iter().collect();
+    let trees: Vec<&DraftTree> = owned.iter().map(AsRef::as_ref).collect();
     let rngs: Vec<Rng> = rngs.into_iter().map(|rng| rng.0).collect();
     let p_shape = batch_shape(py, "p", &p)?;
     let q_shape = q.as_ref().map(|q| batch_shape(py, "q", q)).transpose()?;
@@ -143,7 +145,7 @@ fn law(
     tree: Py<PyDraftTree>,
 ) -> PyResult<Vec<(Vec<usize>, u32, f64)>> {
     let (rule, is_trusted) = (rule.rule(py)?, rule.2);
-    let trees = [&tree.get().tree];
+    let trees = [&*tree.get().tree];
     let p_shape = batch_shape(py, "p", &p)?;
     let q_shape = q.as_ref().map(|q| batch_shape(py, "q", q)).transpose()?;
     let law = match pair(py, &p, q.as_ref())? {
@@ -226,7 +228,7 @@ fn relaxed<'py>(
 ) -> PyResult<(Arrays<'py>, Option<PyErr>, Bound<'py, PyArray1<f64>>)> {
     let rule = rule.rule(py)?;
     let owned = trees.trees()?;
-    let trees: Vec<&DraftTree> = owned.iter().collect();
+    let trees: Vec<&DraftTree> = owned.iter().map(AsRef::as_ref).collect();
     let rngs: Vec<Option<Rng>> = rngs.into_iter().map(|rng| rng.map(|rng| rng.0)).collect();
     let p_shape = batch_shape(py, "p", &p)?;
     let q_shape = q.as_ref().map(|q| batch_shape(py, "q", q)).transpose()?;
@@ -264,7 +266,7 @@ fn any_order<'py>(
     threads: usize,
 ) -> PyResult<Decisions<'py>> {
     let owned = tokens.trees()?;
-    let trees: Vec<&DraftTree> = owned.iter().collect();
+    let trees: Vec<&DraftTree> = owned.iter().map(AsRef::as_ref).collect();
     let rows = positions.as_array();
     let places: Vec<Vec<u64>> = rows
         .rows()
@@ -371,7 +373,7 @@ fn prune<'py>(
     }
     let nodes = core::kept_nodes(tree, |node, _, _| keep[node]);
     let cut = core::subtree(tree, &nodes).map_err(raise)?;
-    Ok((PyDraftTree { tree: cut }, PyArray1::from_iter(py, nodes.iter().map(|&node| node as i32))))
+    Ok((cut.into(), PyArray1::from_iter(py, nodes.iter().map(|&node| node as i32))))
 }
 
 /// `drafts` for places of a text, which have no row behind the last.

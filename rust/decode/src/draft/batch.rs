@@ -4,7 +4,7 @@
 //! thread that starts late, or waits for a core, costs nobody more than its own run. The caller's thread is one of them.
 //! A few streams are not worth a thread. Nothing is shared but what the drafter shares.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokenloom_vocab::TokenId;
 
@@ -84,8 +84,8 @@ pub fn propose_batch(
     budget: i64,
     is_chain: bool,
     n_threads: usize,
-) -> Result<Vec<DraftTree>, DraftError> {
-    let mut trees = vec![DraftTree::default(); streams.len()];
+) -> Result<Vec<Arc<DraftTree>>, DraftError> {
+    let mut trees = vec![Arc::default(); streams.len()];
     let runs = streams.chunks(STREAMS_PER_RUN).zip(trees.chunks_mut(STREAMS_PER_RUN));
     share(streams.len(), n_threads, runs, |(streams, trees)| {
         for (stream, tree) in streams.iter().zip(trees) {
@@ -117,7 +117,8 @@ pub fn propose_into(
     });
     share(streams.len(), n_threads, runs, |(streams, mut rows)| {
         for (row, stream) in streams.iter().enumerate() {
-            rows.write(row, width, &lock(stream).propose(budget, is_chain)?);
+            let tree = lock(stream).propose(budget, is_chain)?;
+            rows.write(row, width, &tree);
         }
         Ok(())
     })

@@ -17,7 +17,7 @@ use super::blend::{Guess, blend};
 use super::calibration::{Cell, StreamCalibration, cell};
 use super::cost::CostCurve;
 use super::error::{DraftError, DraftErrorKind};
-use super::source::{Levels, Source};
+use super::source::{Cursor, Levels, Source};
 use super::tree::DraftTree;
 
 /// A larger tree is not grown, whatever the budget.
@@ -78,7 +78,7 @@ pub(super) struct Growth {
     levels: Levels,
     guesses: Vec<Guess>,
     /// The cursors of all sources at each row.
-    cursors: Vec<u32>,
+    cursors: Vec<Cursor>,
     nodes: Vec<Candidate>,
 }
 
@@ -92,16 +92,10 @@ impl Growth {
         cost: Option<&CostCurve>,
     ) -> DraftTree {
         let budget = shape.budget.min(MAX_NODES);
-        let width: usize = sources.iter().map(|source| source.n_words()).sum();
         self.nodes.clear();
         self.heap.clear();
         self.cursors.clear();
-        self.cursors.resize(width, 0);
-        let mut at = 0;
-        for source in sources {
-            source.root(&mut self.cursors[at..at + source.n_words()]);
-            at += source.n_words();
-        }
+        self.cursors.extend(sources.iter().map(|source| source.root()));
         self.expand(sources, shape, calibration, (0, 0), [1.0, 1.0]);
         while self.nodes.len() < budget
             && let Some(best) = self.heap.pop()
@@ -110,57 +104,49 @@ impl Growth {
             if self.nodes.len() == budget {
                 break;
             }
-            let row = self.nodes.len();
-            self.cursors.resize((row + 1) * width, 0);
-            let (past, new) = self.cursors.split_at_mut(row * width);
-            let mut at = 0;
-            for source in sources {
-                let from = best.parent_row as usize * width + at;
-                let n = source.n_words();
-                source.step(&past[from..from + n], best.token, &mut new[at..at + n]);
-                at += n;
+            let parent = best.parent_row as usize * sources.len();
+            for (i, source) in sources.iter().enumerate() {
+                self.cursors.push(source.step(self.cursors[parent + i], best.token));
             }
-            let path = [best.path_prob, best.claim];
-            self.expand(sources, shape, calibration, (row as u32, best.depth as usize), path);
+            let (row, path) = (self.nodes.len() as u32, [best.path_prob, best.claim]);
+            self.expand(sources, shape, calibration, (row, best.depth), path);
         }
         if let Some(cost) = cost {
             let n_paying = cost.n_paying(self.nodes.iter().map(|node| node.path_prob));
             self.nodes.truncate(n_paying);
         }
-        self.tree()
+        // Nodes came best first, so the first child listed is the best one.
+        DraftTree::in_branches(&self.nodes, |node| (node.token, node.parent_row as usize, node.prob))
     }
 
-    /// Puts the children of a row on the heap, whose own probability is given, corrected and as it was promised.
+    /// Puts the children of the last row on the heap, whose own probability is given, corrected and as it was promised.
     fn expand(
         &mut self,
         sources: &[Box<dyn Source>],
         shape: Shape,
         calibration: Option<&StreamCalibration>,
-        (row, depth): (u32, usize),
+        (row, depth): (u32, u32),
         [parent_prob, parent_claim]: [f32; 2],
     ) {
         self.levels.clear();
-        let width = self.cursors.len() / (row as usize + 1);
-        let mut at = row as usize * width;
-        for (i, source) in sources.iter().enumerate() {
+        let first = row as usize * sources.len();
+        for ((i, source), &cursor) in sources.iter().enumerate().zip(&self.cursors[first..]) {
             self.levels.set_source(i as u8);
-            source.levels(&self.cursors[at..at + source.n_words()], &mut self.levels);
-            at += source.n_words();
+            source.levels(cursor, &mut self.levels);
+        }
+        if self.levels.is_empty() {
+            return;
         }
         self.levels.sort();
         blend(&self.levels, shape.min_prob / parent_prob.max(parent_claim), &mut self.guesses);
-        if shape.is_chain {
-            let best = self
-                .guesses
-                .iter()
-                .copied()
-                .reduce(|best, next| if next.prob > best.prob { next } else { best });
-            self.guesses.clear();
+        if shape.is_chain && self.guesses.len() > 1 {
+            let better = |best: Guess, next: Guess| if next.prob > best.prob { next } else { best };
+            let best = self.guesses.drain(..).reduce(better);
             self.guesses.extend(best);
         }
         let mut rank = row * CANDIDATES_PER_ROW;
         for &Guess { token, prob, level } in &self.guesses {
-            let cell = cell(self.levels.level(level), depth);
+            let cell = cell(self.levels.level(level), depth as usize);
             let claim = parent_claim * prob;
             let (path_prob, prob) = match calibration {
                 None => (claim, prob),
@@ -170,19 +156,11 @@ impl Growth {
                 }
             };
             if path_prob >= shape.min_prob {
-                let depth = depth as u32 + 1;
-                let parent_row = row;
+                let (depth, parent_row) = (depth + 1, row);
                 self.heap.push(Candidate { path_prob, claim, cell, prob, rank, token, depth, parent_row });
                 rank += 1;
             }
         }
-    }
-
-    /// The nodes as a tree.
-    fn tree(&self) -> DraftTree {
-        // Nodes came best first, so the first child listed is the best one.
-        let node = |node: &Candidate| (node.token, node.parent_row as usize, node.prob);
-        DraftTree::in_branches(&self.nodes.iter().map(node).collect::<Vec<_>>())
     }
 
     /// Says of each node of the last proposal what was promised and whether it came, as far as `tokens` reach.

@@ -34,7 +34,7 @@ pub use error::{DraftError, DraftErrorKind};
 pub use merged::Merged;
 pub use ngram::Ngram;
 pub use recycling::Recycling;
-pub use source::{Levels, Source};
+pub use source::{Cursor, Levels, Source};
 pub use spine::Spine;
 pub use stream::{Commit, Drafter, Ended, Proposer, Stream, TopRows, token_ids};
 pub use suffix::{Occurrence, Suffix};

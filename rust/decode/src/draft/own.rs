@@ -9,7 +9,7 @@ use tokenloom_vocab::TokenId;
 
 use super::blend::{OWN, escape};
 use super::index::{Automaton, DocumentEnd, History, Match};
-use super::source::{Levels, MAX_FOLLOWERS, MAX_LEVELS, Source};
+use super::source::{Cursor, Levels, MAX_FOLLOWERS, MAX_LEVELS, Source};
 use super::stream::{Commit, Ended};
 use super::suffix::Occurrence;
 
@@ -49,32 +49,26 @@ impl Source for OwnText {
         }
     }
 
-    fn n_words(&self) -> usize {
-        2
+    fn root(&self) -> Cursor {
+        self.automaton.suffix(self.end).into()
     }
 
-    fn root(&self, cursor: &mut [u32]) {
-        self.automaton.suffix(self.end).write(cursor);
+    fn step(&self, from: Cursor, token: TokenId) -> Cursor {
+        self.automaton.advance(Match::from(from), token).into()
     }
 
-    fn step(&self, from: &[u32], token: TokenId, to: &mut [u32]) {
-        self.automaton.advance(Match::read(from), token).write(to);
-    }
-
-    fn levels(&self, cursor: &[u32], levels: &mut Levels) {
-        let mut matched = self.automaton.longest_continued(Match::read(cursor));
+    fn levels(&self, cursor: Cursor, levels: &mut Levels) {
+        let mut matched = self.automaton.longest_continued(Match::from(cursor));
         for _ in 0..MAX_LEVELS {
-            if !levels.is_wanted() {
+            if matched.n_tokens() == 0 || !levels.is_wanted() {
                 return;
             }
-            let Some((latest, _)) = self.automaton.latest(matched).filter(|_| matched.n_tokens() > 0) else {
-                return;
-            };
+            let Some((latest, _)) = self.automaton.latest(matched) else { return };
             let (n_tokens, n) = (matched.n_tokens(), self.automaton.n_continued(matched));
-            levels.begin(n_tokens as u32, n as f32, escape(OWN, n_tokens), latest);
             for (token, n) in self.automaton.followers(matched, self.end).take(MAX_FOLLOWERS) {
                 levels.follower(token, n as f32);
             }
+            levels.close(n_tokens as u32, n as f32, escape(OWN, n_tokens), latest);
             matched = self.automaton.next_shorter(matched).unwrap_or_default();
         }
     }

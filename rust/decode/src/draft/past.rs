@@ -10,7 +10,7 @@ use tokenloom_vocab::TokenId;
 
 use super::blend::{OTHER, escape};
 use super::index::{END_OF_DOCUMENT, History, Neighbour, Segment};
-use super::source::{Levels, MAX_LEVELS, Source};
+use super::source::{Cursor, Levels, MAX_LEVELS, Source};
 use super::stream::Commit;
 
 /// Places held; a cursor has a bit for each.
@@ -75,53 +75,40 @@ impl Source for PastTexts {
     }
 
     fn prepare(&mut self, _budget: usize) {
-        let segments = self.history.segments();
-        if !Arc::ptr_eq(&segments, &self.segments) {
-            self.segments = segments;
+        if !self.history.holds(&self.segments) {
+            self.segments = self.history.segments();
             self.search();
         }
     }
 
-    fn n_words(&self) -> usize {
-        2
-    }
-
-    fn root(&self, cursor: &mut [u32]) {
+    fn root(&self) -> Cursor {
         let mask = 1u64.wrapping_shl(self.neighbours.len() as u32) - 1;
-        cursor.copy_from_slice(&[mask as u32, 0]);
+        [mask as u32, 0]
     }
 
-    fn step(&self, from: &[u32], token: TokenId, to: &mut [u32]) {
-        let n_steps = from[1];
-        let agreeing = self.alive(from[0]).filter(|(_, place)| self.follower(place, n_steps) == token);
-        to.copy_from_slice(&[agreeing.map(|(i, _)| 1 << i).sum(), n_steps + 1]);
+    fn step(&self, [mask, n_steps]: Cursor, token: TokenId) -> Cursor {
+        let agreeing = self.alive(mask).filter(|(_, place)| self.follower(place, n_steps) == token);
+        [agreeing.map(|(i, _)| 1 << i).sum(), n_steps + 1]
     }
 
-    fn levels(&self, cursor: &[u32], levels: &mut Levels) {
-        let n_steps = cursor[1];
-        if cursor[0] == 0 {
-            return;
-        }
-        let mut counts: Vec<(TokenId, f32)> = Vec::with_capacity(MAX_NEIGHBOURS);
-        let mut alive = self.alive(cursor[0]).peekable();
-        let (mut n, mut n_levels) = (0, 0);
+    fn levels(&self, [mask, n_steps]: Cursor, levels: &mut Levels) {
+        let mut alive = self.alive(mask).peekable();
+        let (mut n, mut n_levels, mut latest) = (0, 0, None);
         while let Some((_, place)) = alive.next() {
             let token = self.follower(place, n_steps);
+            latest = latest.or(Some(token));
+            levels.count(token);
             n += 1;
-            match counts.iter_mut().find(|(other, _)| *other == token) {
-                Some((_, count)) => *count += 1.0,
-                None => counts.push((token, 1.0)),
-            }
+            let next = alive.peek();
             // A level is complete before the next place that agrees less.
-            let is_last = alive.peek().is_none_or(|(_, next)| next.1.n_tokens < place.1.n_tokens);
-            if is_last {
-                if n_levels == MAX_LEVELS || !levels.is_wanted() {
+            if next.is_none_or(|(_, next)| next.1.n_tokens < place.1.n_tokens) {
+                let n_tokens = place.1.n_tokens + n_steps;
+                levels.close(n_tokens, n as f32, escape(OTHER, n_tokens as usize), latest.unwrap_or(token));
+                n_levels += 1;
+                if next.is_none() || n_levels == MAX_LEVELS || !levels.is_wanted() {
                     return;
                 }
-                n_levels += 1;
-                let n_tokens = place.1.n_tokens + n_steps;
-                levels.begin(n_tokens, n as f32, escape(OTHER, n_tokens as usize), counts[0].0);
-                counts.iter().for_each(|&(token, count)| levels.follower(token, count));
+                levels.go_on_counting();
             }
         }
     }

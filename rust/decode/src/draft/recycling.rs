@@ -12,7 +12,7 @@ use super::adjacency::{Adjacency, NO_CONTEXT, Pair};
 use super::blended::Blended;
 use super::error::{DraftError, DraftErrorKind};
 use super::growth::check_min_prob;
-use super::source::{Levels, Source};
+use super::source::{Cursor, Levels, Source};
 use super::stream::{Commit, Drafter, Proposer};
 
 /// How much the likely tokens behind a pair get, ...
@@ -70,25 +70,20 @@ impl Source for Recycled {
         self.context = self.adjacency.harvest(self.context, commit);
     }
 
-    fn n_words(&self) -> usize {
-        2
+    fn root(&self) -> Cursor {
+        self.context
     }
 
-    fn root(&self, cursor: &mut [u32]) {
-        cursor.copy_from_slice(&self.context);
+    fn step(&self, [_, before]: Cursor, token: TokenId) -> Cursor {
+        [before, token]
     }
 
-    fn step(&self, from: &[u32], token: TokenId, to: &mut [u32]) {
-        to.copy_from_slice(&[from[1], token]);
-    }
-
-    fn levels(&self, cursor: &[u32], levels: &mut Levels) {
-        let context = [cursor[0], cursor[1]];
+    fn levels(&self, context: Cursor, levels: &mut Levels) {
         for (n_tokens, trust) in [(2, PAIR_TRUST), (1, SINGLE_TRUST)] {
             let mut row = self.adjacency.row(context, n_tokens == 2).peekable();
             if row.peek().is_some() {
-                levels.begin_trusted(n_tokens, trust);
                 row.for_each(|(token, prob)| levels.follower(token, prob.min(1.0)));
+                levels.close_trusted(n_tokens, trust);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What does one place of evidence say about the next token, anywhere in a draft?
 //!
-//! A source stands at a node of the draft by a *cursor*, a few words that it alone understands, and can step from there
+//! A source stands at a node of the draft by a [`Cursor`], two words that it alone understands, and can step from there
 //! over a drafted token. What it knows at a cursor are *levels*: contexts of some length that occurred so often, and the
 //! tokens that followed them. Sources of every kind are asked alike, so any number of them can be blended.
 
@@ -25,6 +25,9 @@ pub(super) const RECENCY: f32 = 0.4;
 /// No token.
 const NOTHING: TokenId = TokenId::MAX;
 
+/// Where a source stands in a draft, in words of its own.
+pub type Cursor = [u32; 2];
+
 /// One place of evidence, in one stream.
 pub trait Source: Debug + Send {
     /// The text goes on.
@@ -36,17 +39,14 @@ pub trait Source: Debug + Send {
     /// Takes its own from the trees that the caller hands in.
     fn guide(&mut self, _trees: &mut dyn Iterator<Item = &DraftTree>) {}
 
-    /// Words of a cursor.
-    fn n_words(&self) -> usize;
+    /// The cursor of the end of the text.
+    fn root(&self) -> Cursor;
 
-    /// Writes the cursor of the end of the text.
-    fn root(&self, cursor: &mut [u32]);
-
-    /// Writes the cursor of `token` behind `from`.
-    fn step(&self, from: &[u32], token: TokenId, to: &mut [u32]);
+    /// The cursor of `token` behind `from`.
+    fn step(&self, from: Cursor, token: TokenId) -> Cursor;
 
     /// Appends the levels at a cursor, the longest context first.
-    fn levels(&self, cursor: &[u32], levels: &mut Levels);
+    fn levels(&self, cursor: Cursor, levels: &mut Levels);
 
     /// What the text itself says about its latest tokens, where the source knows.
     fn occurrence(&self) -> Option<Occurrence> {
@@ -75,8 +75,8 @@ pub(super) struct Level {
     pub(super) escape: f32,
     /// The token that followed last, if that matters.
     pub(super) latest: TokenId,
-    first: u16,
-    last: u16,
+    first: u32,
+    last: u32,
 }
 
 /// The levels of all sources at one node.
@@ -85,6 +85,8 @@ pub struct Levels {
     levels: Vec<Level>,
     followers: Vec<(TokenId, f32)>,
     source: u8,
+    /// Where the followers begin that are being counted.
+    open: usize,
     /// At most this share is left for the next level of the source.
     left: f32,
 }
@@ -98,7 +100,12 @@ impl Levels {
     /// Whose levels come next.
     pub(super) fn set_source(&mut self, source: u8) {
         self.source = source;
+        self.open = self.followers.len();
         self.left = 1.0;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.levels.is_empty()
     }
 
     /// Would a further level of the source decide anything?
@@ -106,26 +113,41 @@ impl Levels {
         self.left >= NEGLIGIBLE
     }
 
-    /// Begins a level that was counted; its followers are pushed next.
-    pub(super) fn begin(&mut self, n_tokens: u32, n_continued: f32, escape: f32, latest: TokenId) {
-        let (source, first) = (self.source, self.followers.len() as u16);
-        let n_continued = n_continued + RECENCY;
-        self.left *= escape / (n_continued + escape);
-        self.levels.push(Level { n_tokens, source, n_continued, escape, latest, first, last: first });
-    }
-
-    /// Begins a level whose followers come with probabilities, which get the share `trust` of what longer ones left.
-    pub(super) fn begin_trusted(&mut self, n_tokens: u32, trust: f32) {
-        let (source, first, latest) = (self.source, self.followers.len() as u16, NOTHING);
-        let escape = 1.0 / trust - 1.0;
-        self.levels.push(Level { n_tokens, source, n_continued: 1.0, escape, latest, first, last: first });
-    }
-
-    /// A token that followed the context of the last level `n` times.
+    /// A token that followed the context of the next level `n` times, or with probability `n`.
     pub(super) fn follower(&mut self, token: TokenId, n: f32) {
         self.followers.push((token, n));
-        if let Some(level) = self.levels.last_mut() {
-            level.last += 1;
+    }
+
+    /// A token that followed the context of the next level once more.
+    pub(super) fn count(&mut self, token: TokenId) {
+        match self.followers[self.open..].iter_mut().find(|(other, _)| *other == token) {
+            Some((_, n)) => *n += 1.0,
+            None => self.followers.push((token, 1.0)),
+        }
+    }
+
+    /// A level that was counted, of the followers since the last one.
+    pub(super) fn close(&mut self, n_tokens: u32, n_continued: f32, escape: f32, latest: TokenId) {
+        let n_continued = n_continued + RECENCY;
+        self.left *= escape / (n_continued + escape);
+        self.push(n_tokens, n_continued, escape, latest);
+    }
+
+    /// A level whose followers came with probabilities, which get the share `trust` of what longer ones left.
+    pub(super) fn close_trusted(&mut self, n_tokens: u32, trust: f32) {
+        self.push(n_tokens, 1.0, 1.0 / trust - 1.0, NOTHING);
+    }
+
+    fn push(&mut self, n_tokens: u32, n_continued: f32, escape: f32, latest: TokenId) {
+        let (source, first, last) = (self.source, self.open as u32, self.followers.len() as u32);
+        self.levels.push(Level { n_tokens, source, n_continued, escape, latest, first, last });
+        self.open = self.followers.len();
+    }
+
+    /// What followed the last level follows the next one too.
+    pub(super) fn go_on_counting(&mut self) {
+        if let Some(level) = self.levels.last() {
+            self.followers.extend_from_within(level.first as usize..level.last as usize);
         }
     }
 
@@ -150,6 +172,6 @@ impl Levels {
     }
 
     pub(super) fn followers(&self, level: &Level) -> &[(TokenId, f32)] {
-        &self.followers[usize::from(level.first)..usize::from(level.last)]
+        &self.followers[level.first as usize..level.last as usize]
     }
 }

@@ -232,7 +232,7 @@ impl Proposer for SpineStream {
             self.branch(&mut nodes, i + 1, [before, token], i + 1, part, spine.get(i + 1).copied());
         }
         self.spine = spine;
-        DraftTree::in_branches(&nodes)
+        DraftTree::in_branches(&nodes, |&node| node)
     }
 
     fn n_bytes(&self) -> usize {

@@ -36,7 +36,7 @@ pub trait Drafter: Debug + Send + Sync {
         check_top(top, prompt.len(), "token of the prompt")?;
         check_length(prompt.len())?;
         let mut proposer = self.open();
-        let tree = DraftTree::default();
+        let tree = Arc::<DraftTree>::default();
         proposer.commit(&Commit { tokens: prompt, tree: &tree, top, is_prompt: true });
         Ok(Stream { live: Some(Live { proposer, tree, n_tokens: prompt.len() }) })
     }
@@ -143,7 +143,7 @@ pub struct Stream {
 #[derive(Debug)]
 struct Live {
     proposer: Box<dyn Proposer>,
-    tree: DraftTree,
+    tree: Arc<DraftTree>,
     n_tokens: usize,
 }
 
@@ -208,8 +208,8 @@ impl Stream {
         let tree = tree.unwrap_or(&live.tree);
         live.proposer.commit(&Commit { tokens, tree, top, is_prompt: false });
         live.n_tokens += tokens.len();
-        if !tokens.is_empty() {
-            live.tree = DraftTree::default();
+        if !tokens.is_empty() && live.tree.n_nodes() > 0 {
+            live.tree = Arc::default();
         }
         Ok(())
     }
@@ -231,11 +231,14 @@ impl Stream {
     ///
     /// # Errors
     /// [`DraftErrorKind::StreamEnded`], [`DraftErrorKind::Budget`].
-    pub fn propose(&mut self, budget: i64, is_chain: bool) -> Result<DraftTree, DraftError> {
+    pub fn propose(&mut self, budget: i64, is_chain: bool) -> Result<Arc<DraftTree>, DraftError> {
         let budget = usize::try_from(budget).map_err(|_| DraftErrorKind::Budget { budget })?;
         let live = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
-        live.tree = live.proposer.propose(budget, is_chain);
-        Ok(live.tree.clone())
+        let tree = live.proposer.propose(budget, is_chain);
+        if tree.n_nodes() + live.tree.n_nodes() > 0 {
+            live.tree = Arc::new(tree);
+        }
+        Ok(Arc::clone(&live.tree))
     }
 
     /// Takes trees of the caller's as evidence for the next proposal.

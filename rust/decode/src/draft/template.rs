@@ -62,7 +62,7 @@ pub fn sparse_tree(accuracy: &[Vec<f32>], n_nodes: usize) -> DraftTree {
         let above = if prob > 0.0 { product / prob } else { 0.0 };
         heap.extend(at(depth, rank + 1).map(|next| Path { product: above * next, rank: rank + 1, ..path }));
     }
-    DraftTree::in_branches(&nodes)
+    DraftTree::in_branches(&nodes, |&node| node)
 }
 
 /// A tree with slots: its own rows first, then the slots of row 0, of row 1 and so on.

@@ -5,7 +5,7 @@
 
 use tokenloom_vocab::TokenId;
 
-use super::source::{Levels, Source};
+use super::source::{Cursor, Levels, Source};
 use super::stream::{Commit, Ended, Proposer};
 use super::tree::DraftTree;
 
@@ -50,33 +50,29 @@ impl Source for Told {
         }
     }
 
-    fn n_words(&self) -> usize {
-        1
+    fn root(&self) -> Cursor {
+        [0, 0]
     }
 
-    fn root(&self, cursor: &mut [u32]) {
-        cursor[0] = 0;
+    fn step(&self, [row, _]: Cursor, token: TokenId) -> Cursor {
+        let child = (row != NO_ROW).then(|| self.tree.child(row as usize, token)).flatten();
+        [child.map_or(NO_ROW, |node| node as u32 + 1), 0]
     }
 
-    fn step(&self, from: &[u32], token: TokenId, to: &mut [u32]) {
-        let child = (from[0] != NO_ROW).then(|| self.tree.child(from[0] as usize, token));
-        to[0] = child.flatten().map_or(NO_ROW, |node| node as u32 + 1);
-    }
-
-    fn levels(&self, cursor: &[u32], levels: &mut Levels) {
-        if cursor[0] == NO_ROW {
+    fn levels(&self, [row, _]: Cursor, levels: &mut Levels) {
+        if row == NO_ROW {
             return;
         }
-        let parent = cursor[0] as i32 - 1;
-        let mut has_begun = false;
-        for node in cursor[0] as usize..self.tree.n_nodes() {
+        let parent = row as i32 - 1;
+        let mut is_continued = false;
+        for node in row as usize..self.tree.n_nodes() {
             if self.tree.parents()[node] == parent {
-                if !has_begun {
-                    levels.begin_trusted(WORTH_TOKENS, TRUST);
-                    has_begun = true;
-                }
                 levels.follower(self.tree.tokens()[node] as TokenId, self.tree.probs()[node]);
+                is_continued = true;
             }
+        }
+        if is_continued {
+            levels.close_trusted(WORTH_TOKENS, TRUST);
         }
     }
 

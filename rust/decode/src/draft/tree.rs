@@ -59,26 +59,31 @@ impl DraftTree {
         }
     }
 
-    /// Nodes as `(token, row of the parent, probability)` in any order that has parents first; each branch is listed in a
-    /// row, children in their order.
-    pub(super) fn in_branches(nodes: &[(TokenId, usize, f32)]) -> Self {
-        if nodes.is_empty() {
-            return Self::default();
+    /// Nodes that `read` gives as `(token, row of the parent, probability)`, in any order that has parents first; each
+    /// branch is listed in a row, children in their order.
+    pub(super) fn in_branches<N>(nodes: &[N], read: impl Fn(&N) -> (TokenId, usize, f32)) -> Self {
+        if (0..).zip(nodes).all(|(row, node)| read(node).1 == row) {
+            return Self {
+                tokens: nodes.iter().map(|node| read(node).0 as i32).collect(),
+                parents: (-1..nodes.len() as i32 - 1).collect(),
+                depths: (1..=nodes.len() as i32).collect(),
+                probs: nodes.iter().map(|node| read(node).2.min(1.0)).collect(),
+            };
         }
+        let mut tree = Self::with_capacity(nodes.len());
         let n_rows = nodes.len() + 1;
         // Linked lists of children; 0, the root, is nobody's child.
         let (mut first, mut next) = (vec![0; n_rows], vec![0; n_rows]);
-        for (row, &(_, parent_row, _)) in (1..n_rows).zip(nodes).rev() {
-            next[row] = std::mem::replace(&mut first[parent_row], row);
+        for (row, node) in (1..n_rows).zip(nodes).rev() {
+            next[row] = std::mem::replace(&mut first[read(node).1], row);
         }
-        let mut tree = Self::with_capacity(nodes.len());
         // Rows to visit, with the new index of their parents.
         let mut stack = vec![(first[0], -1)];
         while let Some((row, parent)) = stack.pop() {
             if row == 0 {
                 continue;
             }
-            let (token, _, prob) = nodes[row - 1];
+            let (token, _, prob) = read(&nodes[row - 1]);
             stack.push((next[row], parent));
             stack.push((first[row], tree.n_nodes() as i32));
             tree.push(token, parent, prob.min(1.0));

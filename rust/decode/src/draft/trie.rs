@@ -222,7 +222,7 @@ impl Proposer for TrieStream {
                 expand(&mut heap, &branch, nodes.len());
             }
         }
-        DraftTree::in_branches(&nodes)
+        DraftTree::in_branches(&nodes, |&node| node)
     }
 
     fn end(self: Box<Self>) -> Vec<Ended> {

@@ -36,15 +36,19 @@ pub struct Match {
     length: u32,
 }
 
+impl From<Match> for [u32; 2] {
+    fn from(matched: Match) -> Self {
+        [matched.state, matched.length]
+    }
+}
+
+impl From<[u32; 2]> for Match {
+    fn from([state, length]: [u32; 2]) -> Self {
+        Self { state, length }
+    }
+}
+
 impl Match {
-    pub(crate) fn write(self, words: &mut [u32]) {
-        words.copy_from_slice(&[self.state, self.length]);
-    }
-
-    pub(crate) fn read(words: &[u32]) -> Self {
-        Self { state: words[0], length: words[1] }
-    }
-
     /// How many tokens match.
     pub fn n_tokens(self) -> usize {
         self.length as usize

@@ -49,6 +49,11 @@ impl History {
         self.segments.load_full()
     }
 
+    /// Are the segments still these?
+    pub(crate) fn holds(&self, segments: &Arc<Vec<Segment>>) -> bool {
+        Arc::ptr_eq(&self.segments.load(), segments)
+    }
+
     /// Bytes held.
     pub fn n_bytes(&self) -> usize {
         self.segments.load().iter().map(Segment::n_bytes).sum()
