@@ -19,24 +19,30 @@ const VALUES: [u8; 256] = {
 /// Appends the bytes of `text`; `None` if it is no base64, with some bytes appended perhaps.
 pub(crate) fn decode_onto(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (groups, []) = text.as_chunks::<4>() else { return None };
-    let Some((last, groups)) = groups.split_last() else { return Some(()) };
-    for group in groups {
-        let bits = bits(*group)?;
-        out.extend_from_slice(&bits.to_be_bytes()[1..]);
+    let n_before = out.len();
+    out.resize(n_before + 3 * groups.len(), 0);
+    let (places, _) = out[n_before..].as_chunks_mut::<3>();
+    let (Some((last, groups)), Some((last_place, places))) = (groups.split_last(), places.split_last_mut())
+    else {
+        return Some(());
+    };
+    for (group, place) in groups.iter().zip(places) {
+        *place = bytes(*group)?;
     }
-    let n_padding = last.iter().rev().take_while(|&&digit| digit == b'=').count();
+    let n_padding = last.iter().rev().take_while(|&&digit| digit == b'=').count().min(2);
     let mut padded = *last;
-    padded[4 - n_padding.min(2)..].fill(b'A');
-    let bytes = bits(padded)?.to_be_bytes();
-    let (kept, stray) = bytes[1..].split_at(3 - n_padding.min(2));
-    out.extend_from_slice(kept);
-    stray.iter().all(|&byte| byte == 0).then_some(())
+    padded[4 - n_padding..].fill(b'A');
+    *last_place = bytes(padded)?;
+    let has_stray_bits = last_place[3 - n_padding..].iter().any(|&byte| byte != 0);
+    out.truncate(out.len() - n_padding);
+    (!has_stray_bits).then_some(())
 }
 
-fn bits(group: [u8; 4]) -> Option<u32> {
+fn bytes(group: [u8; 4]) -> Option<[u8; 3]> {
     let [a, b, c, d] = group.map(|digit| VALUES[usize::from(digit)]);
     let bits = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
-    (a | b | c | d != BAD).then_some(bits)
+    let [_, bytes @ ..] = bits.to_be_bytes();
+    (a | b | c | d != BAD).then_some(bytes)
 }
 
 /// The base64 of `bytes`.

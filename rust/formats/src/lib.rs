@@ -21,7 +21,6 @@ mod lower_characters;
 mod pieces;
 mod proto;
 pub mod sentencepiece;
-mod splits;
 pub mod tekken;
 pub mod tiktoken;
 pub mod tokenizer_json;

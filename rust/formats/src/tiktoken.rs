@@ -7,13 +7,15 @@
 //!
 //! Splitting costs the length of a token squared; [`limits::RANK_TOKEN_BYTES`] bounds it.
 
+use std::collections::HashSet;
+
+use rustc_hash::FxBuildHasher;
 use tokenloom_tokenize::spec::{
     Merge, Pretokenizer, Ranks, SplitBehavior, SplitPattern, Symbols, TokenizerSpec,
 };
 use tokenloom_vocab::{AddedToken, TokenId, TokenList};
 
 use crate::error::{FormatError, FormatErrorKind};
-use crate::splits::splits;
 use crate::{Kind, base64, limits};
 
 pub(crate) fn error(path: impl Into<Box<str>>, kind: FormatErrorKind) -> FormatError {
@@ -46,13 +48,19 @@ pub fn parse_ranks(data: &[u8]) -> Result<TokenList, FormatError> {
 }
 
 fn parse_line(line: &[u8], ranks: &mut TokenList) -> Option<()> {
-    let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
-    let (token, rank) = (words.next()?, words.next()?);
-    if words.next().is_some() || !rank.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let rank = std::str::from_utf8(rank).ok()?.parse().ok()?;
-    ranks.push_with(rank, |bytes| base64::decode_onto(token, bytes))
+    let line = line.trim_ascii();
+    let (token, rank) = line.split_at(line.iter().rposition(u8::is_ascii_whitespace)? + 1);
+    ranks.push_with(number(rank)?, |bytes| base64::decode_onto(token.trim_ascii_end(), bytes))
+}
+
+/// What decimal digits say, at least one of them.
+fn number(digits: &[u8]) -> Option<u32> {
+    let add = |number: u32, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    digits.split_first()?;
+    digits.iter().try_fold(0, add)
 }
 
 /// The tokenizer that tiktoken builds from ranks, a split pattern and special tokens.
@@ -66,7 +74,7 @@ pub fn spec(
     special_tokens: Vec<(String, TokenId)>,
 ) -> Result<TokenizerSpec, FormatError> {
     let tokens = tokens.sorted();
-    let merges = splits(&tokens)?;
+    check_tokens(&tokens)?;
     // Bit by id.
     let mut seen: Vec<u64> = Vec::new();
     let mut claim = |id: TokenId| {
@@ -111,8 +119,7 @@ pub fn spec(
     added_tokens.sort_by_key(|token| token.id);
     Ok(TokenizerSpec {
         tokens,
-        merges,
-        ranks: Ranks::ByResult,
+        ranks: Ranks::Splits,
         // A piece that is a token is looked up first, whether or not merges reach it.
         ignore_merges: true,
         added_tokens,
@@ -129,6 +136,43 @@ pub fn spec(
     })
 }
 
+/// Whether the tokens are a vocabulary: every byte, and nothing twice.
+fn check_tokens(tokens: &TokenList) -> Result<(), FormatError> {
+    let (found, limit) = (tokens.len() as u64, limits::TOKENS);
+    if found > limit {
+        return Err(error("ranks", FormatErrorKind::TooLarge { what: "tokens", found, limit }));
+    }
+    let mut seen = HashSet::with_capacity_and_hasher(tokens.len(), FxBuildHasher);
+    let mut n_places = 0;
+    for (id, token) in tokens.iter() {
+        let at = |kind| error(format!("rank {id}"), kind);
+        let (found, limit) = (token.len() as u64, limits::RANK_TOKEN_BYTES);
+        if found > limit {
+            return Err(at(FormatErrorKind::TooLarge { what: "bytes in one token", found, limit }));
+        }
+        if token.is_empty() {
+            return Err(at(FormatErrorKind::MalformedLine));
+        }
+        if !seen.insert(token) {
+            let token = String::from_utf8_lossy(token).into();
+            return Err(at(FormatErrorKind::DuplicateToken { token }));
+        }
+        n_places += found - 1;
+    }
+    // A token has no more splits than places to cut it.
+    if n_places > limits::MERGES {
+        let (found, limit) = (n_places, limits::MERGES);
+        return Err(error(
+            "ranks",
+            FormatErrorKind::TooLarge { what: "places to split tokens", found, limit },
+        ));
+    }
+    match (0..=255u8).find(|byte| !seen.contains(&[*byte][..])) {
+        Some(byte) => Err(error("ranks", FormatErrorKind::MissingByte { byte })),
+        None => Ok(()),
+    }
+}
+
 /// The lines of a rank file: every token of the model in base64 with its id, in order of the ids.
 ///
 /// # Errors
@@ -141,11 +185,13 @@ pub fn write_ranks(spec: &TokenizerSpec) -> Result<Vec<u8>, FormatError> {
         return unsupported("merging from characters".to_owned());
     }
     let ranks = spec.tokens.clone().sorted();
-    if spec.ranks != Ranks::ByResult {
+    if spec.ranks != Ranks::Splits {
         let mut said: Vec<Merge> = spec.merges.clone();
         said.sort_unstable_by_key(|merge| (merge.result, merge.left, merge.right));
-        let implied = splits(&ranks)?;
-        if implied != said {
+        check_tokens(&ranks)?;
+        let implied =
+            TokenizerSpec { tokens: ranks.clone(), ranks: Ranks::Splits, ..TokenizerSpec::default() };
+        if *implied.all_merges() != said {
             return unsupported("a list of merges that is not every split of every token".to_owned());
         }
         if let Some(pair) = spec.merges.windows(2).find(|pair| pair[0].result > pair[1].result) {

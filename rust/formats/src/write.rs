@@ -17,7 +17,7 @@ use tokenloom_tokenize::pipeline::definition::{
     PreTokenizer, PrependScheme as DefinedScheme, TemplatePiece, TemplateToken, Truncation,
 };
 use tokenloom_tokenize::spec::{
-    Decoder as SpecDecoder, Normalizer, PrependScheme, Pretokenizer, SplitPattern, Symbols, Template,
+    Decoder as SpecDecoder, Merge, Normalizer, PrependScheme, Pretokenizer, SplitPattern, Symbols, Template,
     TokenizerSpec,
 };
 use tokenloom_vocab::TokenId;
@@ -114,8 +114,9 @@ pub fn tokenizer_json(spec: &TokenizerSpec) -> Result<Vec<u8>, FormatError> {
 /// # Errors
 /// [`FormatError`]: something in `spec` that the format cannot say.
 pub fn definition(spec: &TokenizerSpec) -> Result<Definition, FormatError> {
-    let texts = Texts::new(spec)?;
-    for (index, merge) in spec.merges.iter().enumerate() {
+    let merges = spec.all_merges();
+    let texts = Texts::new(spec, &merges)?;
+    for (index, merge) in merges.iter().enumerate() {
         for id in [merge.left, merge.right] {
             texts.model(id, || format!("merges[{index}]"))?;
         }
@@ -133,7 +134,7 @@ pub fn definition(spec: &TokenizerSpec) -> Result<Definition, FormatError> {
         model: Model::Bpe(BpeModel {
             fuse_unk: is_characters(spec),
             byte_fallback: is_characters(spec),
-            merges: spec.merges.iter().map(|merge| (merge.left, merge.right)).collect(),
+            merges: merges.iter().map(|merge| (merge.left, merge.right)).collect(),
             ignore_merges: spec.ignore_merges,
             vocab: texts.vocabulary.into_iter().map(|(id, text)| (text, id)).collect(),
             ..BpeModel::default()
@@ -149,7 +150,7 @@ struct Texts {
 }
 
 impl Texts {
-    fn new(spec: &TokenizerSpec) -> Result<Self, FormatError> {
+    fn new(spec: &TokenizerSpec, merges: &[Merge]) -> Result<Self, FormatError> {
         let added: HashMap<TokenId, String, FxBuildHasher> =
             spec.added_tokens.iter().map(|token| (token.id, token.content.clone())).collect();
         let mut vocabulary: Vec<(TokenId, String)> = Vec::with_capacity(spec.tokens.len() + added.len());
@@ -177,7 +178,7 @@ impl Texts {
             shared.insert(*id, false);
             vocabulary.push((*id, text));
         }
-        for (index, merge) in spec.merges.iter().enumerate() {
+        for (index, merge) in merges.iter().enumerate() {
             let is_changed = |id| shared.get(&id) == Some(&false);
             if [merge.left, merge.right, merge.result].into_iter().any(is_changed) {
                 let component = format!("merge {index} with a token whose string says other bytes").into();

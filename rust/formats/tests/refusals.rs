@@ -122,9 +122,10 @@ fn every_split_of_a_rank_is_a_merge() {
     let mut ranks = all_bytes();
     ranks.extend([(256, "bc"), (257, "ab"), (258, "abc")]);
     let spec = tiktoken::spec(ranks, "a", Vec::new()).unwrap();
-    let pairs: Vec<_> = spec.merges.iter().map(|merge| (merge.left, merge.right, merge.result)).collect();
+    let pairs: Vec<_> =
+        spec.all_merges().iter().map(|merge| (merge.left, merge.right, merge.result)).collect();
     assert_eq!(pairs, [(98, 99, 256), (97, 98, 257), (97, 256, 258), (257, 99, 258)]);
-    assert!(spec.ranks == tokenloom_tokenize::spec::Ranks::ByResult && spec.ignore_merges);
+    assert!(spec.ranks == tokenloom_tokenize::spec::Ranks::Splits && spec.ignore_merges);
 }
 
 /// A GGUF file of the given pairs, each already typed.

@@ -4,7 +4,11 @@
 //! from: data only, no automata. Token strings are already bytes: the byte-to-character table of GPT-2 files is a
 //! matter of the file format and is undone by the parser.
 
+use std::borrow::Cow;
+
 use tokenloom_vocab::{AddedToken, TokenId, TokenList};
+
+use crate::bpe;
 
 /// Everything that decides which ids a text becomes.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +17,7 @@ pub struct TokenizerSpec {
     pub tokens: TokenList,
     /// Ids that decode to these bytes but that no text becomes: vocabulary strings outside a byte-level file's alphabet.
     pub decode_only: Vec<(TokenId, Box<[u8]>)>,
-    /// The merges in rank order.
+    /// The merges in rank order. Those of [`Ranks::Splits`] are in no list.
     pub merges: Vec<Merge>,
     /// Which merges share a rank.
     pub ranks: Ranks,
@@ -38,14 +42,37 @@ pub struct TokenizerSpec {
     pub trim_keeps_first_space: bool,
 }
 
+impl TokenizerSpec {
+    /// The merges in rank order, those that are in no list among them.
+    pub fn all_merges(&self) -> Cow<'_, [Merge]> {
+        match self.ranks {
+            Ranks::Splits => bpe::splits_of(&self.tokens).into(),
+            _ => (&*self.merges).into(),
+        }
+    }
+
+    /// The same specification with every merge in the list.
+    #[must_use]
+    pub fn listed(mut self) -> Self {
+        if self.ranks == Ranks::Splits {
+            self.merges = bpe::splits_of(&self.tokens);
+            self.ranks = Ranks::ByResult;
+        }
+        self
+    }
+}
+
 /// Which merges share a rank, so that the leftmost applies where two of them compete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ranks {
     /// None: the place in the list is the rank (`tokenizer.json`).
     #[default]
     ByPlace,
-    /// Those with one result (tiktoken files, whose ranks belong to tokens).
+    /// Those with one result.
     ByResult,
+    /// The same, and the merges are every split of every token into two tokens, by the id of the token (tiktoken files, whose
+    /// ranks belong to tokens). They are found when they are needed. No two tokens have the same bytes, and every byte is one.
+    Splits,
     /// Those with one number here, which stands for the merge at its place and never falls along the list
     /// (SentencePiece, where equal scores are equal ranks).
     Given(Vec<u32>),

@@ -12,7 +12,7 @@ use crate::spec::{
 };
 
 /// First bytes of an image: a name and the number of this layout.
-const MAGIC: [u8; 8] = *b"tkloom\0\x03";
+const MAGIC: [u8; 8] = *b"tkloom\0\x04";
 
 /// An image that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -211,7 +211,7 @@ record!(TokenizerSpec {
 record!(Merge { left, right, result });
 record!(AddedToken { id, content, special, normalized, lstrip, rstrip, single_word });
 record!(Template { prefix, suffix });
-choice!(Ranks { 0 = ByPlace, 1 = ByResult, 2 = Given(ranks) });
+choice!(Ranks { 0 = ByPlace, 1 = ByResult, 2 = Given(ranks), 3 = Splits });
 choice!(Symbols { 0 = Bytes, 1 = Characters { byte_tokens } });
 choice!(Decoder { 0 = Bytes, 1 = ByteFallback { strip_space, invalid } });
 choice!(InvalidRun { 0 = Whole, 1 = Bytes, 2 = Pieces });

@@ -71,7 +71,7 @@ impl Bpe {
             |((left, right), (rank, _)): ((TokenId, TokenId), (tokenloom_vocab::Rank, TokenId))| {
                 (left, rank.0 + 1, Crossing { time: rank.0 + 1, right })
             };
-        let (merges, first_merge) = grouped(bound, self.merges.iter().map(crossing).collect());
+        let (merges, first_merge) = grouped(bound, self.merges().iter().map(crossing).collect());
         let mut this = Conflicts {
             order: Vec::new(),
             places: vec![u32::MAX; bound],

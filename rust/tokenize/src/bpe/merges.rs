@@ -78,23 +78,15 @@ impl MergeTable {
         if merges.len() > Self::MAX_MERGES {
             return Err(BuildErrorKind::TooManyMerges { n_merges: merges.len(), limit: Self::MAX_MERGES });
         }
-        let filter_bits = (8 * merges.len()).next_power_of_two().max(64);
-        let mut this = Self {
-            slots: filled(FREE, merges.len() + merges.len() / 2 + 1),
-            filter: vec![0; filter_bits / 64],
-            filter_shift: 64 - filter_bits.trailing_zeros(),
-            n_merges: 0,
-        };
+        let mut this = Self::with_room(merges.len());
         // By result, where merges of one result share a rank.
         let mut ranks_of_results = match ranks {
-            Ranks::ByResult => vec![NO_RANK; table.id_bound()],
+            Ranks::ByResult | Ranks::Splits => vec![NO_RANK; table.id_bound()],
             _ => Vec::new(),
         };
         let mut last_group: Option<(u32, Rank)> = None;
         for (index, &Merge { left, right, result }) in merges.iter().enumerate() {
-            if let Some(next) = merges.get(index + AHEAD) {
-                prefetch(&this.slots, this.start(hash(key(next.left, next.right))));
-            }
+            this.prefetch_of(merges.get(index + AHEAD));
             let are_joined = table.are_joined(left, right, result);
             if !are_joined.map_err(|id| BuildErrorKind::UnknownMergeToken { index, id })? {
                 return Err(BuildErrorKind::MergeBytes { index, left, right, result });
@@ -102,7 +94,7 @@ impl MergeTable {
             let rank = Rank(index as u32);
             let rank = match ranks {
                 Ranks::ByPlace => rank,
-                Ranks::ByResult => {
+                Ranks::ByResult | Ranks::Splits => {
                     let first = &mut ranks_of_results[result as usize];
                     *first = rank.0.min(*first);
                     Rank(*first)
@@ -122,6 +114,37 @@ impl MergeTable {
             this.insert(Slot { key: key(left, right), rank: rank.0, result });
         }
         Ok(this)
+    }
+
+    /// The table of [`splits`](super::splits::splits), which need no check.
+    pub(crate) fn of_splits(splits: &[Merge]) -> Self {
+        let mut this = Self::with_room(splits.len());
+        let mut rank = 0;
+        for (index, &Merge { left, right, result }) in splits.iter().enumerate() {
+            this.prefetch_of(splits.get(index + AHEAD));
+            if index.checked_sub(1).is_some_and(|before| splits[before].result != result) {
+                rank = index as u32;
+            }
+            this.insert(Slot { key: key(left, right), rank, result });
+        }
+        this
+    }
+
+    fn with_room(n_merges: usize) -> Self {
+        let filter_bits = (8 * n_merges).next_power_of_two().max(64);
+        Self {
+            slots: filled(FREE, n_merges + n_merges / 2 + 1),
+            filter: vec![0; filter_bits / 64],
+            filter_shift: 64 - filter_bits.trailing_zeros(),
+            n_merges: 0,
+        }
+    }
+
+    #[inline]
+    fn prefetch_of(&self, merge: Option<&Merge>) {
+        if let Some(merge) = merge {
+            self.prefetch(merge.left, merge.right);
+        }
     }
 
     fn insert(&mut self, slot: Slot) {

@@ -9,6 +9,7 @@ mod conflicts;
 mod cuts;
 mod double_array;
 mod heap;
+mod joins;
 mod linear;
 mod merges;
 mod pair_memo;
@@ -17,6 +18,7 @@ mod prefixes;
 mod rows;
 mod scan;
 mod seams;
+mod splits;
 mod stage;
 mod symbols;
 mod whole;
@@ -26,13 +28,14 @@ pub use conflicts::Conflicts;
 pub use merges::MergeTable;
 
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use heap::HeapScratch;
 use rows::MAX_ROW_BYTES;
 use stage::{Stage, StageScratch};
 use symbols::InitialSymbols;
-use tokenloom_vocab::{TokenId, TokenTable};
+use tokenloom_vocab::{TokenId, TokenList, TokenTable};
 use whole::WholePieces;
 use words::{Words, WordsScratch};
 
@@ -56,8 +59,10 @@ pub enum Engine {
 #[derive(Clone, Debug)]
 pub struct Bpe {
     table: TokenTable,
-    merges: MergeTable,
-    whole: WholePieces,
+    /// Where merges are all splits, made when they pay.
+    lookups: OnceLock<Lookups>,
+    /// How many pretokens were merged without.
+    n_by_bytes: Arc<AtomicUsize>,
     symbols: InitialSymbols,
     ignore_merges: bool,
     /// All merges.
@@ -65,6 +70,26 @@ pub struct Bpe {
     words: OnceLock<Arc<Words>>,
     /// Instead of what measuring says.
     engine: Option<Engine>,
+}
+
+/// What is asked of most pretokens that were not seen before.
+#[derive(Clone, Debug)]
+struct Lookups {
+    merges: MergeTable,
+    whole: WholePieces,
+}
+
+impl Lookups {
+    fn of_splits(table: &TokenTable) -> Self {
+        let whole = WholePieces::new(table, |_| true);
+        Self { merges: MergeTable::of_splits(&splits::splits(table, &whole)), whole }
+    }
+}
+
+/// Every split of every token, as [`Ranks::Splits`] means it; of none where the tokens are no vocabulary.
+pub(crate) fn splits_of(tokens: &TokenList) -> Vec<Merge> {
+    let splits = |table| splits::splits(&table, &WholePieces::new(&table, |_| true));
+    TokenTable::new(tokens.iter()).map(splits).unwrap_or_default()
 }
 
 /// Reusable memory of [`Bpe::encode_piece`].
@@ -75,7 +100,10 @@ pub struct BpeScratch {
 }
 
 impl Bpe {
-    /// Builds the model over the tokens of `table`.
+    /// As long as no more pretokens than this were merged, all splits are not worth their time.
+    const MAX_BY_BYTES: usize = 256;
+
+    /// Builds the model over the tokens of `table`. Of [`Ranks::Splits`] `merges` are not looked at.
     ///
     /// # Errors
     /// Those of [`MergeTable::new`], [`BuildErrorKind::ByteTokens`], [`BuildErrorKind::MergedByteToken`].
@@ -87,10 +115,35 @@ impl Bpe {
         ignore_merges: bool,
     ) -> Result<Self, BuildErrorKind> {
         let symbols = InitialSymbols::new(symbols, &table, merges)?;
-        let merges = MergeTable::new(merges, ranks, &table)?;
-        let whole = WholePieces::new(&table, |_| true);
+        let lookups = match ranks {
+            Ranks::Splits if symbols.are_all_bytes() => OnceLock::new(),
+            Ranks::Splits => return Err(BuildErrorKind::Ranks { index: 0 }),
+            _ => {
+                let merges = MergeTable::new(merges, ranks, &table)?;
+                OnceLock::from(Lookups { merges, whole: WholePieces::new(&table, |_| true) })
+            }
+        };
         let all = Stage::new(Stage::ALL, table.id_bound());
-        Ok(Self { table, merges, whole, symbols, ignore_merges, all, words: OnceLock::new(), engine: None })
+        let (n_by_bytes, words) = (Arc::default(), OnceLock::new());
+        Ok(Self { table, lookups, n_by_bytes, symbols, ignore_merges, all, words, engine: None })
+    }
+
+    #[inline]
+    fn lookups(&self) -> &Lookups {
+        self.lookups.get_or_init(|| Lookups::of_splits(&self.table))
+    }
+
+    #[inline]
+    fn whole(&self) -> &WholePieces {
+        &self.lookups().whole
+    }
+
+    /// Whether few pretokens were merged yet, and the merges are not known.
+    #[inline]
+    fn merges_by_bytes(&self) -> bool {
+        self.lookups.get().is_none()
+            && self.engine.is_none()
+            && self.n_by_bytes.load(Ordering::Relaxed) < Self::MAX_BY_BYTES
     }
 
     /// The same model with another engine: same ids, other speed.
@@ -120,7 +173,7 @@ impl Bpe {
 
     /// The merges of the model.
     pub fn merges(&self) -> &MergeTable {
-        &self.merges
+        &self.lookups().merges
     }
 
     /// Whether a pretoken that is a token as a whole becomes that token, reachable or not.
@@ -172,7 +225,9 @@ impl Bpe {
     /// Asks for the memory in which [`Bpe::encode_piece`] looks for a pretoken of at most 15 bytes.
     #[inline]
     pub(crate) fn prefetch(&self, key: Key) {
-        self.whole.prefetch(key);
+        if let Some(lookups) = self.lookups.get() {
+            lookups.whole.prefetch(key);
+        }
     }
 
     /// Whether the piece becomes the token of its bytes, whatever merging does.
@@ -194,7 +249,7 @@ impl Bpe {
         scratch: &mut BpeScratch,
         done: impl FnMut(&mut Missed, &[TokenId]),
     ) {
-        if self.engine.is_none() {
+        if self.engine.is_none() && !self.merges_by_bytes() {
             self.merge_side_by_side(&self.all, text, missed, self.ignore_merges, &mut scratch.all, done);
         }
     }
@@ -204,8 +259,11 @@ impl Bpe {
         if piece.is_empty() {
             return;
         }
+        if self.merges_by_bytes() && piece.len() <= MAX_ROW_BYTES {
+            return self.encode_by_bytes(piece, out);
+        }
         // A long pretoken that is a token is the first thing that the engine of long ones tries.
-        let whole = match self.whole.get(piece) {
+        let whole = match self.whole().get(piece) {
             Ok(whole) => whole,
             Err(_) if self.ignore_merges => self.table.id(piece),
             Err(_) => None,
@@ -219,6 +277,17 @@ impl Bpe {
         self.merge_piece(piece, out, scratch);
     }
 
+    /// The same as long as [`Bpe::merges_by_bytes`].
+    fn encode_by_bytes(&self, piece: &[u8], out: &mut Vec<TokenId>) {
+        match self.table.id(piece) {
+            Some(id) if self.ignore_merges => out.push(id),
+            _ => {
+                self.n_by_bytes.fetch_add(1, Ordering::Relaxed);
+                joins::merge(&self.table, piece, out);
+            }
+        }
+    }
+
     /// The same with dropout, without the look-up of the whole; `drops` is asked as in [`heap::merge_some`].
     pub(crate) fn encode_dropping(
         &self,
@@ -228,7 +297,7 @@ impl Bpe {
         drops: impl FnMut(Option<TokenId>) -> bool,
     ) {
         self.symbols.for_each(piece, |id| scratch.all.heap.push(id));
-        heap::merge_some(self.merges.below(Stage::ALL), &mut scratch.all.heap, drops, |id| out.push(id));
+        heap::merge_some(self.merges().below(Stage::ALL), &mut scratch.all.heap, drops, |id| out.push(id));
     }
 
     /// What merging alone makes of a piece, without the look-up of the whole. Bytes without a token are left out.

@@ -67,7 +67,7 @@ impl Bpe {
 
     #[inline]
     fn merges_of(&self, stage: &Stage) -> MergesBelow<'_> {
-        self.merges.below(stage.limit)
+        self.merges().below(stage.limit)
     }
 
     pub(crate) fn long<'a>(&self, stage: &'a Stage) -> &'a Long {
@@ -179,7 +179,7 @@ impl Bpe {
             scratch.rows.clear();
             for (at, word) in missed.iter_mut().enumerate().filter(|(_, word)| word.slot.is_unknown()) {
                 let bytes = &text[word.start..word.end];
-                match self.whole.of_key(word.slot.key()) {
+                match self.whole().of_key(word.slot.key()) {
                     Some(id) if whole_first || self.is_known_to_be_produced(stage, id) => {
                         done(word, &[id]);
                     }

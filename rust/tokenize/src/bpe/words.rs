@@ -84,19 +84,19 @@ impl Bpe {
 
     pub(crate) fn words(&self) -> &Words {
         self.words.get_or_init(|| {
-            let ranks = FirstRanks::new(&self.table, &self.merges, &self.symbols);
-            let is_late = |&rank: &u32| rank as usize >= self.merges.len() / Self::MIN_TRANSITION;
+            let ranks = FirstRanks::new(&self.table, self.merges(), &self.symbols);
+            let is_late = |&rank: &u32| rank as usize >= self.merges().len() / Self::MIN_TRANSITION;
             self.words_of(&ranks, ranks.transition().filter(is_late).unwrap_or(Stage::ALL)).into()
         })
     }
 
     pub(crate) fn words_below(&self, limit: u32) -> Words {
-        self.words_of(&FirstRanks::new(&self.table, &self.merges, &self.symbols), limit)
+        self.words_of(&FirstRanks::new(&self.table, self.merges(), &self.symbols), limit)
     }
 
     fn words_of(&self, ranks: &FirstRanks, limit: u32) -> Words {
         let has_more = limit < Stage::ALL;
-        match has_more.then(|| Seams::new(&self.table, &self.merges, limit)).flatten() {
+        match has_more.then(|| Seams::new(&self.table, self.merges(), limit)).flatten() {
             Some(seams) => {
                 let stage = Stage::new(limit, self.table.id_bound());
                 Words { cuts: Cuts::new(ranks, limit), across: Some((stage, seams)) }
@@ -203,7 +203,7 @@ impl Bpe {
         for (at, &place) in places.iter().enumerate() {
             let slot = *cache.at(place);
             if slot.is_unknown() && place.key != [0; 2] {
-                self.whole.prefetch(place.key);
+                self.whole().prefetch(place.key);
                 let Word { start, end, .. } = words[at];
                 missed.push(Missed { at, start, end, slot: Slot::unknown(place.key) });
             }
@@ -245,7 +245,7 @@ impl Bpe {
     }
 
     fn merge_word(&self, stage: &Stage, word: &[u8], out: &mut Vec<TokenId>, scratch: &mut StageScratch) {
-        match self.whole.get(word) {
+        match self.whole().get(word) {
             Ok(Some(id)) if self.is_produced(stage, id) => out.push(id),
             _ => self.merge_within(stage, word, out, scratch),
         }
@@ -275,7 +275,7 @@ impl Bpe {
             n_crossings += usize::from(is_crossed);
         }
         for &at in &crossings[..n_crossings] {
-            self.merges.prefetch(tokens[at - 1], tokens[at]);
+            self.merges().prefetch(tokens[at - 1], tokens[at]);
         }
         // What was left from before is one run.
         let mut run = 0..*n_seen;
@@ -313,18 +313,18 @@ impl Bpe {
     fn merge_run(&self, tokens: &[TokenId], out: &mut Vec<TokenId>, scratch: &mut HeapScratch) {
         match *tokens {
             [id] => out.push(id),
-            [left, right] => match self.merges.get(left, right) {
+            [left, right] => match self.merges().get(left, right) {
                 Some((_, id)) => out.push(id),
                 None => out.extend_from_slice(tokens),
             },
             _ if tokens.len() <= scan::MAX_SYMBOLS => {
                 let mut row = Row::new();
                 tokens.iter().for_each(|&id| row.push(id));
-                out.extend_from_slice(row.merge_all(self.merges.below(Stage::ALL)).0);
+                out.extend_from_slice(row.merge_all(self.merges().below(Stage::ALL)).0);
             }
             _ => {
                 tokens.iter().for_each(|&id| scratch.push(id));
-                heap::merge_all(self.merges.below(Stage::ALL), scratch, |id| out.push(id));
+                heap::merge_all(self.merges().below(Stage::ALL), scratch, |id| out.push(id));
             }
         }
     }

@@ -175,7 +175,7 @@ impl Trained {
         let mut known = FxHashSet::default();
         let is_old: Box<dyn Fn(TokenId) -> bool> = match start.tokenizer {
             Some(tokenizer) => {
-                known.extend(tokenizer.spec().merges.iter().map(|merge| (merge.left, merge.right)));
+                known.extend(tokenizer.bpe().merges().iter().map(|(pair, _)| pair));
                 let n_old = tokenizer.id_bound() as TokenId;
                 Box::new(move |id| id < n_old)
             }
@@ -224,7 +224,7 @@ impl Trained {
                 ..TokenizerSpec::default()
             };
         };
-        let mut spec = TokenizerSpec::clone(&extended);
+        let mut spec = TokenizerSpec::clone(&extended).listed();
         if let Ranks::Given(ranks) = &mut spec.ranks {
             let first = ranks.last().map_or(0, |last| last + 1);
             ranks.extend((first..).take(self.merges.len()));

@@ -325,7 +325,7 @@ impl<'a> Joining<'a> {
     }
 
     fn into_spec(self, added: Vec<AddedToken>, unreached: &FxHashSet<TokenId>) -> TokenizerSpec {
-        let mut spec = TokenizerSpec::clone(self.first.spec());
+        let mut spec = TokenizerSpec::clone(self.first.spec()).listed();
         if spec.ranks == Ranks::ByResult && !self.more.is_empty() {
             // An old token may be the result of a new merge, which must not rank with the old ones.
             let rank = |merge: &Merge| self.merges.get(&(merge.left, merge.right)).map_or(0, |found| found.0);
