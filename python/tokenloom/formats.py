@@ -117,10 +117,9 @@ def read_file(
     """
     path = Path(path)
     with path.open("rb") as stream:
-        head = stream.read(4)
-        if kind == "gguf" or (kind is None and head == b"GGUF"):
+        if kind == "gguf" or (kind is None and stream.peek(4).startswith(b"GGUF")):
             return parse_gguf_file(path)
-        data = head + stream.read(_MAX_FILE_BYTES + 1 - len(head))
+        data = stream.read(_MAX_FILE_BYTES + 1)
     return read_bytes(
         data,
         kind,
