@@ -24,7 +24,6 @@ import argparse
 import contextlib
 import json
 import lzma
-import os
 import statistics
 import tempfile
 import time
@@ -41,6 +40,7 @@ from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask, fi
 from tokenloom.errors import ConstraintError
 
 from benches.harness import ROOT
+from benches.record import describe_machine
 
 DATA = ROOT.parent / "shared" / "data"
 ENGINES = ("tokenloom", "llguidance", "xgrammar")
@@ -335,12 +335,11 @@ def results(run: Run, batch: dict[str, list[float]], options: argparse.Namespace
     draws["all draws"] = np.concatenate(list(draws.values()))
     compiled = {name: statistics.median(run.compile_us[name]) for name in ("tokenloom", "llguidance")}
     pairs = zip(batch["tokenloom"], batch["llguidance"], strict=True)
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), "unknown")
     return {
         "tokenizer": options.tokenizer,
         "n_tokens": run.tokenizer.vocab_size,
         "options": {name: value for name, value in vars(options).items() if name not in ("record", "tokenizer")},
-        "machine": {"cpu": cpu, "n_cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)},
+        "machine": describe_machine(),
         "clock_ns": CLOCK_NS,
         "versions": {name: version(name) for name in ("llguidance", "xgrammar")},
         "compile_us": {name: spread(run.compile_us[name]) for name in run.engines},
@@ -375,7 +374,7 @@ def text_of(found: dict[str, Any]) -> str:
     lines = [
         f"## {found['tokenizer']}: {found['n_tokens']:,} tokens, {found['options']['schemas']} schemas",
         "",
-        f"{machine['cpu']}, {machine['n_cores']} cores, load {machine['load']}, "
+        f"{machine['processor']}, {machine['n_cores']} cores, load {machine['load_average'][0]}, "
         + ", ".join(f"{name} {number}" for name, number in found["versions"].items())
         + ".",
         "",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tokenloom._constraint import Constraint, State
+from tokenloom._mask_words import unpack
 from tokenloom._predicate import Predicate
 from tokenloom.errors import ConstraintError
 from tokenloom.tokenizer import Tokenizer
@@ -97,7 +98,7 @@ def _try(state: State, probes: list[int], tokenizer: Tokenizer, found: dict[str,
     differs("unequal answers", [bool(state.check(id)) for id in probes], "not by check")
     mask = _mask_of(state)
     if mask is not None:
-        bits = np.unpackbits(np.asarray(mask).view(np.uint8), bitorder="little")
+        bits = unpack(np.asarray(mask), 32 * len(mask))
         differs("mask and check", [id < len(bits) and bool(bits[id]) for id in probes], "not by its bit of the mask")
     first = next((id for id, ok in zip(probes, allowed, strict=True) if ok), None)
     if first is None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tokenloom._awrs import Estimator, as_weighing, awrs_batch
 from tokenloom._constraint import Conjunction, Constraint, State
 from tokenloom._core import control as _core
+from tokenloom._mask_words import fitted, pack, set_bit, unpack
 from tokenloom.errors import ArrayError, ConstraintError, DistributionError, ParamsError, UnsupportedFeatureError
 from tokenloom.sample import Rng, seeds
 
@@ -292,32 +293,27 @@ class _Place:
         """The mask to draw within, if any, and the check for what it does not know."""
         if only_ends:
             accepting = self.is_accepting()
-            return self._packed(np.zeros(-(-n_vocab // 32), np.int32), accepting), _Asked([], frozenset(), True)
+            return self._with_ends(fitted([], n_vocab), n_vocab, accepting), _Asked([], frozenset(), True)
         if method == "awrs":
             return None, _Asked(self._states, self._ends, bool(self._ends) and self.is_accepting())
         try:
             masks = [state.mask() for state in self._states]
         except ConstraintError:  # nothing may follow, the end included
-            return np.zeros(-(-n_vocab // 32), np.int32), _Asked([], frozenset(), True)
+            return fitted([], n_vocab), _Asked([], frozenset(), True)
         rest = [state for state, mask in zip(self._states, masks, strict=True) if mask is None]
         if rest and method == "mask":
             raise UnsupportedFeatureError("expected a constraint with a mask for method='mask', found a part without")
-        joined = np.full(-(-n_vocab // 32), -1, np.int32)
+        joined = pack(np.ones(n_vocab, dtype=np.bool_))
         for mask in masks:
             if mask is not None:
-                joined[len(mask) :] = 0
-                joined[: len(mask)] &= mask[: len(joined)]
-        if spare := -n_vocab % 32:
-            joined.view(np.uint32)[-1] &= np.uint32(0xFFFF_FFFF >> spare)
+                joined &= fitted(mask, n_vocab)
         accepting = bool(self._ends) and self.is_accepting()
-        return self._packed(joined, accepting), _Asked(rest, self._ends, accepting)
+        return self._with_ends(joined, n_vocab, accepting), _Asked(rest, self._ends, accepting)
 
-    def _packed(self, words: NDArray[np.int32], accepting: bool) -> NDArray[np.int32]:
-        bits = words.view(np.uint32)
+    def _with_ends(self, words: NDArray[np.int32], n_vocab: int, accepting: bool) -> NDArray[np.int32]:
         for token in self._ends:
-            if token // 32 < len(bits):
-                bit = np.uint32(1 << token % 32)
-                bits[token // 32] = bits[token // 32] | bit if accepting else bits[token // 32] & ~bit
+            if token < n_vocab:
+                set_bit(words, token, accepting)
         return words
 
 
@@ -515,5 +511,4 @@ def _has_mass(row: Rows, mask: NDArray[np.int32] | None) -> bool:
         return True
     if not mask.any():
         return False
-    inside = np.unpackbits(mask.view(np.uint8), bitorder="little", count=len(row)).astype(np.bool_)
-    return bool((row[inside] != -np.inf).any())
+    return bool((row[unpack(mask, len(row))] != -np.inf).any())

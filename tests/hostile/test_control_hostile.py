@@ -105,6 +105,23 @@ def test_nothing_hangs(tok: tl.Tokenizer, kind: str, name: str, source: Any) -> 
     assert time.process_time() - start < 50
 
 
+def test_recursion_without_a_way_out(tok: tl.Tokenizer) -> None:
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}, "required": ["next"]}
+    endless: list[dict[str, Any]] = [
+        {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+        {"$ref": "#"},
+        {"type": "array", "items": {"$ref": "#"}, "minItems": 1},
+        {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}], "$defs": {"node": node}},
+    ]
+    for schema in endless:
+        with pytest.raises(ConstraintError, match="can be begun but never ended"):
+            tl.control.json_schema(schema, tok)
+    node["required"] = []
+    tl.control.json_schema(endless[-1], tok)
+    with pytest.raises(ConstraintError, match="its rule list can be begun but never ended"):
+        tl.control.lark('start: "[" list? "]"\nlist: "x" list', tok)
+
+
 def test_automata_have_limits(tok: tl.Tokenizer) -> None:
     with pytest.raises(ConstraintError, match="at most 65536 states"):
         tl.control.table(np.full((65_537, 256), -1), np.ones(65_537, dtype=bool), tok)

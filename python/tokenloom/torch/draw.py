@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from tokenloom import control, sample
 from tokenloom._checking import draw_checked
 from tokenloom._constraint import core_state
+from tokenloom._mask_words import pack, unpack
 from tokenloom.errors import DistributionError
 from tokenloom.sample import Params
-from tokenloom.torch.gate import Gate, pack, unpack
+from tokenloom.torch.gate import Gate
 
 if TYPE_CHECKING:
     from tokenloom.torch.row import Row

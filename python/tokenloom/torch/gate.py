@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenloom._mask_words import fitted, set_bit
 from tokenloom.errors import ConstraintError
 
 __all__ = ["Gate"]
@@ -76,11 +77,7 @@ class Gate:
         if words is None:
             return None
         # As wide as the logits that are drawn from, which may be wider or narrower than the constraint's vocabulary.
-        packed = np.zeros(-(-self._n_tokens // 32), dtype=np.int32)
-        n_words = min(len(packed), len(words))
-        packed[:n_words] = np.asarray(words)[:n_words]
-        if spare := -self._n_tokens % 32:
-            packed.view(np.uint32)[-1] &= np.uint32(0xFFFF_FFFF >> spare)
+        packed = fitted(words, self._n_tokens)
         for token in self._eos:
             if token < self._n_tokens:
                 set_bit(packed, token, self.is_accepting())
@@ -107,22 +104,3 @@ class Gate:
         """Forget the last ``n_tokens`` tokens."""
         if n_tokens:
             self._state.rollback(n_tokens)
-
-
-def pack(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Bools, one a token, as int32 words: token ``t`` is bit ``t % 32`` of word ``t // 32``."""
-    padded = np.zeros(-(-len(allowed) // 32) * 32, dtype=np.bool_)
-    padded[: len(allowed)] = allowed
-    return np.packbits(padded, bitorder="little").view("<i4").astype(np.int32, copy=False)
-
-
-def unpack(words: NDArray[np.int32], n_tokens: int) -> NDArray[np.bool_]:
-    """The bits of the first ``n_tokens`` tokens."""
-    return np.unpackbits(words.view(np.uint8), bitorder="little", count=n_tokens).astype(np.bool_)
-
-
-def set_bit(words: NDArray[np.int32], token: int, value: bool) -> None:
-    """Set the bit of ``token`` in place."""
-    bits = words.view(np.uint32)
-    bit = np.uint32(1 << (token % 32))
-    bits[token // 32] = (bits[token // 32] | bit) if value else (bits[token // 32] & ~bit)

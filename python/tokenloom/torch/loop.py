@@ -30,7 +30,7 @@ from tokenloom.torch.steps import Plan, decode, pace_of
 from tokenloom.torch.tree_attention import can_read_trees
 from tokenloom.torch.writing import Writing
 
-__all__ = ["generate"]
+__all__ = ["ends_of", "generate"]
 
 
 def generate(
@@ -136,7 +136,7 @@ def generate(
         _check_heal(texts, constraint)
     elif warn_unhealed != "never":
         _warn_unhealed(tokenizer, texts, ids, every=warn_unhealed == "extendable")
-    ends = _ends(model, eos)
+    ends = ends_of(model, eos)
     if constraint is not None and eos is None:
         # What ends a text for the constraint must end it here.
         ends |= {token for name, token in tokenizer.special_tokens.items() if name in END_TOKENS}
@@ -290,7 +290,8 @@ def _one_each(value: Any, kind: Any, n: int, name: str) -> list[Any]:
     return values
 
 
-def _ends(model: Any, eos: int | Iterable[int] | None) -> frozenset[int]:
+def ends_of(model: Any, eos: int | Iterable[int] | None) -> frozenset[int]:
+    """The tokens that end a text: those given, or those of the model's generation config."""
     if eos is None:
         eos = model.generation_config.eos_token_id
     if eos is None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor
 
+from tokenloom._mask_words import unpack
 from tokenloom.control import Constraint, State, fill_masks
 from tokenloom.errors import UnsupportedFeatureError
 
@@ -73,7 +74,7 @@ class MaskProcessor(LogitsProcessor):
         has_mask = fill_masks([state for _, state in self._rows], words, self._threads)
         if not has_mask.all():
             raise UnsupportedFeatureError("a logits processor needs a constraint with masks: use tl.torch.generate")
-        allowed = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little", count=n_vocab).astype(np.bool_)
+        allowed = unpack(words, n_vocab)
         allowed[~allowed.any(axis=1)] = True  # ended
         masked: torch.Tensor = scores.masked_fill(~torch.from_numpy(allowed).to(scores.device), -torch.inf)
         return masked

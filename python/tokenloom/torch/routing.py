@@ -25,7 +25,7 @@ from tokenloom import sample
 from tokenloom.errors import ArrayError
 from tokenloom.sample import Params
 from tokenloom.torch.batch import Batch, largest_exact_batch
-from tokenloom.torch.loop import generate
+from tokenloom.torch.loop import ends_of, generate
 from tokenloom.torch.result import Generation
 from tokenloom.torch.writing import Writing
 
@@ -294,7 +294,7 @@ def route(
         raise ArrayError("expected at least one token, found an empty prompt", argument="prompt")
     if reset := getattr(rule, "reset", None):
         reset()
-    ends = _ends_of(large, eos)
+    ends = ends_of(large, eos)
     writing = Writing(tokenizer, (stop,) if isinstance(stop, str) else tuple(stop))
     n_vocab = min(int(tokenizer.vocab_size), *(_n_logits(model) for model in (small, large)))
     text, n_prompt = list(ids), len(ids)
@@ -361,10 +361,3 @@ class _Reader:
 
 def _n_logits(model: Any) -> int:
     return int(model.config.get_text_config(decoder=True).vocab_size)
-
-
-def _ends_of(model: Any, eos: Sequence[int] | None) -> frozenset[int]:
-    found = model.generation_config.eos_token_id if eos is None else eos
-    return (
-        frozenset() if found is None else frozenset(int(token) for token in np.atleast_1d(np.asarray(found, np.int64)))
-    )

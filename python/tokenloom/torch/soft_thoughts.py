@@ -23,6 +23,7 @@ from transformers import DynamicCache
 
 from tokenloom import sample
 from tokenloom.sample import Params
+from tokenloom.torch.uncertainty import entropy
 
 __all__ = ["SoftThought", "soft_mixture", "soft_thinking"]
 
@@ -68,11 +69,11 @@ def soft_mixture(
     """
     row = np.asarray(logits, dtype=np.float32)[None]
     whole = sample.distribution(row, Params(temperature=rules.temperature))[0]
-    entropy = float(-np.sum(whole * np.log(np.where(whole > 0, whole, 1.0))))
+    uncertainty = float(entropy(whole))
     kept = sample.distribution(row, rules)[0]
     tokens = np.argsort(-kept, kind="stable")[:n_kept]
     tokens = tokens[kept[tokens] > 0]
-    return tokens, kept[tokens] / kept[tokens].sum(), entropy
+    return tokens, kept[tokens] / kept[tokens].sum(), uncertainty
 
 
 def soft_thinking(
@@ -118,8 +119,8 @@ def soft_thinking(
     entropies: list[float] = []
     n_cold, stopped_by = 0, "length"
     while len(shown) < max_soft_tokens:
-        tokens, weights, entropy = soft_mixture(logits, rules, n_kept)
-        n_cold = n_cold + 1 if entropy < cold_entropy else 0
+        tokens, weights, uncertainty = soft_mixture(logits, rules, n_kept)
+        n_cold = n_cold + 1 if uncertainty < cold_entropy else 0
         if tokens[0] == end_of_thinking or int(tokens[0]) in ends:
             stopped_by = "token" if tokens[0] == end_of_thinking else "eos"
             break
@@ -127,7 +128,7 @@ def soft_thinking(
             stopped_by = "cold"
             break
         shown.append(int(tokens[0]))
-        entropies.append(entropy)
+        entropies.append(uncertainty)
         logits = walk.read_mixture(tokens, weights)
     answer: list[int] = []
     position = len(ids) + len(shown) + 1

@@ -24,6 +24,7 @@ from tokenloom.errors import ParamsError
 from tokenloom.sample import Params
 from tokenloom.torch.batch import Batch
 from tokenloom.torch.result import Generation, Stats
+from tokenloom.torch.uncertainty import entropy
 
 __all__ = ["PAUSES", "cautious", "n_trials"]
 
@@ -31,11 +32,13 @@ PAUSES = frozenset(".,\n?!:;)]}")
 """The characters that end a trial."""
 
 
-def n_trials(entropy: float, least: float = 0.01, most: float = 1.5, n_most: int = 10, counting: str = "paper") -> int:
+def n_trials(
+    uncertainty: float, least: float = 0.01, most: float = 1.5, n_most: int = 10, counting: str = "paper"
+) -> int:
     """How many trials are made where the next token has this entropy, in nats.
 
     Args:
-        entropy: of the distribution that is drawn from.
+        uncertainty: entropy of the distribution that is drawn from.
         least: entropy up to which one token is drawn.
         most: entropy from which ``n_most`` trials are made.
         n_most: most trials.
@@ -45,7 +48,7 @@ def n_trials(entropy: float, least: float = 0.01, most: float = 1.5, n_most: int
     >>> n_trials(0.4), n_trials(0.4, counting="program"), n_trials(9.0)
     (2, 3, 10)
     """
-    share = (entropy - least) / (most - least)
+    share = (uncertainty - least) / (most - least)
     if counting == "paper":
         return max(1, min(n_most, math.floor(share * n_most)))
     if counting == "program":
@@ -104,7 +107,7 @@ def cautious(
         logits = _feed(text, [pending], n_vocab)
         stats.model_calls += 1
         law = sample.distribution(logits, params)[0]
-        n = n_trials(float(-np.sum(law * np.log(np.where(law > 0, law, 1.0)))), least, most, n_most, counting)
+        n = n_trials(float(entropy(law)), least, most, n_most, counting)
         start = len(ids) + len(new)
         if n == 1:
             tokens, costs = _draw(logits, params, each[:1], start)

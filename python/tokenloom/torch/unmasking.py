@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tokenloom import sample
 from tokenloom.errors import ParamsError
 from tokenloom.sample import Params
+from tokenloom.torch.uncertainty import entropy
 
 __all__ = ["insert", "unmask"]
 
@@ -141,8 +142,7 @@ def _certainty(logits: NDArray[np.float32], order: str) -> NDArray[np.float64]:
         return np.zeros(len(logits))
     laws = sample.distribution(logits)
     if order == "entropy":
-        entropies: NDArray[np.float64] = np.sum(laws * np.log(np.where(laws > 0, laws, 1.0)), axis=1)
-        return entropies
+        return -entropy(laws)
     two = np.partition(laws, -2, axis=1)[:, -2:]
     best: NDArray[np.float64] = two[:, 1] - (two[:, 0] if order == "margin" else 0.0)
     return best

@@ -21,6 +21,7 @@ use llguidance::earley::{BiasComputer, Parser};
 use llguidance::toktrie::{Recognizer, TokTrie};
 use tokenloom_vocab::{TokenId, TokenMask};
 
+use super::endless::endless_part;
 use super::lexer_tables::{Leased, LexerTables, Share};
 use super::schema_limits;
 use super::{Constraint, ConstraintState, ControlError, ControlErrorKind, GrammarVocabulary};
@@ -118,6 +119,15 @@ impl Grammar {
         let (grammar, n_levels) = source.to_grammar()?;
         let compiled = on_a_deep_stack(n_levels, || guarded(|| vocabulary.factory.create_parser(grammar)))
             .map_err(|reason| ControlErrorKind::Grammar { what: source.what(), reason })?;
+        if let Some(part) = endless_part(compiled.parser.grammar()) {
+            let part = match part {
+                "start" => "it".into(),
+                nameless if nameless.contains('#') => "a part of it".into(),
+                name => format!("its rule {name}"),
+            };
+            let reason = format!("{part} can be begun but never ended, a recursion without a way out");
+            return Err(ControlErrorKind::Grammar { what: source.what(), reason: reason.into() }.into());
+        }
         let tables = LexerTables::new(compiled.parser);
         Ok(Self { tables, computer: compiled.bias_computer, vocabulary, eos: eos.to_vec() })
     }
@@ -449,6 +459,43 @@ mod tests {
 
     fn start(source: &GrammarSource<'_>) -> Box<dyn ConstraintState> {
         Arc::new(Grammar::new(source, vocabulary(), &[EOS]).unwrap()).start()
+    }
+
+    #[test]
+    fn what_can_be_begun_can_be_ended() {
+        let says = |source: &GrammarSource<'_>| match Grammar::new(source, vocabulary(), &[]) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        for (grammar, part) in [
+            ("start: \"a\" start", "it can"),
+            ("start: x\nx: y\ny: x", "it can"),
+            ("start: \"a\" x?\nx: \"b\" x", "its rule x can"),
+            ("start: (x | \"c\")+\nx: \"(\" x \")\"", "its rule x can"),
+            ("start: \"a\" start |", ""),
+            ("start: e\ne: e \"+\" e | \"a\"", ""),
+            ("start: x\nx: \"(\" x \")\" | y\ny: \"a\" x | \"b\"", ""),
+        ] {
+            let found = says(&GrammarSource::Lark(grammar));
+            assert!(found.contains(part) && found.is_empty() == part.is_empty(), "{grammar}: {found}");
+        }
+        let list = r##""type":"object","properties":{"next":{"$ref":"#/$defs/list"}}"##;
+        for (schema, part) in [
+            (format!(r##"{{"$ref":"#/$defs/list","$defs":{{"list":{{{list}}}}}}}"##), ""),
+            (
+                format!(r##"{{"$ref":"#/$defs/list","$defs":{{"list":{{{list},"required":["next"]}}}}}}"##),
+                "it can",
+            ),
+            (
+                format!(
+                    r##"{{"items":{{"$ref":"#/$defs/list"}},"$defs":{{"list":{{{list},"required":["next"]}}}}}}"##
+                ),
+                "a part of it can",
+            ),
+        ] {
+            let found = says(&GrammarSource::JsonSchema(&schema));
+            assert!(found.contains(part) && found.is_empty() == part.is_empty(), "{schema}: {found}");
+        }
     }
 
     #[test]

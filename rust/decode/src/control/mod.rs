@@ -14,6 +14,7 @@ mod checked;
 mod choice;
 mod conjunction;
 mod crew;
+mod endless;
 mod error;
 mod excerpt;
 mod grammar;
