@@ -450,7 +450,7 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(prog="python -m benches.constrained")
     parser.add_argument("--model", type=Path, required=True, help="the .gguf file of SmolLM2-135M-Instruct")
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--particles", type=int, default=10)
     parser.add_argument("--questions", type=int, default=8, help="SQL questions")
     parser.add_argument("--exact-particles", type=int, default=40, help="of each run with exact steps")
