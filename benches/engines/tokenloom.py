@@ -137,8 +137,8 @@ def draft_propose(arguments: dict[str, Any]) -> Job:
     drafter.begin(ids).end()
     streams = [drafter.begin(row) for row in contexts(arguments, ids)]
     return Job(
-        rounds=[lambda: [stream.propose(16, chain=True) for stream in streams]] * arguments["n_rounds"],
-        answer=lambda trees: repr([tree.tokens.tolist() for tree in trees]).encode(),
+        rounds=[lambda: [stream.propose(16, chain=True).tokens for stream in streams]] * arguments["n_rounds"],
+        answer=lambda drafts: repr([draft.tolist() for draft in drafts]).encode(),
     )
 
 

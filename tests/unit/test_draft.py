@@ -181,6 +181,15 @@ class TestBadInput:
         with pytest.raises(DraftError, match=f"expected a {next(iter(arguments))} from"):
             tl.draft.Suffix(**arguments)  # type: ignore[arg-type]
 
+    def test_numbers_of_any_size(self) -> None:
+        stream = tl.draft.Suffix(max_bytes=2**80).begin([1, 2, 1])
+        assert stream.propose(budget=2**80) == stream.propose()
+        with pytest.raises(DraftError, match="budget of at least 0 tokens"):
+            stream.propose(budget=-(2**80))
+        for make, name in ((tl.draft.Suffix, "max_bytes"), (tl.draft.Ngram, "length"), (tl.draft.Spine, "rows")):
+            with pytest.raises(DraftError, match=f"{name} of at least 0, found -1"):
+                make(**{name: -1})
+
     def test_negative_budget(self) -> None:
         with pytest.raises(DraftError, match="budget of at least 0 tokens, found -1"):
             tl.draft.Suffix().begin([1]).propose(-1)

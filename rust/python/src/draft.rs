@@ -7,17 +7,18 @@ use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1,
     PyReadwriteArray2, PyUntypedArrayMethods,
 };
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tokenloom_decode::draft::index::Archive;
 use tokenloom_decode::draft::{
-    self as core, CostCurve, DraftError, DraftTree, Drafter, Merged, Ngram, Recycling, Spine, Stream, Suffix,
-    TopRows, TreeRows, Trie, token_ids,
+    self as core, CostCurve, DraftError as CoreDraftError, DraftTree, Drafter, Merged, Ngram, Recycling,
+    Spine, Stream, Suffix, TopRows, TreeRows, Trie, token_ids,
 };
 use tokenloom_storage::{read_words, write_whole};
 
 use crate::array::{Floats, TokenIds};
-use crate::error::{array_error, raise};
+use crate::error::{DraftError, array_error, raise};
 
 /// See `tokenloom.draft`.
 #[pyo3::pymodule(gil_used = false)]
@@ -172,6 +173,30 @@ fn top_rows(top: &Top<'_>) -> PyResult<Option<TopRows>> {
     TopRows::new(&ids, n_top, log_probs).map(Some).map_err(raise)
 }
 
+/// A whole number; one beyond 64 bits counts as the nearest that is not.
+struct Whole(i64);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Whole {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match object.extract() {
+            Ok(number) => Ok(Self(number)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+                Ok(Self(if object.lt(0)? { i64::MIN } else { i64::MAX }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Whole {
+    fn count(&self, name: &str) -> PyResult<usize> {
+        let expected = |_| DraftError::new_err(format!("expected {name} of at least 0, found {}", self.0));
+        usize::try_from(self.0).map_err(expected)
+    }
+}
+
 /// A drafter of any kind.
 #[pyclass(frozen, name = "Drafter", module = "tokenloom._core.draft")]
 pub(crate) struct PyDrafter {
@@ -193,7 +218,7 @@ fn paying(cost: Cost, path_probs: Vec<f32>, rows: Vec<usize>) -> PyResult<(usize
 }
 
 impl PyDrafter {
-    fn of(drafter: Result<impl Drafter + 'static, DraftError>) -> PyResult<Self> {
+    fn of(drafter: Result<impl Drafter + 'static, CoreDraftError>) -> PyResult<Self> {
         Ok(Self { drafter: Arc::new(drafter.map_err(raise)?) })
     }
 }
@@ -202,34 +227,37 @@ impl PyDrafter {
 impl PyDrafter {
     #[staticmethod]
     fn suffix(
-        max_depth: usize,
-        max_bytes: usize,
+        max_depth: Whole,
+        max_bytes: Whole,
         min_prob: f64,
         shares_prompts: bool,
         cost: Cost,
     ) -> PyResult<Self> {
         let cost = cost_curve(cost)?;
+        let (max_depth, max_bytes) = (max_depth.count("max_depth")?, max_bytes.count("max_bytes")?);
         Self::of(Suffix::new(max_depth, max_bytes, min_prob, shares_prompts, cost))
     }
 
     #[staticmethod]
-    fn ngram(min_match: usize, max_match: usize, n_copied: usize) -> PyResult<Self> {
-        Self::of(Ngram::new(min_match, max_match, n_copied))
+    fn ngram(min_match: Whole, max_match: Whole, n_copied: Whole) -> PyResult<Self> {
+        let (min_match, max_match) = (min_match.count("min_match")?, max_match.count("max_match")?);
+        Self::of(Ngram::new(min_match, max_match, n_copied.count("length")?))
     }
 
     #[staticmethod]
-    fn trie(key_length: usize, branch_length: usize, max_bytes: usize) -> PyResult<Self> {
-        Self::of(Trie::new(key_length, branch_length, max_bytes))
+    fn trie(key_length: Whole, branch_length: Whole, max_bytes: Whole) -> PyResult<Self> {
+        let (key, branch) = (key_length.count("key_length")?, branch_length.count("branch_length")?);
+        Self::of(Trie::new(key, branch, max_bytes.count("max_bytes")?))
     }
 
     #[staticmethod]
-    fn recycling(n_rows: usize, min_prob: f64) -> PyResult<Self> {
-        Self::of(Recycling::new(n_rows, min_prob))
+    fn recycling(n_rows: Whole, min_prob: f64) -> PyResult<Self> {
+        Self::of(Recycling::new(n_rows.count("rows")?, min_prob))
     }
 
     #[staticmethod]
-    fn spine(n_rows: usize) -> PyResult<Self> {
-        Self::of(Spine::new(n_rows))
+    fn spine(n_rows: Whole) -> PyResult<Self> {
+        Self::of(Spine::new(n_rows.count("rows")?))
     }
 
     #[staticmethod]
@@ -307,13 +335,18 @@ impl PyStream {
 #[pymethods]
 impl PyStream {
     #[pyo3(signature = (budget, chain, told = None))]
-    fn propose(&self, budget: i64, chain: bool, told: Option<Vec<Py<PyDraftTree>>>) -> PyResult<PyDraftTree> {
+    fn propose(
+        &self,
+        budget: Whole,
+        chain: bool,
+        told: Option<Vec<Py<PyDraftTree>>>,
+    ) -> PyResult<PyDraftTree> {
         let mut stream = self.lock();
         if let Some(told) = told {
             let told: Vec<_> = told.iter().map(|tree| DraftTree::clone(&tree.get().tree)).collect();
             stream.guide(&told).map_err(raise)?;
         }
-        Ok(PyDraftTree { tree: stream.propose(budget, chain).map_err(raise)? })
+        Ok(PyDraftTree { tree: stream.propose(budget.0, chain).map_err(raise)? })
     }
 
     fn commit(
@@ -384,12 +417,13 @@ fn next_branch(confidences: Vec<f64>, n_tokens: Vec<usize>) -> Option<usize> {
 fn propose_batch(
     py: Python<'_>,
     streams: Vec<Py<PyStream>>,
-    budget: i64,
+    budget: Whole,
     chain: bool,
-    n_threads: usize,
+    n_threads: Whole,
 ) -> PyResult<Vec<PyDraftTree>> {
+    let n_threads = n_threads.count("threads")?;
     let streams: Vec<_> = streams.iter().map(|stream| &stream.get().stream).collect();
-    let trees = py.detach(|| core::propose_batch(&streams, budget, chain, n_threads)).map_err(raise)?;
+    let trees = py.detach(|| core::propose_batch(&streams, budget.0, chain, n_threads)).map_err(raise)?;
     Ok(trees.into_iter().map(|tree| PyDraftTree { tree }).collect())
 }
 
@@ -406,9 +440,9 @@ type Buffers<'py> = (
 fn propose_into(
     py: Python<'_>,
     streams: Vec<Py<PyStream>>,
-    budget: i64,
+    budget: Whole,
     chain: bool,
-    n_threads: usize,
+    n_threads: Whole,
     mut buffers: Buffers<'_>,
 ) -> PyResult<()> {
     let (width, n_rows) = (buffers.0.as_array().ncols(), buffers.4.len());
@@ -420,6 +454,7 @@ fn propose_into(
         let found = format!("{shapes:?}, {:?} and {n_rows}", buffers.3.as_array().dim());
         return Err(array_error(py, "out", &expected, &found));
     }
+    let n_threads = n_threads.count("threads")?;
     let streams: Vec<_> = streams.iter().map(|stream| &stream.get().stream).collect();
     let rows = TreeRows {
         tokens: buffers.0.as_slice_mut()?,
@@ -428,7 +463,7 @@ fn propose_into(
         probs: buffers.3.as_slice_mut()?,
         lengths: buffers.4.as_slice_mut()?,
     };
-    py.detach(|| core::propose_into(&streams, budget, chain, n_threads, width, rows)).map_err(raise)
+    py.detach(|| core::propose_into(&streams, budget.0, chain, n_threads, width, rows)).map_err(raise)
 }
 
 #[pyfunction]
@@ -437,12 +472,13 @@ fn commit_batch(
     streams: Vec<Py<PyStream>>,
     ids: Vec<TokenIds>,
     tops: Vec<Top<'_>>,
-    n_threads: usize,
+    n_threads: Whole,
 ) -> PyResult<()> {
     if ids.len() != streams.len() || tops.len() != streams.len() {
         let expected = format!("one entry for each of the {} streams", streams.len());
         return Err(array_error(py, "ids", &expected, &ids.len().to_string()));
     }
+    let n_threads = n_threads.count("threads")?;
     let streams: Vec<_> = streams.iter().map(|stream| &stream.get().stream).collect();
     let tops: Vec<_> = tops.iter().map(top_rows).collect::<PyResult<_>>()?;
     let ids: Vec<_> = ids.iter().map(|ids| token_ids(&ids.0)).collect::<Result<_, _>>().map_err(raise)?;

@@ -383,10 +383,14 @@ impl Automaton {
     }
 }
 
-/// Grows by an eighth, so that the memory stays near what is used.
+/// Arenas of fewer entries are copied when they grow; larger ones are moved by the system, page by page.
+const MANY: usize = 1 << 16;
+
+/// Grows by a fifth, then by an eighth, so that the memory stays near what is used.
 fn grow<T>(arena: &mut Vec<T>) {
     if arena.len() == arena.capacity() {
-        arena.reserve_exact((arena.len() / 8).max(16));
+        let part = if arena.len() < MANY { 5 } else { 8 };
+        arena.reserve_exact((arena.len() / part).max(16));
     }
 }
 
