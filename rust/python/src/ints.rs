@@ -11,6 +11,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
 
+/// So many ints are touched one right after the other, so that the memory of one comes while others are waited for.
+const N_TOGETHER: usize = 32;
+
 /// The ints of the ids below a bound.
 #[derive(Default)]
 pub(crate) struct Ints {
@@ -32,16 +35,19 @@ impl Ints {
         let by_id: &[AtomicPtr<ffi::PyObject>] = self.by_id.get_or_init(zeroed);
         // SAFETY: the length is that of a slice; a null result is an error that Python has set.
         let list = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(ids.len() as isize))? };
-        for (at, &id) in ids.iter().enumerate() {
-            let mut int = by_id[id as usize].load(Ordering::Acquire);
-            if int.is_null() {
-                int = make(py, id, &by_id[id as usize])?;
+        let mut ints = [std::ptr::null_mut(); N_TOGETHER];
+        for (at, ids) in (0..).step_by(N_TOGETHER).zip(ids.chunks(N_TOGETHER)) {
+            for (int, &id) in ints.iter_mut().zip(ids) {
+                *int = by_id[id as usize].load(Ordering::Acquire);
+                if int.is_null() {
+                    *int = make(py, id, &by_id[id as usize])?;
+                }
             }
-            // SAFETY: `int` is alive, as its place holds a reference; the list is new, nobody else has it, and `at` lies
-            // in it. It takes the reference that is counted here.
-            unsafe {
-                ffi::Py_INCREF(int);
-                ffi::PyList_SetItem(list.as_ptr(), at as isize, int);
+            // SAFETY: the ints are alive, as their places hold references.
+            ints[..ids.len()].iter().for_each(|&int| unsafe { ffi::Py_INCREF(int) });
+            for (at, &int) in (at..).zip(&ints[..ids.len()]) {
+                // SAFETY: the list is new, nobody else has it, and `at` lies in it. It takes the reference that was counted.
+                unsafe { ffi::PyList_SetItem(list.as_ptr(), at, int) };
             }
         }
         Ok(list.cast_into()?)

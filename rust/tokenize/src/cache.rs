@@ -13,7 +13,7 @@
 
 use tokenloom_vocab::TokenId;
 
-use crate::large_pages::filled;
+use crate::large_pages::Table;
 use crate::prefetch::prefetch;
 
 /// A pretoken of at most 15 bytes, with its length in the low bits of the last byte; `[0; 2]` is none.
@@ -176,8 +176,8 @@ pub(crate) struct Place {
 /// The ids of pretokens that were encoded before. One a thread.
 #[derive(Clone, Debug)]
 pub(crate) struct PretokenCache {
-    short: Vec<ShortSet>,
-    long: Vec<[LongSlot; 2]>,
+    short: Table<ShortSet>,
+    long: Table<[LongSlot; 2]>,
     /// 64 less the binary logarithm of the number of sets.
     short_shift: u32,
     long_shift: u32,
@@ -190,8 +190,8 @@ impl Default for PretokenCache {
     fn default() -> Self {
         let (short, long) = (Self::MIN_SHORT, Self::MIN_LONG);
         Self {
-            short: vec![NO_SHORT; short],
-            long: vec![[NO_LONG; 2]; long],
+            short: Table::filled(NO_SHORT, short),
+            long: Table::filled([NO_LONG; 2], long),
             short_shift: 64 - short.trailing_zeros(),
             long_shift: 64 - long.trailing_zeros(),
             n_short: 0,
@@ -231,11 +231,12 @@ impl PretokenCache {
     pub(crate) fn find_places(
         &self,
         text: &[u8],
-        spans: impl ExactSizeIterator<Item = (usize, usize)>,
+        n_spans: usize,
+        spans: impl Iterator<Item = (usize, usize)>,
         places: &mut Vec<Place>,
     ) {
-        places.resize(spans.len(), Place::default());
-        for ((start, end), place) in spans.zip(places) {
+        places.resize(n_spans, Place::default());
+        for (place, (start, end)) in places.iter_mut().zip(spans) {
             let n_bytes = end - start;
             let (low, high) = match text.get(start..).and_then(<[u8]>::first_chunk) {
                 Some(chunk) if n_bytes <= MAX_KEY_BYTES => key_of(chunk, n_bytes),
@@ -424,11 +425,11 @@ impl PretokenCache {
         if self.n_short <= 2 * self.short.len() || self.short.len() == Self::MAX_SHORT {
             return;
         }
-        let larger = filled(NO_SHORT, 2 * self.short.len());
+        let larger = Table::filled(NO_SHORT, 2 * self.short.len());
         let old = std::mem::replace(&mut self.short, larger);
         (self.short_shift, self.n_short) = (self.short_shift - 1, 2 * old.len());
         // What came often first; of the others the older ones first.
-        for ShortSet([often, once]) in old {
+        for &ShortSet([often, once]) in &*old {
             let taken = |slot: &Slot| !slot.is_free();
             often
                 .into_iter()
@@ -443,11 +444,11 @@ impl PretokenCache {
         if 2 * self.n_long <= self.long.len() || self.long.len() == Self::MAX_LONG {
             return;
         }
-        let larger = filled([NO_LONG; 2], 2 * self.long.len());
+        let larger = Table::filled([NO_LONG; 2], 2 * self.long.len());
         let old = std::mem::replace(&mut self.long, larger);
         (self.long_shift, self.n_long) = (self.long_shift - 1, old.len() / 2);
-        for pair in old {
-            pair.into_iter().rev().filter(|slot| slot.n_bytes > 0).for_each(|slot| self.put_long(slot));
+        for pair in &*old {
+            pair.iter().rev().filter(|slot| slot.n_bytes > 0).for_each(|&slot| self.put_long(slot));
         }
     }
 }

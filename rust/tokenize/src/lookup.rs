@@ -59,9 +59,8 @@ impl Found {
         is_new: impl Fn(Key),
     ) {
         let Self { places, ready, n_ready, others, missed, .. } = self;
-        let mut from = start;
-        let spans = ends.iter().map(|&end| (std::mem::replace(&mut from, end), end));
-        cache.find_places(text, spans, places);
+        let spans = ends.iter().scan(start, |start, &end| Some((std::mem::replace(start, end), end)));
+        cache.find_places(text, ends.len(), spans, places);
         ready.resize(4 * MAX_BATCH * MAX_BATCHES, 0);
         others.clear();
         *n_ready = copy_known(cache, places, ready, *n_ready, others);

@@ -11,6 +11,7 @@
 use tokenloom_vocab::{TokenId, TokenTable};
 
 use super::merges::{MergesBelow, Question};
+use crate::prefetch::prefetch;
 
 /// So many words are merged side by side.
 pub(crate) const MAX_ROWS: usize = 32;
@@ -53,17 +54,32 @@ struct Row {
 #[derive(Clone, Debug)]
 pub(crate) struct BytePairs(Box<[BytePair]>);
 
-/// Ranks are `u32::MAX` where there is no merge.
+/// Ranks are [`NEVER`] where there is no merge. Four lie in a cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(16))]
 struct BytePair {
+    /// With [`AFTER_OTHERS`] where some merge of the result does not come later, as it does in tables that were trained.
     rank: u32,
     result: TokenId,
-    /// The same rank where every merge of the result comes later, as it does in tables that were trained.
-    before_others: u32,
     /// The smallest rank of the merges of the right byte alone with a token on its left that ends in the left byte,
     takes_right: u32,
     /// and of the left byte alone with a token on its right that starts with the right byte.
     takes_left: u32,
+}
+
+const NEVER: u32 = u32::MAX;
+/// Above every rank, below [`NEVER`].
+const AFTER_OTHERS: u32 = 1 << 31;
+
+impl BytePair {
+    fn merge(self) -> Option<(u32, TokenId)> {
+        (self.rank != NEVER).then_some((self.rank & !AFTER_OTHERS, self.result))
+    }
+
+    /// Whether the merge comes before those of both ranks and of its result.
+    fn is_before(self, one: u32, other: u32) -> bool {
+        self.rank < one.min(other).min(AFTER_OTHERS)
+    }
 }
 
 impl BytePairs {
@@ -72,9 +88,7 @@ impl BytePairs {
         merges: MergesBelow<'_>,
         id_of_byte: impl Fn(u8) -> Option<TokenId>,
     ) -> Self {
-        const NEVER: u32 = u32::MAX;
-        let none =
-            BytePair { rank: NEVER, result: 0, before_others: NEVER, takes_right: NEVER, takes_left: NEVER };
+        let none = BytePair { rank: NEVER, result: 0, takes_right: NEVER, takes_left: NEVER };
         let mut pairs = vec![none; 1 << 16].into_boxed_slice();
         // Of the tokens of the two bytes: the smallest rank of a merge that has them as a part.
         let mut first_uses = vec![NEVER; 1 << 16];
@@ -101,7 +115,9 @@ impl BytePairs {
             }
         }
         for (pair, first_use) in pairs.iter_mut().zip(first_uses) {
-            pair.before_others = if pair.rank < first_use { pair.rank } else { NEVER };
+            if pair.rank >= first_use {
+                pair.rank |= AFTER_OTHERS;
+            }
         }
         Self(pairs)
     }
@@ -109,6 +125,11 @@ impl BytePairs {
     #[inline]
     fn get(&self, left: u8, right: u8) -> BytePair {
         self.0[index(left, right)]
+    }
+
+    /// Asks for the memory of the pairs of a word.
+    pub(crate) fn prefetch(&self, bytes: &[u8]) {
+        bytes.array_windows().for_each(|&[left, right]| prefetch(&self.0, index(left, right)));
     }
 }
 
@@ -147,25 +168,22 @@ impl Rows {
     ) {
         let Some(row) = self.next(word) else { return };
         // By symbol: whether it is two bytes.
-        let (mut joined, mut at, mut before) = (0_u64, 0, u32::MAX);
+        let (mut joined, mut at, mut before) = (0_u64, 0, NEVER);
         while at < bytes.len() {
             let pair = bytes.get(at + 1).map(|&next| pairs.get(bytes[at], next));
             // The rank from which on a token on the left may take this byte.
-            let takes_first = std::mem::replace(&mut before, u32::MAX);
-            if let Some(BytePair { before_others: rank, result, takes_right, .. }) = pair {
-                let takes_last =
-                    bytes.get(at + 2).map_or(u32::MAX, |&next| pairs.get(bytes[at + 1], next).takes_left);
-                if rank < takes_first && rank < takes_last {
+            let takes_first = std::mem::replace(&mut before, NEVER);
+            if let Some(pair) = pair {
+                let behind = bytes.get(at + 2).map(|&next| pairs.get(bytes[at + 1], next));
+                if pair.is_before(takes_first, behind.map_or(NEVER, |behind| behind.takes_left)) {
                     joined |= 1 << row.n_symbols;
-                    before = bytes
-                        .get(at + 2)
-                        .map_or(u32::MAX, |&next| pairs.get(bytes[at + 1], next).takes_right);
-                    row.ids[row.n_symbols] = result;
+                    before = behind.map_or(NEVER, |behind| behind.takes_right);
+                    row.ids[row.n_symbols] = pair.result;
                     row.n_symbols += 1;
                     at += 2;
                     continue;
                 }
-                before = takes_right;
+                before = pair.takes_right;
             }
             row.ids[row.n_symbols] = id_of_byte(bytes[at]).unwrap_or_default();
             row.n_symbols += 1;
@@ -179,8 +197,7 @@ impl Rows {
             if joined >> symbol & 3 != 0 {
                 row.ask(symbol, symbol + 1, merges);
             } else if let Some(&next) = bytes.get(end) {
-                let BytePair { rank, result, .. } = pairs.get(bytes[start], next);
-                row.set(symbol, (rank != u32::MAX).then_some((rank, result)));
+                row.set(symbol, pairs.get(bytes[start], next).merge());
             }
             start = end;
         }
@@ -235,9 +252,9 @@ impl Row {
     #[inline(always)]
     fn ask(&mut self, left: usize, right: usize, merges: MergesBelow<'_>) {
         if right < self.n_symbols {
-            let question = merges.ask(self.ids[left], self.ids[right]);
+            let (question, may_merge) = merges.ask(self.ids[left], self.ids[right]);
             (self.asked[self.n_asked], self.places[self.n_asked]) = (question, left);
-            self.n_asked += 1;
+            self.n_asked += usize::from(may_merge);
         }
     }
 

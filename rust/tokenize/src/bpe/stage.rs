@@ -15,12 +15,13 @@ use super::rows::{BytePairs, MAX_ROW_BYTES, MAX_ROWS, Rows};
 use super::scan::{self, Row};
 use super::{Bpe, Engine, HeapScratch, heap, linear};
 use crate::cache::Missed;
+use crate::prefetch::prefetch;
 
 /// The merges of ranks below a limit, and what follows from them.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     limit: u32,
-    /// By id: whether the token is what the merges of the stage make of its bytes, once somebody asked.
+    /// By id: whether the token is what the merges of the stage make of its bytes, once somebody asked or `long` is there.
     produced: Arc<[AtomicU8]>,
     byte_pairs: OnceLock<BytePairs>,
     long: OnceLock<Arc<Long>>,
@@ -57,6 +58,12 @@ impl Stage {
         let produced = (0..id_bound).map(|_| AtomicU8::new(UNKNOWN)).collect();
         Self { limit, produced, byte_pairs: OnceLock::new(), long: OnceLock::new() }
     }
+
+    /// Whether it is known that the token is what its own bytes become.
+    #[inline]
+    fn knows_to_be_produced(&self, id: TokenId) -> bool {
+        self.produced[id as usize].load(Ordering::Relaxed) == YES
+    }
 }
 
 impl Bpe {
@@ -87,6 +94,9 @@ impl Bpe {
             shorter.into_iter().for_each(|(id, other)| derivations.set_shorter(id, other));
             let fits = prefixes.max_candidates() <= Self::MAX_CANDIDATES;
             let engine = if fits { Engine::Linear } else { Engine::Heap };
+            for (id, produced) in (0..).zip(&*stage.produced) {
+                produced.store(if derivations.is_reachable(id) { YES } else { NO }, Ordering::Relaxed);
+            }
             Arc::new(Long { derivations, prefixes, engine })
         })
     }
@@ -139,21 +149,9 @@ impl Bpe {
         }
     }
 
-    /// The same if it can be said without merging.
-    #[inline]
-    fn is_known_to_be_produced(&self, stage: &Stage, id: TokenId) -> bool {
-        match stage.produced[id as usize].load(Ordering::Relaxed) {
-            UNKNOWN => stage.long.get().is_some_and(|long| long.derivations.is_reachable(id)),
-            known => known == YES,
-        }
-    }
-
     #[cold]
     fn find_out_produced(&self, stage: &Stage, id: TokenId) -> bool {
-        let is_produced = match stage.long.get() {
-            Some(long) => long.derivations.is_reachable(id),
-            None => self.by_definition(stage, &[self.table.bytes(id).unwrap_or_default()]).0 == [id],
-        };
+        let is_produced = self.by_definition(stage, &[self.table.bytes(id).unwrap_or_default()]).0 == [id];
         // Whoever asks at the same time finds the same.
         stage.produced[id as usize].store(if is_produced { YES } else { NO }, Ordering::Relaxed);
         is_produced
@@ -177,12 +175,19 @@ impl Bpe {
         for missed in missed.chunks_mut(MAX_ROWS) {
             let pairs = stage.byte_pairs.get_or_init(|| BytePairs::new(&self.table, merges, id_of_byte));
             scratch.rows.clear();
-            for (at, word) in missed.iter_mut().enumerate().filter(|(_, word)| word.slot.is_unknown()) {
+            let mut wholes = [None; MAX_ROWS];
+            for (whole, word) in wholes.iter_mut().zip(&*missed).filter(|(_, word)| word.slot.is_unknown()) {
+                *whole = self.whole().of_key(word.slot.key());
+                match *whole {
+                    Some(id) => prefetch(&stage.produced, id as usize),
+                    None => pairs.prefetch(&text[word.start..word.end]),
+                }
+            }
+            let unknown = |(_, (word, _)): &(usize, (&mut Missed, &Option<TokenId>))| word.slot.is_unknown();
+            for (at, (word, whole)) in missed.iter_mut().zip(&wholes).enumerate().filter(unknown) {
                 let bytes = &text[word.start..word.end];
-                match self.whole().of_key(word.slot.key()) {
-                    Some(id) if whole_first || self.is_known_to_be_produced(stage, id) => {
-                        done(word, &[id]);
-                    }
+                match *whole {
+                    Some(id) if whole_first || stage.knows_to_be_produced(id) => done(word, &[id]),
                     _ if are_all_bytes || bytes.iter().all(|&byte| id_of_byte(byte).is_some()) => {
                         scratch.rows.push(at, bytes, pairs, merges, id_of_byte);
                     }

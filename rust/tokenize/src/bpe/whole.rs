@@ -7,13 +7,13 @@
 use tokenloom_vocab::{TokenId, TokenTable};
 
 use crate::cache::{Key, MAX_KEY_BYTES, pack};
-use crate::large_pages::filled;
+use crate::large_pages::Table;
 use crate::prefetch::prefetch;
 
 /// The tokens that a whole pretoken may become.
 #[derive(Clone, Debug)]
 pub(crate) struct WholePieces {
-    slots: Vec<Slot>,
+    slots: Table<Slot>,
     shift: u32,
 }
 
@@ -30,14 +30,11 @@ impl WholePieces {
         let kept =
             |&(id, bytes): &(TokenId, &[u8])| !bytes.is_empty() && bytes.len() <= MAX_KEY_BYTES && keep(id);
         let n_kept = table.iter_answering().filter(kept).count();
-        let n_slots = (2 * n_kept + 1).next_power_of_two();
+        let n_slots = (2 * n_kept + 1).next_power_of_two().max(2);
         let mut this = Self {
-            slots: filled(Slot { key: [0; 2], id: 0 }, n_slots),
-            shift: 64 - n_slots.trailing_zeros().max(1),
+            slots: Table::filled(Slot { key: [0; 2], id: 0 }, n_slots),
+            shift: 64 - n_slots.trailing_zeros(),
         };
-        if n_slots < 2 {
-            this.slots.push(this.slots[0]);
-        }
         for (id, bytes) in table.iter_answering().filter(kept) {
             let key = pack(bytes);
             let mut at = this.start(key);

@@ -197,7 +197,8 @@ impl Bpe {
             }
         }
         let WordsScratch { cache, words, places, found, missed, .. } = memory;
-        cache.find_places(text, words.iter().map(|word| (word.start, word.end)), places);
+        let spans = words.iter().map(|word| (word.start, word.end));
+        cache.find_places(text, words.len(), spans, places);
         found.clear();
         missed.clear();
         for (at, &place) in places.iter().enumerate() {

@@ -17,6 +17,10 @@ use super::masks::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::masks::{Avx2, Avx512};
 use super::masks::{Masks, Portable, Vectors};
+use crate::prefetch::prefetch;
+
+/// The text is asked for so long before it is read.
+const AHEAD_BYTES: usize = 512;
 
 /// Rules over masks, beside a scanner.
 pub(crate) trait Rules: Copy {
@@ -74,22 +78,18 @@ impl Ends {
         }
     }
 
-    /// Adds the positions of all bits that are set. Blocks of fixed size: a jump behind the last bit is guessed wrong in every
-    /// window.
+    /// Adds the positions of the first `n` places, in blocks of fixed size.
     #[inline(always)]
-    fn push_all(&mut self, mut bits: u64, position: impl Fn(usize) -> usize) {
-        let (mut n, n_bits) = (self.n, bits.count_ones() as usize);
-        self.n += n_bits;
-        while bits != 0 {
-            let Some(block) = self.at.get_mut(n..).and_then(<[_]>::first_chunk_mut::<{ Self::BLOCK }>) else {
-                return;
-            };
-            for place in block {
-                *place = position(bits.trailing_zeros() as usize);
-                bits &= bits.wrapping_sub(1);
+    fn push_all(&mut self, places: &[u8; 64], n: usize, position: impl Fn(usize) -> usize) {
+        let (blocks, _) = places.as_chunks::<{ Self::BLOCK }>();
+        let Some(room) = self.at.get_mut(self.n..) else { return };
+        let (room, _) = room.as_chunks_mut::<{ Self::BLOCK }>();
+        for (ends, places) in room.iter_mut().zip(blocks).take(n.div_ceil(Self::BLOCK)) {
+            for (end, &place) in ends.iter_mut().zip(places) {
+                *end = position(place.into());
             }
-            n += Self::BLOCK;
         }
+        self.n += n;
     }
 }
 
@@ -162,7 +162,7 @@ impl VectorUnit {
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
             Self::Avx512(unit) => {
-                #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2,lzcnt,popcnt")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
                 fn ends_512(unit: Avx512, rules: impl Rules, text: &[u8], at: usize, ends: &mut Ends) {
                     fill(unit, rules, text, at, ends);
                 }
@@ -192,6 +192,7 @@ fn fill(vectors: impl Vectors, rules: impl Rules, text: &[u8], mut at: usize, en
     let table = &KIND_TABLE.ascii;
     while at < text.len() && ends.len() + 64 < MAX_BATCH {
         let mut padded = [0; 64];
+        prefetch(text, at + AHEAD_BYTES);
         let rest = &text[at..];
         let chunk = rest.first_chunk::<64>().unwrap_or_else(|| {
             padded[..rest.len()].copy_from_slice(rest);
@@ -203,7 +204,7 @@ fn fill(vectors: impl Vectors, rules: impl Rules, text: &[u8], mut at: usize, en
             continue;
         };
         let window = Window { masks, is_end: rest.len() <= 64, text, position: |index| at + index };
-        at = push_ends(rules, &window, at, ends).0;
+        at = push_ends(vectors, rules, &window, at, ends).0;
     }
 }
 
@@ -230,7 +231,7 @@ fn fill_mixed(vectors: impl Vectors, rules: impl Rules, text: &[u8], start: usiz
         let position = |index: usize| start + usize::from(offsets[index % 64]);
         let window = Window { masks, is_end: ends_text && n_left <= 64, text, position };
         let n_passed;
-        (at, n_passed) = push_ends(rules, &window, at, ends);
+        (at, n_passed) = push_ends(vectors, rules, &window, at, ends);
         match n_passed {
             Some(n_passed) => index += n_passed,
             // Behind a long piece: what was read may be behind it.
@@ -244,6 +245,7 @@ fn fill_mixed(vectors: impl Vectors, rules: impl Rules, text: &[u8], start: usiz
 /// is not known where the window shows none.
 #[inline(always)]
 fn push_ends(
+    vectors: impl Vectors,
     rules: impl Rules,
     window: &Window<'_, impl Fn(usize) -> usize>,
     mut at: usize,
@@ -260,7 +262,8 @@ fn push_ends(
     }
     if starts != 0 {
         at = (window.position)(last);
-        ends.push_all(starts, |index| (window.position)(index));
+        let n_starts = starts.count_ones() as usize;
+        ends.push_all(&vectors.places(starts), n_starts, |index| (window.position)(index));
     }
     if is_end {
         at = window.text.len();

@@ -46,6 +46,24 @@ pub(crate) trait Vectors: Copy {
 
     /// The masks of the first `n_chars` bytes where all 64 are ASCII, with kinds by `table`.
     fn of_ascii(self, bytes: &[u8; 64], n_chars: usize, table: &[Kind; 128]) -> Option<Masks>;
+
+    /// The places of the bits that are set, in order; behind them anything.
+    #[inline(always)]
+    fn places(self, mut bits: u64) -> [u8; 64] {
+        let mut places = [0; 64];
+        let (blocks, _) = places.as_chunks_mut::<8>();
+        for block in blocks {
+            if bits == 0 {
+                break;
+            }
+            // Blocks of fixed size: a jump behind the last bit is guessed wrong in every window.
+            for place in block {
+                *place = bits.trailing_zeros() as u8;
+                bits &= bits.wrapping_sub(1);
+            }
+        }
+        places
+    }
 }
 
 /// Eight bytes at a time in ordinary registers.
@@ -157,7 +175,7 @@ mod x86 {
 
     use super::{Kind, Masks, Vectors};
 
-    /// AVX-512 with byte and word operations and byte permutes: made where the machine has them.
+    /// AVX-512 with byte and word operations, byte permutes and byte compression: made where the machine has them.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Avx512(());
 
@@ -169,7 +187,8 @@ mod x86 {
         pub(crate) fn detect() -> Option<Self> {
             let found = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vbmi");
+                && is_x86_feature_detected!("avx512vbmi")
+                && is_x86_feature_detected!("avx512vbmi2");
             (found && bit_instructions()).then_some(Self(()))
         }
     }
@@ -198,6 +217,12 @@ mod x86 {
         fn of_ascii(self, bytes: &[u8; 64], n_chars: usize, table: &[Kind; 128]) -> Option<Masks> {
             // SAFETY: a value of this type exists only where the features were detected.
             unsafe { of_ascii_512(bytes, n_chars, table) }
+        }
+
+        #[inline(always)]
+        fn places(self, bits: u64) -> [u8; 64] {
+            // SAFETY: a value of this type exists only where the features were detected.
+            unsafe { places_512(bits) }
         }
     }
 
@@ -244,6 +269,26 @@ mod x86 {
         let (halves, _) = table.as_chunks::<64>();
         let kinds = _mm512_permutex2var_epi8(load(&halves[0]), text, load(&halves[1]));
         Some(masks_512(kinds, n_chars))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2")]
+    fn places_512(bits: u64) -> [u8; 64] {
+        const ALL: [u8; 64] = {
+            let mut all = [0; 64];
+            let mut place = 0;
+            while place < 64 {
+                all[place] = place as u8;
+                place += 1;
+            }
+            all
+        };
+        let mut places = [0; 64];
+        // SAFETY: 64 bytes are written to an array of 64.
+        unsafe {
+            _mm512_storeu_si512(places.as_mut_ptr().cast(), _mm512_maskz_compress_epi8(bits, load(&ALL)));
+        }
+        places
     }
 
     #[inline]
@@ -329,6 +374,9 @@ mod tests {
             let kinds = bytes.map(|byte| KIND_TABLE.ascii[usize::from(byte)]);
             let of_ascii = vectors.of_ascii(&bytes, n_chars, &KIND_TABLE.ascii);
             assert_eq!(of_ascii, Some(vectors.of_kinds(&kinds, n_chars)));
+            let bits = expected.capital & expected.small;
+            let set: Vec<u8> = (0..64).filter(|place| bits >> place & 1 != 0).collect();
+            assert_eq!(vectors.places(bits)[..set.len()], set);
         }
     }
 
