@@ -22,6 +22,7 @@ use llguidance::toktrie::{Recognizer, TokTrie};
 use tokenloom_vocab::{TokenId, TokenMask};
 
 use super::endless::endless_part;
+use super::lark_limits;
 use super::lexer_tables::{Leased, LexerTables, Share};
 use super::schema_limits;
 use super::{Constraint, ConstraintState, ControlError, ControlErrorKind, GrammarVocabulary};
@@ -39,8 +40,6 @@ pub enum GrammarSource<'a> {
 }
 
 impl GrammarSource<'_> {
-    const MAX_LARK_DEPTH: usize = 200;
-
     fn what(&self) -> &'static str {
         match self {
             Self::JsonSchema(_) => "the JSON Schema",
@@ -49,7 +48,7 @@ impl GrammarSource<'_> {
         }
     }
 
-    /// The engine's grammar, and how deep it may recurse into schemas.
+    /// The engine's grammar, and how deep it may recurse into it.
     fn to_grammar(&self) -> Result<(TopLevelGrammar, usize), ControlErrorKind> {
         let mut n_levels = 0;
         let grammar = match self {
@@ -63,20 +62,7 @@ impl GrammarSource<'_> {
             }
             Self::Regex(pattern) => TopLevelGrammar::from_grammar(GrammarWithLexer::from_regex(pattern)),
             Self::Lark(text) => {
-                // The engine's reader of this dialect recurses.
-                let (mut depth, mut deepest) = (0_usize, 0);
-                for byte in text.bytes() {
-                    match byte {
-                        b'(' | b'[' | b'{' => depth += 1,
-                        b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-                        _ => {}
-                    }
-                    deepest = deepest.max(depth);
-                }
-                if deepest > Self::MAX_LARK_DEPTH {
-                    let limit = Self::MAX_LARK_DEPTH;
-                    return Err(ControlErrorKind::TooDeep { what: self.what(), depth: deepest, limit });
-                }
+                n_levels = lark_limits::check(text)?;
                 for (at, mark) in text.match_indices("%json") {
                     // What is no JSON is the engine's to refuse, or no schema.
                     let rest = serde_json::Deserializer::from_str(&text[at + mark.len()..]);

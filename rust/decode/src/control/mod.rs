@@ -19,6 +19,7 @@ mod error;
 mod excerpt;
 mod grammar;
 mod grammar_vocabulary;
+mod lark_limits;
 mod lexer_tables;
 mod mask_rows;
 mod phrases;

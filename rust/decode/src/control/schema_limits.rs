@@ -24,7 +24,7 @@ const MAX_DIGITS: u32 = 9;
 const MAX_MEMBER_PAIRS: usize = 4_000 * 4_000;
 
 /// Levels of recursion: with 16 KiB for each, half a gibibyte of addresses.
-const MAX_LEVELS: usize = 1 << 15;
+pub(super) const MAX_LEVELS: usize = 1 << 15;
 
 /// Refuses schemas whose multiples or objects are too large; says how deep the engine may recurse into the others.
 pub(super) fn check(schema: &Value) -> Result<usize, ControlErrorKind> {
