@@ -142,10 +142,10 @@ impl Builder {
     }
 
     fn find_base(&mut self, bytes: &[u8]) -> u32 {
-        if let [byte] = bytes
+        if bytes.len() == 1
             && let Some((block, free)) = self.nearly_full.last_mut()
         {
-            let low = first(free).unwrap_or_default() ^ byte;
+            let low = fitting(free, bytes).unwrap_or_default();
             let base = (*block * BLOCK) as u32 | u32::from(low);
             if take(free, low, bytes) {
                 self.nearly_full.pop();
@@ -185,12 +185,18 @@ fn first(free: &[u64; 4]) -> Option<u8> {
     Some((64 * word as u32 + free[word].trailing_zeros()) as u8)
 }
 
-/// The first base for which the places of all children are free.
+/// A base for which the places of all children are free.
 fn fitting(free: &[u64; 4], bytes: &[u8]) -> Option<u8> {
+    if let [byte] = bytes {
+        return first(free).map(|place| place ^ byte);
+    }
     let mut bases = [u64::MAX; 4];
     for &byte in bytes {
         let fits = flipped(free, byte);
         bases.iter_mut().zip(fits).for_each(|(base, fit)| *base &= fit);
+        if bases == [0; 4] {
+            return None;
+        }
     }
     first(&bases)
 }
@@ -205,13 +211,14 @@ fn flipped(bits: &[u64; 4], byte: u8) -> [u64; 4] {
         0x0000_FFFF_0000_FFFF,
         0x0000_0000_FFFF_FFFF,
     ];
-    std::array::from_fn(|word| {
-        let mut word = bits[word ^ usize::from(byte >> 6)];
-        for (bit, mask) in MASKS.into_iter().enumerate().filter(|(bit, _)| byte >> bit & 1 == 1) {
-            word = (word & mask) << (1 << bit) | word >> (1 << bit) & mask;
+    let high = usize::from(byte >> 6);
+    let mut words = [bits[high], bits[1 ^ high], bits[2 ^ high], bits[3 ^ high]];
+    for (bit, mask) in MASKS.into_iter().enumerate() {
+        if byte >> bit & 1 == 1 {
+            words = words.map(|word| (word & mask) << (1 << bit) | word >> (1 << bit) & mask);
         }
-        word
-    })
+    }
+    words
 }
 
 #[cfg(test)]

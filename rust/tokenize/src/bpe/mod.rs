@@ -100,8 +100,10 @@ pub struct BpeScratch {
 }
 
 impl Bpe {
-    /// As long as no more pretokens than this were merged, all splits are not worth their time.
+    /// So many pretokens are merged by their bytes before all splits are worth their time,
     const MAX_BY_BYTES: usize = 256;
+    /// unless one is longer.
+    const MAX_JOINED_BYTES: usize = 128;
 
     /// Builds the model over the tokens of `table`. Of [`Ranks::Splits`] `merges` are not looked at.
     ///
@@ -259,7 +261,7 @@ impl Bpe {
         if piece.is_empty() {
             return;
         }
-        if self.merges_by_bytes() && piece.len() <= MAX_ROW_BYTES {
+        if self.merges_by_bytes() && piece.len() <= Self::MAX_JOINED_BYTES {
             return self.encode_by_bytes(piece, out);
         }
         // A long pretoken that is a token is the first thing that the engine of long ones tries.

@@ -124,6 +124,7 @@ impl Bpe {
     /// Whether [`Bpe::encode_together`] makes of a long piece what [`Bpe::encode_piece`] makes of it.
     pub(crate) fn can_encode_together(&self, piece: &[u8]) -> bool {
         self.engine.is_none()
+            && !self.merges_by_bytes()
             && !self.is_whole_first(piece)
             && self.words().across.is_none()
             && self.words().can_cut(piece)
