@@ -25,11 +25,11 @@ from benches.harness import ROOT, Case
 TITLE = "Draft: one suffix index, and whole drafting steps through the public interface"
 NOTE = (
     "Random: uniform over 49,152 ids, so that a context of 64 tokens has one continuation, on which all engines must "
-    "agree. A tokenloom stream carries what it matches along, arctic matches anew in each call. Replay: recorded "
-    "Spec-Bench answers in the vocabulary of SmolLM2, requests in file order, nothing known at the start; a step is "
-    "propose and commit, and "
-    "engines draft differently, so they must agree on what was committed. Where the Spec-Bench file is not beside the "
-    "checkout (../shared/data/spec_bench) the text and replay rows are left out."
+    "agree. A tokenloom stream carries what it matches along, arctic matches anew in each call. Of 500 streams each "
+    "proposes once a round, so its memory is cold. Of a draft the tokens are taken, where there are any. Replay: "
+    "recorded Spec-Bench answers in the vocabulary of SmolLM2, requests in file order, nothing known at the start; a "
+    "step is propose and commit, and engines draft differently, so they must agree on what was committed. Where the "
+    "Spec-Bench file is not beside the checkout (../shared/data/spec_bench) the text and replay rows are left out."
 )
 
 N_ROUNDS = 5

@@ -136,9 +136,14 @@ def draft_propose(arguments: dict[str, Any]) -> Job:
     drafter = tl.draft.Suffix(max_bytes=2**30, min_prob=0.0)
     drafter.begin(ids).end()
     streams = [drafter.begin(row) for row in contexts(arguments, ids)]
+
+    def call() -> list[Any]:
+        trees = (stream.propose(16, chain=True) for stream in streams)
+        return [tree.tokens if tree else () for tree in trees]
+
     return Job(
-        rounds=[lambda: [stream.propose(16, chain=True).tokens for stream in streams]] * arguments["n_rounds"],
-        answer=lambda drafts: repr([draft.tolist() for draft in drafts]).encode(),
+        rounds=[call] * arguments["n_rounds"],
+        answer=lambda drafts: repr([list(map(int, draft)) for draft in drafts]).encode(),
     )
 
 
