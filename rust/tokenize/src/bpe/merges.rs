@@ -6,8 +6,6 @@
 //! need not follow ids, and a part may itself be made by a later merge; nothing here assumes otherwise. Of two entries
 //! for one pair the later one counts, as in Hugging Face `tokenizers`. O(1) a question, 25 bytes a merge.
 
-use std::hint::select_unpredictable;
-
 use tokenloom_vocab::{Rank, TokenId, TokenTable};
 
 use crate::BuildErrorKind;
@@ -169,24 +167,17 @@ impl MergeTable {
     /// The rank of the merge of `left` and `right`, and what they become.
     #[inline]
     pub fn get(&self, left: TokenId, right: TokenId) -> Option<(Rank, TokenId)> {
-        let question = Question::of(left, right);
-        if self.may_merge(question) { self.answer(question) } else { None }
+        self.answer(Question::of(left, right))
     }
 
-    /// Whether two tokens may merge; asks for the memory in which the answer will be. Few do, and which is hard to guess, so this
-    /// does not jump: for the others it asks for memory that is there.
+    /// Asks for the memory in which the answer will be. The slot too, although few pairs merge: to wait for the filter takes
+    /// longer than to fetch a line in vain.
     #[inline]
-    pub(crate) fn ask(&self, left: TokenId, right: TokenId) -> (Question, bool) {
+    pub(crate) fn ask(&self, left: TokenId, right: TokenId) -> Question {
         let question = Question::of(left, right);
-        let may_merge = self.may_merge(question);
-        prefetch(&self.slots, select_unpredictable(may_merge, self.start(question.hash), 0));
-        (question, may_merge)
-    }
-
-    #[inline]
-    fn may_merge(&self, question: Question) -> bool {
-        let bit = self.filter_bit(question.hash);
-        self.filter[bit / 64] >> (bit % 64) & 1 == 1
+        prefetch(&self.filter, self.filter_bit(question.hash) / 64);
+        prefetch(&self.slots, self.start(question.hash));
+        question
     }
 
     #[inline]
@@ -194,9 +185,13 @@ impl MergeTable {
         (hash >> self.filter_shift) as usize
     }
 
-    /// The rank of the merge of two tokens that may merge, and its result.
+    /// The rank of the merge that was asked for, and its result.
     #[inline]
     pub(crate) fn answer(&self, Question { key, hash }: Question) -> Option<(Rank, TokenId)> {
+        let bit = self.filter_bit(hash);
+        if self.filter[bit / 64] >> (bit % 64) & 1 == 0 {
+            return None;
+        }
         let mut at = self.start(hash);
         loop {
             let slot = self.slots[at];
@@ -255,7 +250,7 @@ impl<'a> MergesBelow<'a> {
 
     /// As [`MergeTable::ask`].
     #[inline]
-    pub(crate) fn ask(self, left: TokenId, right: TokenId) -> (Question, bool) {
+    pub(crate) fn ask(self, left: TokenId, right: TokenId) -> Question {
         self.table.ask(left, right)
     }
 

@@ -252,9 +252,9 @@ impl Row {
     #[inline(always)]
     fn ask(&mut self, left: usize, right: usize, merges: MergesBelow<'_>) {
         if right < self.n_symbols {
-            let (question, may_merge) = merges.ask(self.ids[left], self.ids[right]);
+            let question = merges.ask(self.ids[left], self.ids[right]);
             (self.asked[self.n_asked], self.places[self.n_asked]) = (question, left);
-            self.n_asked += usize::from(may_merge);
+            self.n_asked += 1;
         }
     }
 
