@@ -79,7 +79,9 @@ GRAMMARS = {
     "a schema with a huge multiple": 'start: %json {"type": "integer", "multipleOf": 86400000}',
     "rules in a ring": "start: x\nx: y\ny: x",
     "a chain of rules": "start: r0\n" + "\n".join(f'r{n}: "a" r{n + 1}' for n in range(20_000)) + '\nr20000: "b"',
-    "a longer chain of rules": "start: r0\n" + "\n".join(f'r{n}: "a" r{n + 1}' for n in range(70_000)) + '\nr70000: "b"',
+    "a longer chain of rules": "start: r0\n"
+    + "\n".join(f'r{n}: "a" r{n + 1}' for n in range(70_000))
+    + '\nr70000: "b"',
 }
 CASES = [
     *(("json_schema", name, source) for name, source in SCHEMAS.items()),

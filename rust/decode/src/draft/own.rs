@@ -18,6 +18,8 @@ use super::suffix::Occurrence;
 pub(super) struct OwnText {
     automaton: Automaton,
     end: DocumentEnd,
+    /// The longest suffix of the text that was followed by a token, found while the automaton was at hand.
+    root: Match,
     history: Option<(Arc<History>, bool)>,
     n_prompt: usize,
 }
@@ -25,7 +27,8 @@ pub(super) struct OwnText {
 impl OwnText {
     /// Matches up to `max_depth` tokens; a finished text goes into the history, with its prompt if the flag says so.
     pub(super) fn new(max_depth: usize, history: Option<(Arc<History>, bool)>) -> Self {
-        Self { automaton: Automaton::new(max_depth), end: DocumentEnd::default(), history, n_prompt: 0 }
+        let automaton = Automaton::new(max_depth);
+        Self { automaton, end: DocumentEnd::default(), root: Match::default(), history, n_prompt: 0 }
     }
 
     pub(super) fn text(&self) -> &[TokenId] {
@@ -44,13 +47,14 @@ impl OwnText {
 impl Source for OwnText {
     fn commit(&mut self, commit: &Commit<'_>) {
         self.automaton.extend_with(&mut self.end, commit.tokens);
+        self.root = self.automaton.longest_continued(self.automaton.suffix(self.end));
         if commit.is_prompt {
             self.n_prompt = commit.tokens.len();
         }
     }
 
     fn root(&self) -> Cursor {
-        self.automaton.suffix(self.end).into()
+        self.root.into()
     }
 
     fn step(&self, from: Cursor, token: TokenId) -> Cursor {
@@ -58,7 +62,10 @@ impl Source for OwnText {
     }
 
     fn levels(&self, cursor: Cursor, levels: &mut Levels) {
-        let mut matched = self.automaton.longest_continued(Match::from(cursor));
+        let mut matched = Match::from(cursor);
+        if matched.n_tokens() > 0 {
+            matched = self.automaton.longest_continued(matched);
+        }
         for _ in 0..MAX_LEVELS {
             if matched.n_tokens() == 0 || !levels.is_wanted() {
                 return;
@@ -74,7 +81,7 @@ impl Source for OwnText {
     }
 
     fn occurrence(&self) -> Option<Occurrence> {
-        let matched = self.automaton.longest_continued(self.automaton.suffix(self.end));
+        let matched = self.root;
         if matched.n_tokens() == 0 {
             return None;
         }

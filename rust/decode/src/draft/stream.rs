@@ -36,9 +36,9 @@ pub trait Drafter: Debug + Send + Sync {
         check_top(top, prompt.len(), "token of the prompt")?;
         check_length(prompt.len())?;
         let mut proposer = self.open();
-        let tree = Arc::<DraftTree>::default();
-        proposer.commit(&Commit { tokens: prompt, tree: &tree, top, is_prompt: true });
-        Ok(Stream { live: Some(Live { proposer, tree, n_tokens: prompt.len() }) })
+        let tree = &DraftTree::default();
+        proposer.commit(&Commit { tokens: prompt, tree, top, is_prompt: true });
+        Ok(Stream { live: Some(Live { proposer, tree: None, n_tokens: prompt.len() }) })
     }
 
     /// Bytes that the streams share.
@@ -143,7 +143,8 @@ pub struct Stream {
 #[derive(Debug)]
 struct Live {
     proposer: Box<dyn Proposer>,
-    tree: Arc<DraftTree>,
+    /// What was proposed last; `None` where that was nothing.
+    tree: Option<Arc<DraftTree>>,
     n_tokens: usize,
 }
 
@@ -205,11 +206,12 @@ impl Stream {
     ) -> Result<(), DraftError> {
         self.check(tokens, tree, top)?;
         let live = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
-        let tree = tree.unwrap_or(&live.tree);
+        let nothing = DraftTree::default();
+        let tree = tree.or(live.tree.as_deref()).unwrap_or(&nothing);
         live.proposer.commit(&Commit { tokens, tree, top, is_prompt: false });
         live.n_tokens += tokens.len();
-        if !tokens.is_empty() && live.tree.n_nodes() > 0 {
-            live.tree = Arc::default();
+        if !tokens.is_empty() {
+            live.tree = None;
         }
         Ok(())
     }
@@ -224,7 +226,8 @@ impl Stream {
         let live = self.live.as_ref().ok_or(DraftErrorKind::StreamEnded)?;
         check_tokens(tokens)?;
         check_length(live.n_tokens + tokens.len())?;
-        check_top(top, tree.unwrap_or(&live.tree).n_nodes() + 1, "row of the draft")
+        let n_nodes = tree.or(live.tree.as_deref()).map_or(0, DraftTree::n_nodes);
+        check_top(top, n_nodes + 1, "row of the draft")
     }
 
     /// Drafts at most `budget` tokens behind the text; a chain if only that can be verified.
@@ -235,10 +238,10 @@ impl Stream {
         let budget = usize::try_from(budget).map_err(|_| DraftErrorKind::Budget { budget })?;
         let live = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
         let tree = live.proposer.propose(budget, is_chain);
-        if tree.n_nodes() + live.tree.n_nodes() > 0 {
-            live.tree = Arc::new(tree);
-        }
-        Ok(Arc::clone(&live.tree))
+        // Nothing is not kept: what comes new from the allocator is in the cache, the stream's last tree may not be.
+        let tree = Arc::new(tree);
+        live.tree = (tree.n_nodes() > 0).then(|| Arc::clone(&tree));
+        Ok(tree)
     }
 
     /// Takes trees of the caller's as evidence for the next proposal.
