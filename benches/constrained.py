@@ -498,7 +498,7 @@ def main() -> int:
         found["tasks"][name] = rows
         n_masked = tasks[0].n_masked
         whole = n_masked >= tasks[0].n_tokens
-        label = "masks by loop" if whole else f"masks by loop, {n_masked} tokens, extrapolated"
+        label = "masks by loop, one text" if whole else f"masks by loop, {n_masked} tokens, extrapolated"
         rows[label] = summary([ways.masked(tasks[0])])
         try:
             rows["genlm-control"] = runs_of(tasks, ways.genlm)
