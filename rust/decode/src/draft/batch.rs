@@ -116,8 +116,9 @@ pub fn propose_into(
         Some((part, rows))
     });
     share(streams.len(), n_threads, runs, |(streams, mut rows)| {
+        let mut tree = DraftTree::default();
         for (row, stream) in streams.iter().enumerate() {
-            let tree = lock(stream).propose(budget, is_chain)?;
+            lock(stream).propose_into(budget, is_chain, &mut tree)?;
             rows.write(row, width, &tree);
         }
         Ok(())

@@ -59,6 +59,13 @@ pub(super) fn certainty(kind: usize, n_tokens: usize, n: u32) -> f32 {
     n / (n + escape(kind, n_tokens))
 }
 
+/// The probability of the only token that is known, which followed once.
+pub(super) fn alone(kind: usize, n_tokens: u32) -> f32 {
+    let n = 1.0 + RECENCY;
+    let share = n / (n + escape(kind, n_tokens as usize));
+    share * n / n
+}
+
 /// A token that may follow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Guess {

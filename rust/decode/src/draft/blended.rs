@@ -8,58 +8,78 @@ use std::sync::Arc;
 
 use tokenloom_vocab::TokenId;
 
-use super::calibration::StreamCalibration;
+use super::calibration::{Cell, StreamCalibration};
 use super::cost::CostCurve;
-use super::growth::{Growth, Shape};
-use super::source::Source;
+use super::growth::{Node, Shape, Workspaces};
+use super::sources::Sources;
 use super::stream::{Commit, Ended, Proposer};
 use super::suffix::Occurrence;
 use super::tree::DraftTree;
 
 /// Sources that draft together.
 #[derive(Debug)]
-pub(super) struct Blended {
-    pub(super) sources: Vec<Box<dyn Source>>,
-    pub(super) min_prob: f32,
-    pub(super) cost: Option<Arc<CostCurve>>,
+pub(super) struct Blended<S> {
+    sources: S,
+    min_prob: f32,
+    cost: Option<Arc<CostCurve>>,
     pub(super) calibration: Option<StreamCalibration>,
-    pub(super) growth: Growth,
+    /// What was proposed last, where there is somebody to learn from it.
+    proposed: Vec<Node>,
+    workspaces: Arc<Workspaces>,
 }
 
-impl Blended {
-    pub(super) fn new(sources: Vec<Box<dyn Source>>, min_prob: f32, cost: Option<Arc<CostCurve>>) -> Self {
-        Self { sources, min_prob, cost, calibration: None, growth: Growth::default() }
+impl<S: Sources> Blended<S> {
+    pub(super) fn new(
+        sources: S,
+        min_prob: f32,
+        cost: Option<Arc<CostCurve>>,
+        workspaces: &Arc<Workspaces>,
+    ) -> Self {
+        let workspaces = Arc::clone(workspaces);
+        Self { sources, min_prob, cost, calibration: None, proposed: Vec::new(), workspaces }
     }
 
     /// Compares what was proposed last with what came.
     fn learn(&mut self, tokens: &[TokenId]) {
         let Some(calibration) = &mut self.calibration else { return };
-        self.growth.judge(tokens, |cell, claim, came| calibration.learn(cell, claim, came));
-        self.growth.forget();
+        judge(&self.proposed, tokens, |cell, claim, came| calibration.learn(cell, claim, came));
+        self.proposed.clear();
     }
 }
 
-impl Proposer for Blended {
+impl<S: Sources> Proposer for Blended<S> {
     fn commit(&mut self, commit: &Commit<'_>) {
         if !commit.is_prompt && !commit.tokens.is_empty() {
             self.learn(commit.tokens);
         }
-        for source in &mut self.sources {
+        for source in self.sources.each() {
             source.commit(commit);
         }
     }
 
-    fn propose(&mut self, budget: usize, is_chain: bool) -> DraftTree {
-        for source in &mut self.sources {
+    fn propose(&mut self, budget: usize, is_chain: bool, tree: &mut DraftTree) {
+        for source in self.sources.each() {
             source.prepare(budget);
         }
         let shape = Shape { budget, min_prob: self.min_prob, is_chain };
-        self.growth.grow(&self.sources, shape, self.calibration.as_ref(), self.cost.as_deref())
+        self.workspaces.lend(|growth| {
+            let nodes = growth.grow(&self.sources, shape, self.calibration.as_ref(), self.cost.as_deref());
+            // Nodes came best first, so the first child listed is the best one.
+            tree.set_branches(nodes, |node| (node.token, node.parent_row as usize, node.prob));
+            if self.calibration.is_some() {
+                self.proposed.clear();
+                self.proposed.extend_from_slice(nodes);
+            }
+        });
+    }
+
+    fn reads_drafts(&self) -> bool {
+        self.sources.all().any(|source| source.reads_drafts())
     }
 
     fn guide(&mut self, trees: &[DraftTree]) {
         let mut trees = trees.iter();
-        for source in &mut self.sources {
+        for source in self.sources.each() {
             source.guide(&mut trees);
         }
     }
@@ -68,14 +88,30 @@ impl Proposer for Blended {
         if let Some(calibration) = self.calibration {
             calibration.share();
         }
-        self.sources.into_iter().flat_map(Source::end).collect()
+        self.sources.into_all().flat_map(|source| source.end()).collect()
     }
 
     fn occurrence(&self) -> Option<Occurrence> {
-        self.sources.iter().find_map(|source| source.occurrence())
+        self.sources.all().find_map(|source| source.occurrence())
     }
 
     fn n_bytes(&self) -> usize {
-        self.sources.iter().map(|source| source.n_bytes()).sum()
+        self.sources.all().map(|source| source.n_bytes()).sum()
+    }
+}
+
+/// Says of each node of a proposal what was promised and whether it came, as far as `tokens` reach.
+fn judge(nodes: &[Node], tokens: &[TokenId], mut judged: impl FnMut(Cell, f32, bool)) {
+    // Behind the last of the tokens nothing is known.
+    let mut came = vec![Some(true); nodes.len() + 1];
+    for (row, node) in (1..).zip(nodes) {
+        let token = tokens.get(node.depth as usize - 1);
+        came[row] = match came[node.parent_row as usize] {
+            Some(true) => token.map(|&token| token == node.token),
+            other => other,
+        };
+        if let Some(came) = came[row] {
+            judged(node.cell, node.claim, came);
+        }
     }
 }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::error::{DraftError, DraftErrorKind};
-use super::source::Level;
 
 /// Sources that are told apart; later ones share the last place.
 const N_SOURCES: usize = 12;
@@ -49,11 +48,11 @@ pub(super) struct StreamCalibration {
     now: Arc<Vec<Counter>>,
 }
 
-/// The counter of a token that this level promises.
-pub(super) fn cell(level: &Level, depth: usize) -> Cell {
-    let source = usize::from(level.source).min(N_SOURCES - 1);
-    let length = (level.n_tokens as usize).min(N_LENGTHS - 1);
-    ((source * N_LENGTHS + length) * N_DEPTHS + depth.min(N_DEPTHS - 1)) as Cell
+/// The counter of a token that a context of `n_tokens` in a source promises.
+pub(super) fn cell(source: u8, n_tokens: u32, depth: u32) -> Cell {
+    let source = usize::from(source).min(N_SOURCES - 1);
+    let length = (n_tokens as usize).min(N_LENGTHS - 1);
+    ((source * N_LENGTHS + length) * N_DEPTHS + (depth as usize).min(N_DEPTHS - 1)) as Cell
 }
 
 impl Calibration {

@@ -10,15 +10,17 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::sync::Mutex;
 
 use tokenloom_vocab::TokenId;
 
-use super::blend::{Guess, blend};
+use super::blend::{Guess, OTHER, alone, blend};
 use super::calibration::{Cell, StreamCalibration, cell};
 use super::cost::CostCurve;
 use super::error::{DraftError, DraftErrorKind};
-use super::source::{Cursor, Levels, Source};
-use super::tree::DraftTree;
+use super::index::END_OF_DOCUMENT;
+use super::source::{Cursor, Level, Levels};
+use super::sources::Sources;
 
 /// A larger tree is not grown, whatever the budget.
 pub(super) const MAX_NODES: usize = 4096;
@@ -36,152 +38,207 @@ pub(super) struct Shape {
 const CERTAIN: f32 = 0.999;
 
 /// More than the sources give at one row.
-const CANDIDATES_PER_ROW: u32 = 1 << 16;
+const NODES_PER_ROW: u32 = 1 << 16;
 
-/// A token that may be drafted.
+/// A token that may be drafted, or is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Candidate {
+pub(super) struct Node {
     /// The probability of the whole path.
     path_prob: f32,
     /// The same before it was corrected.
-    claim: f32,
+    pub(super) claim: f32,
     /// What it is corrected by.
-    cell: Cell,
+    pub(super) cell: Cell,
     /// The probability behind the parent.
-    prob: f32,
+    pub(super) prob: f32,
     /// Earlier ones win ties.
     rank: u32,
-    token: TokenId,
-    depth: u32,
+    pub(super) token: TokenId,
+    pub(super) depth: u32,
     /// The row of the parent: 0 for the end of the text, `j + 1` for node `j`.
-    parent_row: u32,
+    pub(super) parent_row: u32,
 }
 
-impl Eq for Candidate {}
+impl Eq for Node {}
 
-impl Ord for Candidate {
+impl Ord for Node {
     fn cmp(&self, other: &Self) -> Ordering {
         self.path_prob.total_cmp(&other.path_prob).then(other.rank.cmp(&self.rank))
     }
 }
 
-impl PartialOrd for Candidate {
+impl PartialOrd for Node {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
+    }
+}
+
+/// Memory for the proposals of all streams of a drafter: where the last one worked is in the cache of its core. A
+/// thread takes the first place that is free.
+#[derive(Debug, Default)]
+pub(super) struct Workspaces([Mutex<Growth>; N_WORKSPACES]);
+
+/// More threads at a time bring memory of their own.
+const N_WORKSPACES: usize = 4;
+
+impl Workspaces {
+    pub(super) fn lend<R>(&self, work: impl FnOnce(&mut Growth) -> R) -> R {
+        match self.0.iter().find_map(|place| place.try_lock().ok()) {
+            Some(mut growth) => work(&mut growth),
+            None => work(&mut Growth::default()),
+        }
     }
 }
 
 /// Memory that is used again for the next proposal.
 #[derive(Debug, Default)]
 pub(super) struct Growth {
-    heap: BinaryHeap<Candidate>,
+    heap: BinaryHeap<Node>,
     levels: Levels,
     guesses: Vec<Guess>,
     /// The cursors of all sources at each row.
     cursors: Vec<Cursor>,
-    nodes: Vec<Candidate>,
+    nodes: Vec<Node>,
 }
 
 impl Growth {
     /// The best tree by what `sources` say, corrected by the calibration and cut to what pays where these are given.
     pub(super) fn grow(
         &mut self,
-        sources: &[Box<dyn Source>],
+        sources: &impl Sources,
         shape: Shape,
         calibration: Option<&StreamCalibration>,
         cost: Option<&CostCurve>,
-    ) -> DraftTree {
-        let budget = shape.budget.min(MAX_NODES);
+    ) -> &[Node] {
+        let shape = Shape { budget: shape.budget.min(MAX_NODES), ..shape };
         self.nodes.clear();
         self.heap.clear();
         self.cursors.clear();
-        self.cursors.extend(sources.iter().map(|source| source.root()));
-        self.expand(sources, shape, calibration, (0, 0), [1.0, 1.0]);
-        while self.nodes.len() < budget
-            && let Some(best) = self.heap.pop()
-        {
+        sources.roots(&mut self.cursors);
+        let mut parent = END_OF_TEXT;
+        while self.nodes.len() < shape.budget {
+            if let Some(parent) = self.copy(sources, shape, calibration, parent) {
+                self.expand(sources, shape, calibration, parent);
+            }
+            let Some(best) = self.heap.pop() else { break };
             self.nodes.push(best);
-            if self.nodes.len() == budget {
-                break;
+            if self.nodes.len() < shape.budget {
+                let first = best.parent_row as usize * sources.n_sources();
+                sources.step(&mut self.cursors, first, best.token);
+                parent = best.as_parent(self.nodes.len());
             }
-            let parent = best.parent_row as usize * sources.len();
-            for (i, source) in sources.iter().enumerate() {
-                self.cursors.push(source.step(self.cursors[parent + i], best.token));
-            }
-            let (row, path) = (self.nodes.len() as u32, [best.path_prob, best.claim]);
-            self.expand(sources, shape, calibration, (row, best.depth), path);
         }
         if let Some(cost) = cost {
             let n_paying = cost.n_paying(self.nodes.iter().map(|node| node.path_prob));
             self.nodes.truncate(n_paying);
         }
-        // Nodes came best first, so the first child listed is the best one.
-        DraftTree::in_branches(&self.nodes, |node| (node.token, node.parent_row as usize, node.prob))
+        &self.nodes
     }
 
-    /// Puts the children of the last row on the heap, whose own probability is given, corrected and as it was promised.
-    fn expand(
+    /// Drafts what follows the last row as long as that is all there is to draft. Returns the row that goes on in another
+    /// way, if there is one.
+    fn copy(
         &mut self,
-        sources: &[Box<dyn Source>],
+        sources: &impl Sources,
         shape: Shape,
         calibration: Option<&StreamCalibration>,
-        (row, depth): (u32, u32),
-        [parent_prob, parent_claim]: [f32; 2],
-    ) {
-        self.levels.clear();
-        let first = row as usize * sources.len();
-        for ((i, source), &cursor) in sources.iter().enumerate().zip(&self.cursors[first..]) {
-            self.levels.set_source(i as u8);
-            source.levels(cursor, &mut self.levels);
+        mut parent: Parent,
+    ) -> Option<Parent> {
+        let first = parent.row as usize * sources.n_sources();
+        let copy = if self.heap.is_empty() { sources.copy(&self.cursors[first..]) } else { None };
+        let Some(copy) = copy else { return Some(parent) };
+        for (n_tokens, &token) in (copy.n_tokens..).zip(copy.tokens) {
+            let child = parent.child(token, alone(OTHER, n_tokens), calibration, || {
+                cell(copy.source, n_tokens, parent.depth)
+            });
+            if token == END_OF_DOCUMENT || child.path_prob < shape.min_prob {
+                break;
+            }
+            self.nodes.push(child);
+            if self.nodes.len() == shape.budget {
+                break;
+            }
+            let first = parent.row as usize * sources.n_sources();
+            parent = child.as_parent(self.nodes.len());
+            if !sources.follow(&mut self.cursors, first, token) {
+                return Some(parent);
+            }
         }
+        None
+    }
+
+    /// Puts the children of the last row on the heap.
+    fn expand(
+        &mut self,
+        sources: &impl Sources,
+        shape: Shape,
+        calibration: Option<&StreamCalibration>,
+        parent: Parent,
+    ) {
+        let first = parent.row as usize * sources.n_sources();
+        self.levels.clear();
+        sources.levels(&self.cursors[first..], &mut self.levels);
         if self.levels.is_empty() {
             return;
         }
         self.levels.sort();
-        blend(&self.levels, shape.min_prob / parent_prob.max(parent_claim), &mut self.guesses);
+        blend(&self.levels, shape.min_prob / parent.path_prob.max(parent.claim), &mut self.guesses);
         if shape.is_chain && self.guesses.len() > 1 {
             let better = |best: Guess, next: Guess| if next.prob > best.prob { next } else { best };
             let best = self.guesses.drain(..).reduce(better);
             self.guesses.extend(best);
         }
-        let mut rank = row * CANDIDATES_PER_ROW;
+        let mut rank = parent.row * NODES_PER_ROW;
         for &Guess { token, prob, level } in &self.guesses {
-            let cell = cell(self.levels.level(level), depth as usize);
-            let claim = parent_claim * prob;
-            let (path_prob, prob) = match calibration {
-                None => (claim, prob),
-                Some(calibration) => {
-                    let path_prob = calibration.correct(cell, claim).min(CERTAIN * parent_prob);
-                    (path_prob, if parent_prob > 0.0 { path_prob / parent_prob } else { 0.0 })
-                }
-            };
-            if path_prob >= shape.min_prob {
-                let (depth, parent_row) = (depth + 1, row);
-                self.heap.push(Candidate { path_prob, claim, cell, prob, rank, token, depth, parent_row });
+            let Level { source, n_tokens, .. } = *self.levels.level(level);
+            let child = parent.child(token, prob, calibration, || cell(source, n_tokens, parent.depth));
+            if child.path_prob >= shape.min_prob {
+                self.heap.push(Node { rank, ..child });
                 rank += 1;
             }
         }
     }
+}
 
-    /// Says of each node of the last proposal what was promised and whether it came, as far as `tokens` reach.
-    pub(super) fn judge(&self, tokens: &[TokenId], mut judged: impl FnMut(Cell, f32, bool)) {
-        // Behind the last of the tokens nothing is known.
-        let mut came = vec![Some(true); self.nodes.len() + 1];
-        for (row, node) in (1..).zip(&self.nodes) {
-            let token = tokens.get(node.depth as usize - 1);
-            came[row] = match came[node.parent_row as usize] {
-                Some(true) => token.map(|&token| token == node.token),
-                other => other,
-            };
-            if let Some(came) = came[row] {
-                judged(node.cell, node.claim, came);
-            }
-        }
+impl Node {
+    fn as_parent(self, row: usize) -> Parent {
+        Parent { row: row as u32, depth: self.depth, path_prob: self.path_prob, claim: self.claim }
     }
+}
 
-    /// The last proposal was judged.
-    pub(super) fn forget(&mut self) {
-        self.nodes.clear();
+/// A row that may have children.
+#[derive(Clone, Copy, Debug)]
+struct Parent {
+    row: u32,
+    depth: u32,
+    /// Its own probability, corrected, ...
+    path_prob: f32,
+    /// ... and as it was promised.
+    claim: f32,
+}
+
+const END_OF_TEXT: Parent = Parent { row: 0, depth: 0, path_prob: 1.0, claim: 1.0 };
+
+impl Parent {
+    /// A child of probability `prob`, corrected where there is a calibration.
+    #[inline]
+    fn child(
+        self,
+        token: TokenId,
+        prob: f32,
+        calibration: Option<&StreamCalibration>,
+        cell: impl FnOnce() -> Cell,
+    ) -> Node {
+        let claim = self.claim * prob;
+        let (cell, path_prob, prob) = match calibration {
+            None => (0, claim, prob),
+            Some(calibration) => {
+                let cell = cell();
+                let path_prob = calibration.correct(cell, claim).min(CERTAIN * self.path_prob);
+                (cell, path_prob, if self.path_prob > 0.0 { path_prob / self.path_prob } else { 0.0 })
+            }
+        };
+        Node { path_prob, claim, cell, prob, rank: 0, token, depth: self.depth + 1, parent_row: self.row }
     }
 }
 

@@ -10,7 +10,7 @@ use super::blended::Blended;
 use super::calibration::{Calibration, StreamCalibration};
 use super::cost::CostCurve;
 use super::error::DraftError;
-use super::growth::check_min_prob;
+use super::growth::{Workspaces, check_min_prob};
 use super::index::History;
 use super::source::Source;
 use super::stream::{Drafter, Proposer};
@@ -25,6 +25,7 @@ pub struct Merged {
     min_prob: f32,
     cost: Option<Arc<CostCurve>>,
     calibration: Arc<Calibration>,
+    workspaces: Arc<Workspaces>,
 }
 
 impl Merged {
@@ -39,7 +40,8 @@ impl Merged {
         cost: Option<CostCurve>,
     ) -> Result<Self, DraftError> {
         let (min_prob, cost) = (check_min_prob(min_prob)?, cost.map(Arc::new));
-        Ok(Self { drafters, n_told, min_prob, cost, calibration: Arc::new(Calibration::new()) })
+        let (calibration, workspaces) = (Arc::new(Calibration::new()), Arc::default());
+        Ok(Self { drafters, n_told, min_prob, cost, calibration, workspaces })
     }
 }
 
@@ -54,7 +56,7 @@ impl Drafter for Merged {
             }
         }
         sources.extend((0..self.n_told).map(|_| Box::new(Told::new(None)) as Box<dyn Source>));
-        let mut blended = Blended::new(sources, self.min_prob, self.cost.clone());
+        let mut blended = Blended::new(sources, self.min_prob, self.cost.clone(), &self.workspaces);
         blended.calibration = Some(StreamCalibration::new(&self.calibration));
         Box::new(blended)
     }

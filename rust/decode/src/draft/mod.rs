@@ -20,6 +20,7 @@ pub mod pacing;
 mod past;
 mod recycling;
 mod source;
+mod sources;
 mod spine;
 mod stream;
 mod suffix;

@@ -57,19 +57,19 @@ impl Proposer for NgramStream {
         self.own.commit(commit);
     }
 
-    fn propose(&mut self, budget: usize, _: bool) -> DraftTree {
+    fn propose(&mut self, budget: usize, _: bool, tree: &mut DraftTree) {
+        tree.clear();
         let found = self.own.occurrence().filter(|found| found.n_tokens >= self.rule.min_match);
-        let Some(Occurrence { n_tokens, latest, .. }) = found else { return DraftTree::default() };
+        let Some(Occurrence { n_tokens, latest, .. }) = found else { return };
         let text = self.own.text();
         let period = text.len() - latest;
         let n_nodes = budget.min(self.rule.n_copied);
-        let mut tree = DraftTree::with_capacity(n_nodes);
+        tree.reserve(n_nodes);
         for i in 0..n_nodes {
             // One occurrence said so, behind a match that grows with what is copied.
             let prob = certainty(OWN, n_tokens + i, 1);
             tree.push(text[latest + i % period], i as i32 - 1, prob);
         }
-        tree
     }
 
     fn occurrence(&self) -> Option<Occurrence> {

@@ -42,6 +42,11 @@ impl OwnText {
     pub(super) fn end(&self) -> DocumentEnd {
         self.end
     }
+
+    /// Does the cursor stand behind a token that the text never had?
+    pub(super) fn is_new([_, n_tokens]: Cursor) -> bool {
+        n_tokens == 0
+    }
 }
 
 impl Source for OwnText {

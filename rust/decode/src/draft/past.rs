@@ -54,6 +54,22 @@ impl PastTexts {
         text.get(at).copied().unwrap_or(END_OF_DOCUMENT)
     }
 
+    /// How many tokens agree and what follows, where at most one place is left.
+    pub(super) fn copy(&self, [mask, n_steps]: Cursor) -> Option<(u32, &[TokenId])> {
+        if mask & mask.wrapping_sub(1) != 0 {
+            return None;
+        }
+        let Some((_, (segment, neighbour))) = self.alive(mask).next() else { return Some((0, &[])) };
+        let text = self.segments[*segment as usize].text();
+        let tokens = text.get((neighbour.position + n_steps) as usize + 1..).unwrap_or_default();
+        Some((neighbour.n_tokens + n_steps, tokens))
+    }
+
+    /// The cursor behind the next token of a copy.
+    pub(super) fn next([mask, n_steps]: Cursor) -> Cursor {
+        [mask, n_steps + 1]
+    }
+
     /// The places whose bits are set.
     fn alive(&self, mut mask: u32) -> impl Iterator<Item = (usize, &(u32, Neighbour))> {
         std::iter::from_fn(move || {
@@ -87,8 +103,11 @@ impl Source for PastTexts {
     }
 
     fn step(&self, [mask, n_steps]: Cursor, token: TokenId) -> Cursor {
-        let agreeing = self.alive(mask).filter(|(_, place)| self.follower(place, n_steps) == token);
-        [agreeing.map(|(i, _)| 1 << i).sum(), n_steps + 1]
+        let mut agreeing = 0;
+        for (i, place) in self.alive(mask) {
+            agreeing |= u32::from(self.follower(place, n_steps) == token) << i;
+        }
+        [agreeing, n_steps + 1]
     }
 
     fn levels(&self, [mask, n_steps]: Cursor, levels: &mut Levels) {

@@ -11,7 +11,7 @@ use tokenloom_vocab::TokenId;
 use super::adjacency::{Adjacency, NO_CONTEXT, Pair};
 use super::blended::Blended;
 use super::error::{DraftError, DraftErrorKind};
-use super::growth::check_min_prob;
+use super::growth::{Workspaces, check_min_prob};
 use super::source::{Cursor, Levels, Source};
 use super::stream::{Commit, Drafter, Proposer};
 
@@ -25,6 +25,7 @@ const SINGLE_TRUST: f32 = 0.3;
 pub struct Recycling {
     min_prob: f32,
     adjacency: Arc<Adjacency>,
+    workspaces: Arc<Workspaces>,
 }
 
 /// The place of one stream.
@@ -47,13 +48,14 @@ impl Recycling {
         if !(1..=limit).contains(&n_rows) {
             return Err(DraftErrorKind::Rows { n_rows, limit }.into());
         }
-        Ok(Self { min_prob: check_min_prob(min_prob)?, adjacency: Arc::new(Adjacency::new(n_rows)) })
+        let (adjacency, workspaces) = (Arc::new(Adjacency::new(n_rows)), Arc::default());
+        Ok(Self { min_prob: check_min_prob(min_prob)?, adjacency, workspaces })
     }
 }
 
 impl Drafter for Recycling {
     fn open(&self) -> Box<dyn Proposer> {
-        Box::new(Blended::new(self.sources(), self.min_prob, None))
+        Box::new(Blended::new(self.sources(), self.min_prob, None, &self.workspaces))
     }
 
     fn sources(&self) -> Vec<Box<dyn Source>> {
@@ -86,6 +88,10 @@ impl Source for Recycled {
                 levels.close_trusted(n_tokens, trust);
             }
         }
+    }
+
+    fn reads_drafts(&self) -> bool {
+        true
     }
 
     fn n_bytes(&self) -> usize {

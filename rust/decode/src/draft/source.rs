@@ -48,6 +48,11 @@ pub trait Source: Debug + Send {
     /// Appends the levels at a cursor, the longest context first.
     fn levels(&self, cursor: Cursor, levels: &mut Levels);
 
+    /// Does a commit have to bring the draft that was verified?
+    fn reads_drafts(&self) -> bool {
+        false
+    }
+
     /// What the text itself says about its latest tokens, where the source knows.
     fn occurrence(&self) -> Option<Occurrence> {
         None

@@ -207,7 +207,7 @@ impl Proposer for SpineStream {
         commit.tokens.iter().for_each(|&token| self.push(token));
     }
 
-    fn propose(&mut self, budget: usize, is_chain: bool) -> DraftTree {
+    fn propose(&mut self, budget: usize, is_chain: bool, tree: &mut DraftTree) {
         let (mut spine, confidence) = self.match_text();
         let budget = budget.min(whole(BUDGET + EXTRA_BUDGET * confidence));
         let least = match self.acceptance {
@@ -232,7 +232,11 @@ impl Proposer for SpineStream {
             self.branch(&mut nodes, i + 1, [before, token], i + 1, part, spine.get(i + 1).copied());
         }
         self.spine = spine;
-        DraftTree::in_branches(&nodes, |&node| node)
+        tree.set_branches(&nodes, |&node| node);
+    }
+
+    fn reads_drafts(&self) -> bool {
+        true
     }
 
     fn n_bytes(&self) -> usize {

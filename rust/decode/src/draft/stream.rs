@@ -38,7 +38,7 @@ pub trait Drafter: Debug + Send + Sync {
         let mut proposer = self.open();
         let tree = &DraftTree::default();
         proposer.commit(&Commit { tokens: prompt, tree, top, is_prompt: true });
-        Ok(Stream { live: Some(Live { proposer, tree: None, n_tokens: prompt.len() }) })
+        Ok(Stream { live: Some(Live { proposer, tree: None, n_nodes: 0, n_tokens: prompt.len() }) })
     }
 
     /// Bytes that the streams share.
@@ -78,8 +78,13 @@ pub trait Proposer: Debug + Send {
     /// The text goes on.
     fn commit(&mut self, commit: &Commit<'_>);
 
-    /// Drafts at most `budget` tokens, the most probable chain first, or a chain only.
-    fn propose(&mut self, budget: usize, is_chain: bool) -> DraftTree;
+    /// Drafts at most `budget` tokens into `tree`, the most probable chain first, or a chain only.
+    fn propose(&mut self, budget: usize, is_chain: bool, tree: &mut DraftTree);
+
+    /// Does a commit have to bring the draft that was verified?
+    fn reads_drafts(&self) -> bool {
+        false
+    }
 
     /// The text is complete: what has to be shared, if anything.
     fn end(self: Box<Self>) -> Vec<Ended> {
@@ -143,8 +148,11 @@ pub struct Stream {
 #[derive(Debug)]
 struct Live {
     proposer: Box<dyn Proposer>,
-    /// What was proposed last; `None` where that was nothing.
+    /// What was proposed last; `None` where that was nothing, or nobody asks for it. What comes new from the allocator is
+    /// in the cache, the stream's last tree may not be.
     tree: Option<Arc<DraftTree>>,
+    /// Nodes of what was proposed last.
+    n_nodes: usize,
     n_tokens: usize,
 }
 
@@ -211,7 +219,7 @@ impl Stream {
         live.proposer.commit(&Commit { tokens, tree, top, is_prompt: false });
         live.n_tokens += tokens.len();
         if !tokens.is_empty() {
-            live.tree = None;
+            (live.tree, live.n_nodes) = (None, 0);
         }
         Ok(())
     }
@@ -226,7 +234,7 @@ impl Stream {
         let live = self.live.as_ref().ok_or(DraftErrorKind::StreamEnded)?;
         check_tokens(tokens)?;
         check_length(live.n_tokens + tokens.len())?;
-        let n_nodes = tree.or(live.tree.as_deref()).map_or(0, DraftTree::n_nodes);
+        let n_nodes = tree.map_or(live.n_nodes, DraftTree::n_nodes);
         check_top(top, n_nodes + 1, "row of the draft")
     }
 
@@ -235,13 +243,34 @@ impl Stream {
     /// # Errors
     /// [`DraftErrorKind::StreamEnded`], [`DraftErrorKind::Budget`].
     pub fn propose(&mut self, budget: i64, is_chain: bool) -> Result<Arc<DraftTree>, DraftError> {
+        let mut tree = DraftTree::default();
+        let live = self.draft(budget, is_chain, &mut tree)?;
+        let tree = Arc::new(tree);
+        live.tree = (live.proposer.reads_drafts() && tree.n_nodes() > 0).then(|| Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    /// The same into a tree of the caller's.
+    ///
+    /// # Errors
+    /// As [`Stream::propose`].
+    pub fn propose_into(
+        &mut self,
+        budget: i64,
+        is_chain: bool,
+        tree: &mut DraftTree,
+    ) -> Result<(), DraftError> {
+        let live = self.draft(budget, is_chain, tree)?;
+        live.tree = (live.proposer.reads_drafts() && tree.n_nodes() > 0).then(|| Arc::new(tree.clone()));
+        Ok(())
+    }
+
+    fn draft(&mut self, budget: i64, is_chain: bool, tree: &mut DraftTree) -> Result<&mut Live, DraftError> {
         let budget = usize::try_from(budget).map_err(|_| DraftErrorKind::Budget { budget })?;
         let live = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
-        let tree = live.proposer.propose(budget, is_chain);
-        // Nothing is not kept: what comes new from the allocator is in the cache, the stream's last tree may not be.
-        let tree = Arc::new(tree);
-        live.tree = (tree.n_nodes() > 0).then(|| Arc::clone(&tree));
-        Ok(tree)
+        live.proposer.propose(budget, is_chain, tree);
+        live.n_nodes = tree.n_nodes();
+        Ok(live)
     }
 
     /// Takes trees of the caller's as evidence for the next proposal.

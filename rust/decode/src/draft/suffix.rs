@@ -11,11 +11,12 @@ use std::sync::Arc;
 use super::blended::Blended;
 use super::cost::CostCurve;
 use super::error::{DraftError, DraftErrorKind};
-use super::growth::check_min_prob;
+use super::growth::{Workspaces, check_min_prob};
 use super::index::{Automaton, History};
 use super::own::OwnText;
 use super::past::PastTexts;
 use super::source::Source;
+use super::sources::{Sources, Texts};
 use super::stream::{Drafter, Proposer};
 
 /// A drafter that repeats what followed earlier occurrences of the latest tokens.
@@ -26,6 +27,7 @@ pub struct Suffix {
     shares_prompts: bool,
     cost: Option<Arc<CostCurve>>,
     history: Arc<History>,
+    workspaces: Arc<Workspaces>,
 }
 
 /// What a stream's own text says about its latest tokens.
@@ -58,20 +60,25 @@ impl Suffix {
             return Err(DraftErrorKind::MaxDepth { max_depth, limit }.into());
         }
         let (min_prob, cost) = (check_min_prob(min_prob)?, cost.map(Arc::new));
-        Ok(Self { max_depth, min_prob, shares_prompts, cost, history: Arc::new(History::new(max_bytes)) })
+        let (history, workspaces) = (Arc::new(History::new(max_bytes)), Arc::default());
+        Ok(Self { max_depth, min_prob, shares_prompts, cost, history, workspaces })
+    }
+
+    /// What a new stream asks: its own text first.
+    fn texts(&self) -> Texts {
+        let history = Arc::clone(&self.history);
+        let past = PastTexts::new(Arc::clone(&history), self.max_depth);
+        Texts { own: OwnText::new(self.max_depth, Some((history, self.shares_prompts))), past }
     }
 }
 
 impl Drafter for Suffix {
     fn open(&self) -> Box<dyn Proposer> {
-        Box::new(Blended::new(self.sources(), self.min_prob, self.cost.clone()))
+        Box::new(Blended::new(self.texts(), self.min_prob, self.cost.clone(), &self.workspaces))
     }
 
     fn sources(&self) -> Vec<Box<dyn Source>> {
-        let history = Arc::clone(&self.history);
-        let past = PastTexts::new(Arc::clone(&history), self.max_depth);
-        let own = OwnText::new(self.max_depth, Some((history, self.shares_prompts)));
-        vec![Box::new(own), Box::new(past)]
+        self.texts().into_all().collect()
     }
 
     fn n_bytes(&self) -> usize {

@@ -40,7 +40,7 @@ impl Source for Told {
 
     fn prepare(&mut self, budget: usize) {
         if let Some(proposer) = &mut self.proposer {
-            self.tree = proposer.propose(budget, false);
+            proposer.propose(budget, false, &mut self.tree);
         }
     }
 
@@ -48,6 +48,10 @@ impl Source for Told {
         if self.proposer.is_none() {
             self.tree = trees.next().cloned().unwrap_or_default();
         }
+    }
+
+    fn reads_drafts(&self) -> bool {
+        self.proposer.as_ref().is_some_and(|proposer| proposer.reads_drafts())
     }
 
     fn root(&self) -> Cursor {

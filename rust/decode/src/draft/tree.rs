@@ -62,15 +62,22 @@ impl DraftTree {
     /// Nodes that `read` gives as `(token, row of the parent, probability)`, in any order that has parents first; each
     /// branch is listed in a row, children in their order.
     pub(super) fn in_branches<N>(nodes: &[N], read: impl Fn(&N) -> (TokenId, usize, f32)) -> Self {
+        let mut tree = Self::default();
+        tree.set_branches(nodes, read);
+        tree
+    }
+
+    /// The same in the memory of another tree.
+    pub(super) fn set_branches<N>(&mut self, nodes: &[N], read: impl Fn(&N) -> (TokenId, usize, f32)) {
+        self.clear();
         if (0..).zip(nodes).all(|(row, node)| read(node).1 == row) {
-            return Self {
-                tokens: nodes.iter().map(|node| read(node).0 as i32).collect(),
-                parents: (-1..nodes.len() as i32 - 1).collect(),
-                depths: (1..=nodes.len() as i32).collect(),
-                probs: nodes.iter().map(|node| read(node).2.min(1.0)).collect(),
-            };
+            self.tokens.extend(nodes.iter().map(|node| read(node).0 as i32));
+            self.parents.extend(-1..nodes.len() as i32 - 1);
+            self.depths.extend(1..=nodes.len() as i32);
+            self.probs.extend(nodes.iter().map(|node| read(node).2.min(1.0)));
+            return;
         }
-        let mut tree = Self::with_capacity(nodes.len());
+        self.reserve(nodes.len());
         let n_rows = nodes.len() + 1;
         // Linked lists of children; 0, the root, is nobody's child.
         let (mut first, mut next) = (vec![0; n_rows], vec![0; n_rows]);
@@ -85,10 +92,23 @@ impl DraftTree {
             }
             let (token, _, prob) = read(&nodes[row - 1]);
             stack.push((next[row], parent));
-            stack.push((first[row], tree.n_nodes() as i32));
-            tree.push(token, parent, prob.min(1.0));
+            stack.push((first[row], self.n_nodes() as i32));
+            self.push(token, parent, prob.min(1.0));
         }
-        tree
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.tokens.clear();
+        self.parents.clear();
+        self.depths.clear();
+        self.probs.clear();
+    }
+
+    pub(super) fn reserve(&mut self, n_nodes: usize) {
+        self.tokens.reserve(n_nodes);
+        self.parents.reserve(n_nodes);
+        self.depths.reserve(n_nodes);
+        self.probs.reserve(n_nodes);
     }
 
     /// Adds a node behind all others; the parent is an earlier one or -1.

@@ -201,7 +201,7 @@ impl Proposer for TrieStream {
         self.own.commit(commit);
     }
 
-    fn propose(&mut self, budget: usize, is_chain: bool) -> DraftTree {
+    fn propose(&mut self, budget: usize, is_chain: bool, tree: &mut DraftTree) {
         let segments = self.rule.history.segments();
         let root = self.root(&segments);
         let mut heap = BinaryHeap::new();
@@ -222,7 +222,7 @@ impl Proposer for TrieStream {
                 expand(&mut heap, &branch, nodes.len());
             }
         }
-        DraftTree::in_branches(&nodes, |&node| node)
+        tree.set_branches(&nodes, |&node| node);
     }
 
     fn end(self: Box<Self>) -> Vec<Ended> {
