@@ -21,7 +21,8 @@ pub(crate) type Key = [u64; 2];
 
 pub(crate) const MAX_KEY_BYTES: usize = 15;
 const SHORT_IDS: usize = 4;
-const LONG_BYTES: usize = 56;
+/// Of a longer pretoken nothing is kept.
+pub(crate) const MAX_KEPT_BYTES: usize = 56;
 const LONG_IDS: usize = 16;
 
 /// Above the length, in a slot: how many of its ids count, or one of these.
@@ -55,14 +56,14 @@ struct LongSlot {
     tag: u32,
     n_bytes: u8,
     n_ids: u8,
-    bytes: [u8; LONG_BYTES],
+    bytes: [u8; MAX_KEPT_BYTES],
     ids: [TokenId; LONG_IDS],
 }
 
 const NO_SHORT: ShortSet = ShortSet([[NO_SLOT; 2]; 2]);
 const NO_SLOT: Slot = Slot { key: [0, UNKNOWN << STATE_SHIFT], ids: [0; SHORT_IDS] };
 const NO_LONG: LongSlot =
-    LongSlot { tag: 0, n_bytes: 0, n_ids: 0, bytes: [0; LONG_BYTES], ids: [0; LONG_IDS] };
+    LongSlot { tag: 0, n_bytes: 0, n_ids: 0, bytes: [0; MAX_KEPT_BYTES], ids: [0; LONG_IDS] };
 
 impl Slot {
     /// Four ids at most; of more it says that they are elsewhere.
@@ -213,7 +214,7 @@ impl PretokenCache {
     /// The ids of a long pretoken, or of a short one of more ids than its table keeps.
     #[inline]
     pub(crate) fn long(&self, piece: &[u8]) -> Option<&[TokenId]> {
-        if piece.len() > LONG_BYTES {
+        if piece.len() > MAX_KEPT_BYTES {
             return None;
         }
         let hash = hash(piece);
@@ -291,7 +292,7 @@ impl PretokenCache {
             let [low, high] = pack(piece);
             return (low, high);
         }
-        if piece.len() <= LONG_BYTES {
+        if piece.len() <= MAX_KEPT_BYTES {
             self.prefetch_long(piece);
         }
         (0, 0)
@@ -365,7 +366,7 @@ impl PretokenCache {
 
     /// Keeps the ids of a pretoken that was not found, if they fit.
     pub(crate) fn insert(&mut self, piece: &[u8], ids: &[TokenId]) {
-        if piece.is_empty() || piece.len() > LONG_BYTES || ids.len() > LONG_IDS {
+        if piece.is_empty() || piece.len() > MAX_KEPT_BYTES || ids.len() > LONG_IDS {
             return;
         }
         if piece.len() <= MAX_KEY_BYTES {
@@ -550,7 +551,7 @@ mod tests {
         for n in 0..400_000 {
             assert_eq!(look_up(&mut cache, &piece(n)), None);
             cache.insert(&piece(n), &ids(n));
-            let fits = ids(n).len() <= LONG_IDS && piece(n).len() <= LONG_BYTES;
+            let fits = ids(n).len() <= LONG_IDS && piece(n).len() <= MAX_KEPT_BYTES;
             assert_eq!(look_up(&mut cache, &piece(n)), fits.then(|| ids(n)), "{n}");
             let earlier = n.wrapping_mul(7919) % (n + 1);
             let found = look_up(&mut cache, &piece(earlier));

@@ -45,7 +45,7 @@ impl Tokenizer {
                 || result.and_then(|id| self.table().bytes(id)).is_some_and(is_superword);
             counts && draws.uniform() < dropout.probability
         };
-        let (mut scratch, mut prefixed) = (Scratch::default(), Vec::new());
+        let (mut scratch, mut prefixed) = (Scratch::default(), String::new());
         let _never_broken = self.walk::<false>(text, &options.allowed_special, |part| {
             match part {
                 Part::Run { .. } => {}

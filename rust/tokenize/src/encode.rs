@@ -11,10 +11,10 @@ use std::ops::{ControlFlow, Range};
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::TokenId;
 
-use crate::cache::{Missed, Slot};
+use crate::cache::{MAX_KEPT_BYTES, Missed, Slot};
 use crate::lookup::{Found, MANY_MISSED, MAX_BATCHES};
 use crate::normalize::Normalized;
-use crate::pretokenize::MAX_BATCH;
+use crate::pretokenize::{Ends, MAX_BATCH};
 use crate::scratch::Scratch;
 use crate::{EncodeError, EncodeErrorKind, Tokenizer};
 
@@ -234,13 +234,20 @@ impl Tokenizer {
             if self.bpe().joins_words() {
                 return self.encode_joined(text, at_start, scratch, out, go_on);
             }
-            let mut prefixed = Vec::new();
+            let falls_into_words = self.bpe().falls_into_words();
+            let mut prefixed = String::new();
             return self.pretokenizers.try_for_each(text, at_start, |piece| {
-                self.encode_piece(piece.bytes(text, &mut prefixed), scratch, out);
+                let piece = piece.text(text, &mut prefixed);
+                if falls_into_words && piece.len() > MAX_KEPT_BYTES {
+                    let ends = |at, ends: &mut _| self.bpe().word_ends(piece, at, ends);
+                    return self.encode_batches(piece, ends, scratch, out, go_on);
+                }
+                self.encode_piece(piece.as_bytes(), scratch, out);
                 go_on(out)
             });
         }
-        Ok(self.encode_batches(text, scratch, out, go_on))
+        let ends = |at, ends: &mut _| self.pretokenizers.ends(text, at, ends);
+        Ok(self.encode_batches(text, ends, scratch, out, go_on))
     }
 
     /// Appends the ids of text without added tokens, where merges reach across words.
@@ -253,7 +260,7 @@ impl Tokenizer {
         go_on: &mut impl FnMut(&mut Vec<TokenId>) -> ControlFlow<()>,
     ) -> Flow {
         let mut pieces = Vec::with_capacity(MAX_BATCH);
-        let mut prefixed = Vec::new();
+        let mut prefixed = String::new();
         let mut encode = |bytes: &[u8], pieces: &mut Vec<Range<usize>>, out: &mut Vec<TokenId>| {
             self.bpe().encode_joined(bytes, pieces, out, &mut scratch.bpe);
             pieces.clear();
@@ -279,19 +286,23 @@ impl Tokenizer {
 
     /// Appends the ids of text without added tokens that one scanner covers.
     pub(crate) fn encode_covered(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<TokenId>) {
-        let _never_broken = self.encode_batches(text, scratch, out, &mut |_| ControlFlow::Continue(()));
+        let ends = |at, ends: &mut _| self.pretokenizers.ends(text, at, ends);
+        let _never_broken = self.encode_batches(text, ends, scratch, out, &mut |_| ControlFlow::Continue(()));
     }
 
+    /// Appends the ids of text whose pretokens end where `find_ends` says: it appends some ends from a byte on, or all that are
+    /// left.
     fn encode_batches(
         &self,
         text: &str,
+        find_ends: impl Fn(usize, &mut Ends),
         scratch: &mut Scratch,
         out: &mut Vec<TokenId>,
         go_on: &mut impl FnMut(&mut Vec<TokenId>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let (mut at, mut flow) = (0, ControlFlow::Continue(()));
         while at < text.len() && flow.is_continue() {
-            at = self.look_up(text, at, scratch);
+            at = self.look_up(text, at, &find_ends, scratch);
             self.merge_missed(text.as_bytes(), scratch, out);
             flow = go_on(out);
         }
@@ -299,13 +310,19 @@ impl Tokenizer {
     }
 
     /// Looks up some batches of pretokens from `at` on. Where the next one begins.
-    fn look_up(&self, text: &str, mut at: usize, scratch: &mut Scratch) -> usize {
+    fn look_up(
+        &self,
+        text: &str,
+        mut at: usize,
+        find_ends: impl Fn(usize, &mut Ends),
+        scratch: &mut Scratch,
+    ) -> usize {
         let Scratch { cache, ends, found, .. } = scratch;
         found.clear();
         cache.grow_short();
         for _ in 0..MAX_BATCHES {
             ends.clear();
-            self.pretokenizers.ends(text, at, ends);
+            find_ends(at, ends);
             found.look_up(cache, text.as_bytes(), at, ends, |key| self.bpe().prefetch(key));
             at = ends.last().copied().unwrap_or(text.len());
             if at >= text.len() || found.missed.len() >= MANY_MISSED {

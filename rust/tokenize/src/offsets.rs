@@ -84,7 +84,7 @@ impl Tokenizer {
         scratch: &mut Scratch,
         writer: &mut Writer<'_>,
     ) -> Result<(), EncodeError> {
-        let (mut ids, mut prefixed) = (Vec::new(), Vec::new());
+        let (mut ids, mut prefixed) = (Vec::new(), String::new());
         let flow = self.walk::<true>(text, &options.allowed_special, |part| {
             match part {
                 Part::Run { at, is_text } => writer.begin_run(at, is_text),

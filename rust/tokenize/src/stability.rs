@@ -103,7 +103,7 @@ impl Tokenizer {
 
     fn meet(&self, text: &str, allowed: &AllowedSpecial) -> Result<Met, EncodeError> {
         let mut met = Met { ids: Vec::new(), text: String::new(), ends: Vec::new(), n_before: 0 };
-        let mut prefixed = Vec::new();
+        let mut prefixed = String::new();
         let _never_broken = self.scratches.with(|scratch| {
             self.walk::<false>(text.into(), allowed, |part| {
                 match part {

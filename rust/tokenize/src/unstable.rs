@@ -106,7 +106,7 @@ impl Tokenizer {
     }
 
     fn encode_last_piece(&self, text: &str, allowed: &AllowedSpecial) -> Result<LastPiece, EncodeError> {
-        let (mut ids, mut n_last, mut prefixed) = (Vec::new(), 0, Vec::new());
+        let (mut ids, mut n_last, mut prefixed) = (Vec::new(), 0, String::new());
         let _never_broken = self.scratches.with(|scratch| {
             self.walk::<false>(text.into(), allowed, |part| match part {
                 Part::Added { id, .. } => {

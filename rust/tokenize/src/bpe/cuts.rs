@@ -2,16 +2,19 @@
 //!
 //! A merge crosses one place, that where its two parts meet, and the two bytes around that place are the last of one part
 //! and the first of the other. So between two bytes that meet in no merge, and stand side by side in no symbol that
-//! merging starts from, nothing ever crosses. One bit for each pair of bytes is all there is to know, and it holds for
+//! merging starts from, nothing ever crosses. A yes or no for each pair of bytes is all there is to know, and it holds for
 //! any merge table. In SentencePiece vocabularies most cuts lie before a space, so a text without pretokens falls into
 //! words.
 
 use std::ops::Range;
 
+use tokenloom_vocab::TokenTable;
+
 use super::MergeTable;
+use super::rows::MAX_ROW_BYTES;
 use super::symbols::InitialSymbols;
 use super::words::Word;
-use tokenloom_vocab::TokenTable;
+use crate::pretokenize::{Ends, MAX_BATCH};
 
 /// By two neighbouring bytes: the smallest rank of the merges that cross between them.
 pub(crate) struct FirstRanks(Box<[u32]>);
@@ -59,63 +62,142 @@ impl FirstRanks {
 /// The pairs of bytes between which no merge of a stage crosses.
 #[derive(Clone, Debug)]
 pub(crate) struct Cuts {
-    crossed: Box<[u64; 1024]>,
+    /// A byte for each, as text is asked for all of its pairs.
+    is_cut: Box<[bool; 1 << 16]>,
 }
+
+/// So many pairs of bytes are looked at before the cuts among them are.
+const BLOCK: usize = 64;
 
 impl Cuts {
     /// For the merges of ranks below `limit`.
     pub(crate) fn new(first: &FirstRanks, limit: u32) -> Self {
-        let mut crossed = Box::new([0; 1024]);
+        let mut is_cut = Box::new([true; 1 << 16]);
         for (pair, _) in first.0.iter().enumerate().filter(|&(_, &rank)| rank < limit.max(ALWAYS + 1)) {
-            crossed[pair / 64] |= 1 << (pair % 64);
+            is_cut[pair] = false;
         }
-        Self { crossed }
+        Self { is_cut }
     }
 
     #[inline]
-    fn is_cut(&self, before: u8, behind: u8) -> bool {
-        let pair = index(before, behind);
-        self.crossed[pair / 64] >> (pair % 64) & 1 == 0
+    fn is_cut(&self, [before, behind]: [u8; 2]) -> bool {
+        self.is_cut[index(before, behind)]
     }
 
     /// Whether there is a cut inside `bytes`.
     pub(crate) fn has_any(&self, bytes: &[u8]) -> bool {
-        bytes.windows(2).any(|pair| self.is_cut(pair[0], pair[1]))
+        bytes.array_windows().any(|&pair| self.is_cut(pair))
+    }
+
+    /// Calls `block` for each block of the text inside the span, in order, as long as that says to go on: with a bit for each of
+    /// its bytes that a cut lies before.
+    #[inline(always)]
+    fn blocks(&self, text: &[u8], span: Range<usize>, mut block: impl FnMut(Range<usize>, u64) -> bool) {
+        let mut at = span.start + 1;
+        while at < span.end {
+            let end = span.end.min(at + BLOCK);
+            let mut padded = [0; BLOCK + 1];
+            let pairs = text[at - 1..end].first_chunk().unwrap_or_else(|| {
+                padded[..end - at + 1].copy_from_slice(&text[at - 1..end]);
+                &padded
+            });
+            // No jump for each byte, which would be guessed wrong at every word.
+            let flags: [u8; BLOCK] = std::array::from_fn(|at| self.is_cut([pairs[at], pairs[at + 1]]).into());
+            let valid = u64::MAX >> (BLOCK - (end - at));
+            if !block(at..end, bits(&flags) & valid) {
+                return;
+            }
+            at = end;
+        }
     }
 
     /// Appends the words of `span` of the text until there are `n_most`: those that fit, or all that are left. `words` holds
     /// fewer than that.
     #[inline]
     pub(crate) fn words(&self, text: &[u8], span: Range<usize>, n_most: usize, words: &mut Vec<Word>) {
-        const BLOCK: usize = 64;
-        let Range { mut start, end } = span;
-        let Some(&first) = text.get(start) else { return };
-        let mut before = first;
-        let mut at = start + 1;
-        while at < end {
-            // A mask of a block, as a jump for each byte would be guessed wrong at every word.
-            let block = &text[at..end.min(at + BLOCK)];
-            let mut cuts = 0_u64;
-            for (bit, &byte) in block.iter().enumerate() {
-                cuts |= u64::from(self.is_cut(before, byte)) << bit;
-                before = byte;
-            }
+        let (mut start, end) = (span.start, span.end);
+        self.blocks(text, span, |block, mut cuts| {
             while cuts != 0 {
-                let cut = at + cuts.trailing_zeros() as usize;
+                let cut = block.start + cuts.trailing_zeros() as usize;
                 words.push(Word::new(start, cut));
                 if words.len() == n_most {
-                    return;
+                    return false;
                 }
                 start = cut;
                 cuts &= cuts - 1;
             }
-            at += block.len();
+            true
+        });
+        if words.len() < n_most && start < end {
+            words.push(Word::new(start, end));
         }
-        words.push(Word::new(start, end));
     }
+
+    /// Appends the ends of words of `text` from byte `start` on, where one starts: at most [`MAX_BATCH`], fewer only at the end
+    /// of the text or where those of the next block might not fit. Of words that are too long for rows `inside` says where else
+    /// they may be cut; it is asked about each place once.
+    #[inline(always)]
+    pub(crate) fn ends(
+        &self,
+        text: &[u8],
+        start: usize,
+        ends: &mut Ends,
+        inside: impl Fn(Range<usize>, &mut dyn FnMut(usize)),
+    ) {
+        // Those of a block, and of the blocks before it the places that were not asked about.
+        const MAX_A_BLOCK: usize = BLOCK + MAX_ROW_BYTES;
+        ends.make_room();
+        let (mut word, mut asked, mut is_all) = (start, start, true);
+        self.blocks(text, start..text.len(), |block, mut cuts| {
+            let reached = (1 << (MAX_ROW_BYTES + 1).saturating_sub(block.start - word)) - 1;
+            if cuts != 0 && reached | behind(cuts) == u64::MAX {
+                ends.push_bits(block.start, cuts);
+                word = block.start + cuts.ilog2() as usize;
+            } else {
+                loop {
+                    let end = block.end.min(block.start + cuts.trailing_zeros() as usize);
+                    if end - word > MAX_ROW_BYTES {
+                        inside(word.max(asked)..end, &mut |cut| {
+                            ends.push(cut);
+                            word = cut;
+                        });
+                        asked = end - 1;
+                    }
+                    if cuts == 0 {
+                        break;
+                    }
+                    ends.push(end);
+                    word = end;
+                    cuts &= cuts - 1;
+                }
+            }
+            is_all = ends.len() + MAX_A_BLOCK < MAX_BATCH;
+            is_all
+        });
+        if is_all {
+            ends.push(text.len());
+        }
+    }
+}
+
+/// Bit `i` is that of byte `i`, 0 or 1.
+#[inline(always)]
+fn bits(flags: &[u8; BLOCK]) -> u64 {
+    let (words, _) = flags.as_chunks::<8>();
+    words.iter().rev().fold(0, |bits, &word| {
+        // Moves bit 0 of byte i to bit i of the highest byte.
+        bits << 8 | u64::from_le_bytes(word).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    })
+}
+
+/// The [`MAX_ROW_BYTES`] places behind each place.
+#[inline(always)]
+fn behind(places: u64) -> u64 {
+    const { assert!(MAX_ROW_BYTES.is_power_of_two()) };
+    (0..MAX_ROW_BYTES.ilog2()).fold(places << 1, |all, step| all | all << (1 << step))
 }
 
 #[inline]
 fn index(before: u8, behind: u8) -> usize {
-    usize::from(u16::from_be_bytes([before, behind]))
+    usize::from(u16::from_le_bytes([before, behind]))
 }

@@ -6,6 +6,7 @@
 //! first of them comes.
 
 mod conflicts;
+mod contexts;
 mod cuts;
 mod double_array;
 mod heap;

@@ -182,6 +182,11 @@ impl InitialSymbols {
         }
     }
 
+    /// Whether merging starts from characters.
+    pub(crate) fn are_characters(&self) -> bool {
+        matches!(self, Self::Characters { .. })
+    }
+
     /// Whether every byte is a token for itself.
     pub(crate) fn are_all_bytes(&self) -> bool {
         matches!(self, Self::Bytes { has_gaps: false, .. })

@@ -4,13 +4,16 @@
 //! reach across words only from some rank on (SuperBPE and its kin), cut where no merge *below that rank* crosses. Those
 //! merges run first, so they make of the text what they make of each word by itself, which is remembered; then the
 //! tokens of the words are what the other merges start from. These meet few of the places between tokens; runs of
-//! tokens in which they may are merged by the definition. The proof is in `docs/concepts/tokenizer.md`; it holds for any
+//! tokens in which they may are merged by the definition. A text of whose words nothing is left to merge has them as
+//! pretokens. The proof is in `docs/concepts/tokenizer.md`; it holds for any
 //! table and any rank. O(n) but for words without cuts and long runs, which take what their engines take.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use tokenloom_vocab::TokenId;
 
+use super::contexts::Contexts;
 use super::cuts::{Cuts, FirstRanks};
 use super::heap::{self, HeapScratch};
 use super::scan::{self, Row};
@@ -18,6 +21,7 @@ use super::seams::Seams;
 use super::stage::{Stage, StageScratch};
 use super::{Bpe, BpeScratch};
 use crate::cache::{self, Missed, PretokenCache, Slot};
+use crate::pretokenize::Ends;
 
 /// Where words end, and what becomes of them.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub(crate) struct Words {
     cuts: Cuts,
     /// The merges within words and the places that others cross, where there are others.
     across: Option<(Stage, Seams)>,
+    /// Where long words may be cut as well, once there is one.
+    contexts: OnceLock<Contexts>,
 }
 
 /// Reusable memory, and what words became the last time.
@@ -72,6 +78,10 @@ struct Place {
 const MAX_WORDS: usize = 256;
 
 impl Words {
+    fn new(cuts: Cuts, across: Option<(Stage, Seams)>) -> Self {
+        Self { cuts, across, contexts: OnceLock::new() }
+    }
+
     /// Whether the piece need not be merged as a whole.
     pub(crate) fn can_cut(&self, piece: &[u8]) -> bool {
         self.across.is_some() || self.cuts.has_any(piece)
@@ -99,9 +109,9 @@ impl Bpe {
         match has_more.then(|| Seams::new(&self.table, self.merges(), limit)).flatten() {
             Some(seams) => {
                 let stage = Stage::new(limit, self.table.id_bound());
-                Words { cuts: Cuts::new(ranks, limit), across: Some((stage, seams)) }
+                Words::new(Cuts::new(ranks, limit), Some((stage, seams)))
             }
-            None => Words { cuts: Cuts::new(ranks, Stage::ALL), across: None },
+            None => Words::new(Cuts::new(ranks, Stage::ALL), None),
         }
     }
 
@@ -119,6 +129,25 @@ impl Bpe {
         scratch: &mut BpeScratch,
     ) {
         self.merge_words(self.words(), text, pieces, out, scratch);
+    }
+
+    /// Whether what merging makes of a text is what it makes of the words that [`Bpe::word_ends`] finds.
+    pub(crate) fn falls_into_words(&self) -> bool {
+        self.engine.is_none()
+            && !self.ignore_merges
+            && !self.merges_by_bytes()
+            && self.words().across.is_none()
+    }
+
+    /// Appends the ends of words of `text` from byte `start` on, where one starts: some, or all that are left.
+    pub(crate) fn word_ends(&self, text: &str, start: usize, ends: &mut Ends) {
+        let Words { cuts, contexts, .. } = self.words();
+        let starts_from_chars = self.symbols.are_characters();
+        cuts.ends(text.as_bytes(), start, ends, |span, cut| {
+            if starts_from_chars {
+                contexts.get_or_init(|| Contexts::new(&self.table, self.merges())).cuts(text, span, cut);
+            }
+        });
     }
 
     /// Whether [`Bpe::encode_together`] makes of a long piece what [`Bpe::encode_piece`] makes of it.
@@ -339,12 +368,42 @@ mod tests {
     use super::super::Engine;
     use super::super::merges::from_all_cuts;
     use super::*;
-    use crate::spec::{Ranks, Symbols};
+    use crate::spec::{Merge, Ranks, Symbols};
+    use tokenloom_vocab::TokenTable;
 
     /// Bytes, and words that may be merged from each of their cuts, in this order.
     fn model(words: &[Vec<u8>]) -> Bpe {
         let (table, merges) = from_all_cuts(words);
         Bpe::new(table, &Symbols::Bytes, &merges, &Ranks::ByPlace, false).unwrap()
+    }
+
+    /// Characters, and words of them that may be merged from one of their cuts, in this order. One character is no token.
+    fn model_of_chars(words: &[(Vec<usize>, usize)]) -> Bpe {
+        let mut tokens: Vec<Vec<usize>> = (0..CHARS.len() - 1).map(|c| vec![c]).collect();
+        for (word, _) in words {
+            if !tokens.contains(word) {
+                tokens.push(word.clone());
+            }
+        }
+        let id = |word: &[usize]| tokens.iter().position(|token| token == word).map(|id| id as TokenId);
+        let merges: Vec<Merge> = words
+            .iter()
+            .filter_map(|(word, cut)| {
+                let (left, right) = word.split_at(1 + cut % (word.len() - 1));
+                Some(Merge { left: id(left)?, right: id(right)?, result: id(word)? })
+            })
+            .collect();
+        let byte_tokens: Vec<TokenId> = (1000..1256).collect();
+        let bytes = byte_tokens.iter().map(|&id| (id, vec![(id - 1000) as u8]));
+        let spelled = tokens.iter().map(|token| spell(token).into_bytes());
+        let table = TokenTable::with_hidden((0..).zip(spelled).chain(bytes), &byte_tokens).unwrap();
+        Bpe::new(table, &Symbols::Characters { byte_tokens }, &merges, &Ranks::ByPlace, false).unwrap()
+    }
+
+    const CHARS: [&str; 5] = ["a", " ", "é", "あ", "い"];
+
+    fn spell(word: &[usize]) -> String {
+        word.iter().map(|&at| CHARS[at]).collect()
     }
 
     fn byte() -> impl Strategy<Value = u8> {
@@ -353,6 +412,30 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1500))]
+
+        #[test]
+        fn words_of_a_text_become_what_they_become_together(
+            words in prop::collection::vec((prop::collection::vec(0..CHARS.len() - 1, 2..5), 0_usize..4), 0..60),
+            text in prop::collection::vec(prop_oneof![60 => 0..CHARS.len() - 1, 1 => Just(CHARS.len() - 1)], 1..900),
+        ) {
+            let bpe = model_of_chars(&words);
+            let heap = bpe.clone().with_engine(Engine::Heap);
+            let text = spell(&text);
+            let (mut ids, mut expected) = (Vec::new(), Vec::new());
+            heap.encode_piece(text.as_bytes(), &mut expected, &mut BpeScratch::default());
+            let (mut start, mut ends) = (0, Ends::default());
+            while start < text.len() {
+                ends.clear();
+                bpe.word_ends(&text, start, &mut ends);
+                for &end in ends.iter() {
+                    prop_assert!(start < end);
+                    heap.encode_piece(&text.as_bytes()[start..end], &mut ids, &mut BpeScratch::default());
+                    start = end;
+                }
+            }
+            prop_assert_eq!(start, text.len());
+            prop_assert_eq!(ids, expected);
+        }
 
         #[test]
         fn pieces_joined_become_what_each_becomes_alone(

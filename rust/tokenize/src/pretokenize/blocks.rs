@@ -63,7 +63,7 @@ impl Ends {
         self.n = 0;
     }
 
-    fn make_room(&mut self) {
+    pub(crate) fn make_room(&mut self) {
         if self.at.is_empty() {
             self.at.resize(MAX_BATCH + Self::BLOCK, 0);
         }
@@ -71,7 +71,7 @@ impl Ends {
 
     /// The room is there: at most [`MAX_BATCH`] ends are found.
     #[inline(always)]
-    fn push(&mut self, end: usize) {
+    pub(crate) fn push(&mut self, end: usize) {
         if let Some(place) = self.at.get_mut(self.n) {
             *place = end;
             self.n += 1;
@@ -90,6 +90,23 @@ impl Ends {
             }
         }
         self.n += n;
+    }
+
+    /// Adds the places of the bits that are set, counted from `first`, in blocks of fixed size.
+    #[inline(always)]
+    pub(crate) fn push_bits(&mut self, first: usize, mut bits: u64) {
+        let Some(room) = self.at.get_mut(self.n..) else { return };
+        self.n += bits.count_ones() as usize;
+        let (room, _) = room.as_chunks_mut::<{ Self::BLOCK }>();
+        for ends in room {
+            for end in ends {
+                *end = first + bits.trailing_zeros() as usize;
+                bits &= bits.wrapping_sub(1);
+            }
+            if bits == 0 {
+                break;
+            }
+        }
     }
 }
 

@@ -48,16 +48,21 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// Its bytes in `text`; `buffer` holds them where a space stands before.
-    pub(crate) fn bytes<'a>(self, text: &'a str, buffer: &'a mut Vec<u8>) -> &'a [u8] {
-        let bytes = &text.as_bytes()[self.start..self.end];
+    /// Its text in `text`; `buffer` holds it where a space stands before.
+    pub(crate) fn text<'a>(self, text: &'a str, buffer: &'a mut String) -> &'a str {
+        let text = &text[self.start..self.end];
         if !self.prefix_space {
-            return bytes;
+            return text;
         }
         buffer.clear();
-        buffer.push(b' ');
-        buffer.extend_from_slice(bytes);
+        buffer.push(' ');
+        buffer.push_str(text);
         buffer
+    }
+
+    /// The bytes of that.
+    pub(crate) fn bytes<'a>(self, text: &'a str, buffer: &'a mut String) -> &'a [u8] {
+        self.text(text, buffer).as_bytes()
     }
 }
 

@@ -188,7 +188,7 @@ impl Cuts {
         ends: &mut Ends,
         counts: &mut [WordCounts],
     ) -> Result<(), EncodeError> {
-        let mut buffer = Vec::new();
+        let mut buffer = String::new();
         for (cut, counts) in self.cuts.iter().zip(&mut *counts) {
             if cut.has_ends() {
                 let mut start = 0;

@@ -103,7 +103,7 @@ impl Events {
             self.encode_word(tokenizer, bytes, &mut word, ids);
             known.insert(bytes.into(), ids[start..].to_vec());
         };
-        let mut buffer = Vec::new();
+        let mut buffer = String::new();
         let flow = tokenizer.walk::<false>(text, &AllowedSpecial::All, |part| {
             match part {
                 Part::Inside { text, at_start, .. } => {
