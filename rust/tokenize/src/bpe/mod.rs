@@ -240,7 +240,7 @@ impl Bpe {
 
     /// Whether [`Bpe::encode_side_by_side`] may make of a piece that is too long for a key what [`Bpe::encode_piece`] makes of it.
     pub(crate) fn can_encode_side_by_side(&self, piece: &[u8]) -> bool {
-        self.engine.is_none() && piece.len() <= MAX_ROW_BYTES && !self.is_whole_first(piece)
+        self.engine.is_none() && self.symbols.fit(piece, MAX_ROW_BYTES) && !self.is_whole_first(piece)
     }
 
     /// Encodes those of `missed` of which nothing is known, and calls `done` with each and its ids. Those that need another

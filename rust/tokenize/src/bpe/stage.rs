@@ -157,7 +157,7 @@ impl Bpe {
         is_produced
     }
 
-    /// Encodes those of `missed` of which nothing is known, at most [`MAX_ROW_BYTES`] long, and calls `done` with each and its
+    /// Encodes those of `missed` of which nothing is known, of at most [`MAX_ROW_BYTES`] symbols, and calls `done` with each and its
     /// ids. Those whose symbols are not all tokens are passed over. With `whole_first` a short one that is a token becomes
     /// that, whatever merging does.
     pub(crate) fn merge_side_by_side(

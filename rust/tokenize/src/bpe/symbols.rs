@@ -133,6 +133,13 @@ impl InitialSymbols {
         Some(&symbols[..n])
     }
 
+    /// Whether merging starts from at most so many symbols, unless some character is none.
+    pub(crate) fn fit(&self, bytes: &[u8], n_symbols: usize) -> bool {
+        let n_chars = || bytes.iter().filter(|&&byte| byte & 0xC0 != 0x80).count();
+        bytes.len() <= n_symbols
+            || self.are_characters() && bytes.len() <= 4 * n_symbols && n_chars() <= n_symbols
+    }
+
     /// The tokens that are one symbol.
     pub(crate) fn all<'a>(&'a self, table: &'a TokenTable) -> impl Iterator<Item = TokenId> + 'a {
         let is_symbol = move |bytes: &[u8]| match self {
