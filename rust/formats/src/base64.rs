@@ -4,13 +4,18 @@
 //! a buffer: rank files hold a hundred thousand short strings. O(n).
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const BAD: u8 = 0xFF;
-/// The value of every digit.
-const VALUES: [u8; 256] = {
-    let mut values = [BAD; 256];
+/// Above the 24 bits of a group.
+const BAD: u32 = 1 << 31;
+/// The value of every digit, by its place in a group of four.
+const VALUES: [[u32; 256]; 4] = {
+    let mut values = [[BAD; 256]; 4];
     let mut value = 0;
     while value < 64 {
-        values[ALPHABET[value] as usize] = value as u8;
+        let mut place = 0;
+        while place < 4 {
+            values[place][ALPHABET[value] as usize] = (value as u32) << (18 - 6 * place);
+            place += 1;
+        }
         value += 1;
     }
     values
@@ -19,30 +24,31 @@ const VALUES: [u8; 256] = {
 /// Appends the bytes of `text`; `None` if it is no base64, with some bytes appended perhaps.
 pub(crate) fn decode_onto(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (groups, []) = text.as_chunks::<4>() else { return None };
-    let n_before = out.len();
-    out.resize(n_before + 3 * groups.len(), 0);
-    let (places, _) = out[n_before..].as_chunks_mut::<3>();
-    let (Some((last, groups)), Some((last_place, places))) = (groups.split_last(), places.split_last_mut())
-    else {
-        return Some(());
-    };
-    for (group, place) in groups.iter().zip(places) {
-        *place = bytes(*group)?;
+    let Some((last, groups)) = groups.split_last() else { return Some(()) };
+    out.reserve(3 * groups.len() + 3);
+    for group in groups {
+        out.extend_from_slice(&bytes(*group)?);
     }
-    let n_padding = last.iter().rev().take_while(|&&digit| digit == b'=').count().min(2);
+    let n_padding = match last {
+        [.., b'=', b'='] => 2,
+        [.., b'='] => 1,
+        _ => 0,
+    };
     let mut padded = *last;
     padded[4 - n_padding..].fill(b'A');
-    *last_place = bytes(padded)?;
-    let has_stray_bits = last_place[3 - n_padding..].iter().any(|&byte| byte != 0);
-    out.truncate(out.len() - n_padding);
-    (!has_stray_bits).then_some(())
+    let last = bytes(padded)?;
+    let (kept, stray_bits) = last.split_at(3 - n_padding);
+    out.extend_from_slice(kept);
+    stray_bits.iter().all(|&byte| byte == 0).then_some(())
 }
 
-fn bytes(group: [u8; 4]) -> Option<[u8; 3]> {
-    let [a, b, c, d] = group.map(|digit| VALUES[usize::from(digit)]);
-    let bits = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
+#[inline]
+fn bytes([a, b, c, d]: [u8; 4]) -> Option<[u8; 3]> {
+    let [first, second, third, fourth] = &VALUES;
+    let bits =
+        first[usize::from(a)] | second[usize::from(b)] | third[usize::from(c)] | fourth[usize::from(d)];
     let [_, bytes @ ..] = bits.to_be_bytes();
-    (a | b | c | d != BAD).then_some(bytes)
+    (bits & BAD == 0).then_some(bytes)
 }
 
 /// The base64 of `bytes`.

@@ -7,8 +7,10 @@
 //!
 //! Splitting costs the length of a token squared; [`limits::RANK_TOKEN_BYTES`] bounds it.
 
-use std::collections::HashSet;
+use std::hash::BuildHasher;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use rustc_hash::FxBuildHasher;
 use tokenloom_tokenize::spec::{
     Merge, Pretokenizer, Ranks, SplitBehavior, SplitPattern, Symbols, TokenizerSpec,
@@ -33,15 +35,17 @@ pub fn parse_ranks(data: &[u8]) -> Result<TokenList, FormatError> {
         return Err(error("", kind));
     }
     let mut ranks = TokenList::new();
-    let mut byte_offset = 0;
-    for (index, line) in data.split(|&byte| byte == b'\n').enumerate() {
+    let (mut start, mut n_lines) = (0, 0);
+    for end in memchr::memchr_iter(b'\n', data).chain([data.len()]) {
+        let line = &data[start..end];
         let content = line.strip_suffix(b"\r").unwrap_or(line);
+        n_lines += 1;
         if !content.is_empty() {
             parse_line(content, &mut ranks).ok_or_else(|| {
-                error(format!("line {}", index + 1), FormatErrorKind::MalformedLine).at(byte_offset)
+                error(format!("line {n_lines}"), FormatErrorKind::MalformedLine).at(start as u64)
             })?;
         }
-        byte_offset += line.len() as u64 + 1;
+        start = end + 1;
     }
     ranks.shrink_to_fit();
     Ok(ranks)
@@ -55,12 +59,12 @@ fn parse_line(line: &[u8], ranks: &mut TokenList) -> Option<()> {
 
 /// What decimal digits say, at least one of them.
 fn number(digits: &[u8]) -> Option<u32> {
-    let add = |number: u32, digit: &u8| {
-        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
+    let add = |number: u64, digit: &u8| {
+        let number = 10 * number + u64::from(digit.wrapping_sub(b'0'));
+        (digit.is_ascii_digit() && number <= u64::from(u32::MAX)).then_some(number)
     };
     digits.split_first()?;
-    digits.iter().try_fold(0, add)
+    digits.iter().try_fold(0, add).map(|number| number as u32)
 }
 
 /// The tokenizer that tiktoken builds from ranks, a split pattern and special tokens.
@@ -142,9 +146,12 @@ fn check_tokens(tokens: &TokenList) -> Result<(), FormatError> {
     if found > limit {
         return Err(error("ranks", FormatErrorKind::TooLarge { what: "tokens", found, limit }));
     }
-    let mut seen = HashSet::with_capacity_and_hasher(tokens.len(), FxBuildHasher);
+    // By their places in the list, as all that is written to here costs time.
+    let mut seen: HashTable<u32> = HashTable::with_capacity(tokens.len());
+    let hash = |token: &[u8]| FxBuildHasher.hash_one(token);
+    let of = |&index: &u32| tokens.get(index as usize).1;
     let mut n_places = 0;
-    for (id, token) in tokens.iter() {
+    for (index, (id, token)) in tokens.iter().enumerate() {
         let at = |kind| error(format!("rank {id}"), kind);
         let (found, limit) = (token.len() as u64, limits::RANK_TOKEN_BYTES);
         if found > limit {
@@ -153,10 +160,13 @@ fn check_tokens(tokens: &TokenList) -> Result<(), FormatError> {
         if token.is_empty() {
             return Err(at(FormatErrorKind::MalformedLine));
         }
-        if !seen.insert(token) {
+        let Entry::Vacant(place) =
+            seen.entry(hash(token), |other| of(other) == token, |other| hash(of(other)))
+        else {
             let token = String::from_utf8_lossy(token).into();
             return Err(at(FormatErrorKind::DuplicateToken { token }));
-        }
+        };
+        place.insert(index as u32);
         n_places += found - 1;
     }
     // A token has no more splits than places to cut it.
@@ -167,7 +177,7 @@ fn check_tokens(tokens: &TokenList) -> Result<(), FormatError> {
             FormatErrorKind::TooLarge { what: "places to split tokens", found, limit },
         ));
     }
-    match (0..=255u8).find(|byte| !seen.contains(&[*byte][..])) {
+    match (0..=255u8).find(|byte| seen.find(hash(&[*byte]), |other| of(other) == [*byte]).is_none()) {
         Some(byte) => Err(error("ranks", FormatErrorKind::MissingByte { byte })),
         None => Ok(()),
     }

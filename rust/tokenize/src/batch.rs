@@ -13,8 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenloom_vocab::TokenId;
 
+use crate::large_pages;
 use crate::scratch::{Scratch, ScratchPool};
 use crate::{EncodeError, EncodeOptions, Text, Tokenizer};
+
+/// The ids of a text of so many bytes are many pages of memory.
+const LARGE_BYTES: usize = 1 << 22;
 
 /// Id sequences of different lengths in one array.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,9 +76,19 @@ impl Tokenizer {
         ids: &mut Vec<TokenId>,
     ) -> Result<(), EncodeError> {
         let n_bytes = text.as_bytes().len();
-        ids.reserve(n_bytes / 4 + 8);
         if n_threads <= 1 || n_bytes < 2 * RUN_BYTES || !self.pretokenizers.has_ends() {
-            return self.scratches.with(|scratch| self.encode_into(text, options, scratch, ids));
+            // Room that is never written to costs nothing, moving megabytes of ids to more room does.
+            let is_large = n_bytes >= LARGE_BYTES && ids.try_reserve(n_bytes).is_ok();
+            if is_large {
+                large_pages::ask_for_room(ids);
+            } else {
+                ids.reserve(n_bytes / 4 + 8);
+            }
+            let done = self.scratches.with(|scratch| self.encode_into(text, options, scratch, ids));
+            if is_large {
+                ids.shrink_to_fit();
+            }
+            return done;
         }
         self.encode_by_parts(text, options, ids, |text, ids| {
             let parts = parts(text);
@@ -128,6 +142,7 @@ impl Tokenizer {
     /// Appends the ids of all parts in order; the workers' memory waits for the next call.
     fn joined<R>(&self, done: Vec<Done<R>>, out: &mut Vec<TokenId>) -> Vec<R> {
         out.reserve_exact(done.iter().map(|done| done.ids.len()).sum());
+        large_pages::ask_for_room(out);
         let mut parts = Vec::new();
         let mut buffers = Vec::with_capacity(done.len());
         for (worker, Done { ids, parts: more }) in done.into_iter().enumerate() {

@@ -3,6 +3,7 @@
 //! A table of megabytes has more pages than the processor keeps addresses of, so that most look-ups, and requests for memory
 //! ahead of them, wait for the page tables before they wait for the memory. Pages of two megabytes need few addresses. Linux
 //! gives them to who asks before the memory is first written to, where the memory begins with such a page; so a large table does.
+//! Results of megabytes are asked for the same way: one page of two megabytes costs the system less than 512 small ones.
 //! A hint only: nothing depends on it, and elsewhere nothing is asked.
 
 #![allow(unsafe_code)]
@@ -31,6 +32,28 @@ fn layout<T>(n: usize) -> Option<Layout> {
     if layout.size() < PAGE_BYTES { Some(layout) } else { layout.align_to(PAGE_BYTES).ok() }
 }
 
+/// Asks for large pages under the room that a vector has left, where it is several pages.
+pub(crate) fn ask_for_room<T: Copy>(vector: &mut Vec<T>) {
+    let room = vector.spare_capacity_mut();
+    if size_of_val(room) >= 2 * PAGE_BYTES {
+        ask(room.as_mut_ptr().cast(), size_of_val(room));
+    }
+}
+
+/// Asks for large pages under memory that the caller alone has, as far as whole small pages of it go.
+fn ask(start: *mut u8, n_bytes: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        const SMALL_PAGE_BYTES: usize = 1 << 12;
+        let skipped = start.align_offset(SMALL_PAGE_BYTES);
+        let n_bytes = n_bytes.saturating_sub(skipped) / SMALL_PAGE_BYTES * SMALL_PAGE_BYTES;
+        // SAFETY: whole pages of memory that nobody else has. What is in them stays as it is, and an error changes nothing.
+        unsafe { libc::madvise(start.wrapping_add(skipped).cast(), n_bytes, libc::MADV_HUGEPAGE) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, n_bytes);
+}
+
 impl<T: Copy> Table<T> {
     /// `n` times the same item; at least one.
     pub(crate) fn filled(value: T, n: usize) -> Self {
@@ -40,12 +63,8 @@ impl<T: Copy> Table<T> {
         // SAFETY: `layout` is not of size 0.
         let memory = unsafe { alloc(layout) };
         let Some(start) = NonNull::new(memory.cast::<T>()) else { handle_alloc_error(layout) };
-        #[cfg(target_os = "linux")]
         if layout.size() >= PAGE_BYTES {
-            // SAFETY: the whole pages of memory that nobody else has. What is in them stays as it is, and an error changes nothing.
-            unsafe {
-                libc::madvise(memory.cast(), layout.size() / PAGE_BYTES * PAGE_BYTES, libc::MADV_HUGEPAGE)
-            };
+            ask(memory, layout.size() / PAGE_BYTES * PAGE_BYTES);
         }
         for at in 0..n {
             // SAFETY: the memory has room for `n` items.

@@ -66,6 +66,8 @@ impl TokenBytes {
     ) -> Result<(), VocabError> {
         let first = self.id_bound;
         let Store { buffer, spans } = Arc::make_mut(&mut self.store);
+        let entries = entries.into_iter();
+        spans.reserve(entries.size_hint().0);
         for (id, bytes) in entries {
             let bytes = bytes.as_ref();
             if id > Self::MAX_ID {

@@ -69,28 +69,37 @@ pub(crate) static CLASS_TABLE: LazyLock<ClassTable> = LazyLock::new(ClassTable::
 
 impl ClassTable {
     fn new() -> Self {
-        let mut all = vec![PRESENT; char::MAX as usize + 1];
+        // Most blocks of code points are in no class: the first of these is theirs.
+        let mut touched = vec![[PRESENT; 256]];
+        let mut by_block = vec![0; (char::MAX as usize + 1) / 256];
         for (pattern, property) in CLASSES {
             // The patterns are constants of this file; a test reads every one of them.
             let hir = regex_syntax::parse(pattern).ok();
-            if let Some(HirKind::Class(Class::Unicode(class))) = hir.as_ref().map(|hir| hir.kind()) {
-                for range in class.ranges() {
-                    let span = range.start() as usize..=range.end() as usize;
-                    all[span].iter_mut().for_each(|properties| *properties |= property);
+            let Some(HirKind::Class(Class::Unicode(class))) = hir.as_ref().map(|hir| hir.kind()) else {
+                continue;
+            };
+            for range in class.ranges() {
+                let (first, last) = (range.start() as usize, range.end() as usize);
+                for block in first / 256..=last / 256 {
+                    if by_block[block] == 0 {
+                        by_block[block] = touched.len();
+                        touched.push(touched[0]);
+                    }
+                    let span = first.max(256 * block) % 256..=last.min(256 * block + 255) % 256;
+                    touched[by_block[block]][span].iter_mut().for_each(|properties| *properties |= property);
                 }
             }
         }
-        let (mut stage, mut blocks, mut known) =
-            (Vec::new(), Vec::<[Properties; 256]>::new(), HashMap::new());
-        for chunk in all.chunks_exact(256) {
-            let block: [Properties; 256] = std::array::from_fn(|at| chunk[at]);
-            let number = *known.entry(block).or_insert_with(|| {
-                blocks.push(block);
+        let (mut blocks, mut known) = (Vec::<[Properties; 256]>::new(), HashMap::new());
+        let mut numbers = vec![None; touched.len()];
+        let mut number = |at: usize| {
+            *known.entry(&touched[at]).or_insert_with(|| {
+                blocks.push(touched[at]);
                 blocks.len() as u16 - 1
-            });
-            stage.push(number);
-        }
-        Self { ascii: std::array::from_fn(|code_point| all[code_point]), stage, blocks }
+            })
+        };
+        let stage = by_block.iter().map(|&at| *numbers[at].get_or_insert_with(|| number(at))).collect();
+        Self { ascii: std::array::from_fn(|code_point| touched[by_block[0]][code_point]), stage, blocks }
     }
 
     /// By code point / 256: the number of its block; and the blocks.
