@@ -200,16 +200,17 @@ class Merged(NativeDrafter):
         topk_logprobs: ArrayLike | None = None,
     ) -> Stream:
         """Open a stream with its prompt; see :meth:`Suffix.begin`."""
-        stream = self._drafter.begin(prompt_ids, top_rows(topk_ids, topk_logprobs))
         if not self._callbacks:
-            return Stream(stream)
-        return MergedStream(stream, [callback.begin(prompt_ids) for callback in self._callbacks])
+            return super().begin(prompt_ids, topk_ids, topk_logprobs)
+        stream = MergedStream(self._drafter, prompt_ids, top_rows(topk_ids, topk_logprobs))
+        stream._callbacks = [callback.begin(prompt_ids) for callback in self._callbacks]
+        return stream
 
     def propose_batch(self, streams: Sequence[Stream], budget: int = 64, **options: Any) -> Any:
         """Propose for many streams in one call; see :meth:`Suffix.propose_batch`."""
         for stream in streams:
             if isinstance(stream, MergedStream):
-                stream._stream.propose(0, False, stream.told(budget))
+                stream.guide(stream.told(budget))
         return super().propose_batch(streams, budget, **options)
 
     def commit_batch(self, streams: Sequence[Stream], ids: Sequence[ArrayLike], *args: Any, **options: Any) -> None:
@@ -239,9 +240,7 @@ class MergedStream(Stream):
 
     __slots__ = ("_callbacks",)
 
-    def __init__(self, stream: _core.Stream, callbacks: list[CallbackStream]) -> None:
-        super().__init__(stream)
-        self._callbacks = callbacks
+    _callbacks: list[CallbackStream]
 
     def told(self, budget: int) -> list[DraftTree]:
         """What the functions say."""
@@ -254,7 +253,8 @@ class MergedStream(Stream):
 
     def propose(self, budget: int = 64, *, chain: bool = False) -> DraftTree:
         """Draft at most ``budget`` tokens; see :meth:`Stream.propose`."""
-        return self._stream.propose(budget, chain, self.told(budget))
+        self.guide(self.told(budget))
+        return super().propose(budget, chain=chain)
 
     def commit(
         self,

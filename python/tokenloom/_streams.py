@@ -56,41 +56,13 @@ class TreeBatch(NamedTuple):
         return DraftTree(self.tokens[row, :n], self.parents[row, :n], np.ascontiguousarray(self.probs[row, :n]))
 
 
-class Stream:
+class Stream(_core.Stream):
     """One text that grows; made by ``begin`` of a drafter. Use it as a context manager to have it ended.
 
     Calls from several threads take turns. A stream cannot be pickled: pickle the drafter.
     """
 
-    __slots__ = ("_stream",)
-
-    def __init__(self, stream: _core.Stream) -> None:
-        self._stream = stream
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of the text, prompt included; 0 once the stream has ended."""
-        return self._stream.n_tokens
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory held by the index of the stream; 0 once it has ended."""
-        return self._stream.n_bytes
-
-    def propose(self, budget: int = 64, *, chain: bool = False) -> DraftTree:
-        """Draft at most ``budget`` tokens behind the text, the most probable chain first.
-
-        Args:
-            budget: most tokens drafted.
-            chain: draft a chain, for a loop that verifies nothing else: the whole budget goes into it.
-
-        Returns:
-            A tree, empty where nothing is probable enough.
-
-        Raises:
-            DraftError: the stream has ended, or the budget is negative.
-        """
-        return self._stream.propose(budget, chain)
+    __slots__ = ()
 
     def commit(
         self,
@@ -114,24 +86,7 @@ class Stream:
             ArrayError: an array of the wrong shape or type.
             DraftError: the stream has ended, an id is out of range, or the rows do not fit the draft.
         """
-        self._stream.commit(ids, tree, top_rows(topk_ids, topk_logprobs))
-
-    def end(self) -> None:
-        """End the stream: its index is freed and its text joins what the drafter shares. Ending twice is nothing."""
-        self._stream.end()
-
-    def occurrence(self) -> tuple[int, int, int] | None:
-        """What the stream's own text says about its latest tokens.
-
-        Returns:
-            None where they are new or the drafter has no index; otherwise ``(n_tokens, n_continued, latest)``: the
-            length of the longest suffix that occurred before (at most ``max_depth``), how often it was followed by a
-            token, and the index of the token that followed it last.
-
-        Raises:
-            DraftError: the stream has ended.
-        """
-        return self._stream.occurrence()
+        self.append(ids, tree, top_rows(topk_ids, topk_logprobs))
 
     def __enter__(self) -> Self:
         return self
@@ -181,7 +136,7 @@ class NativeDrafter:
             ArrayError: an array of the wrong shape or type.
             DraftError: an id is negative or above 2**31 - 1, or the rows do not fit the prompt.
         """
-        return Stream(self._drafter.begin(prompt_ids, top_rows(topk_ids, topk_logprobs)))
+        return Stream(self._drafter, prompt_ids, top_rows(topk_ids, topk_logprobs))
 
     def propose_batch(
         self,
@@ -205,15 +160,14 @@ class NativeDrafter:
             ArrayError: buffers of the wrong shape or type.
             DraftError: a stream has ended, or the budget is negative.
         """
-        native = [stream._stream for stream in streams]
         if out is None:
-            return _core.propose_batch(native, budget, chain, threads)
+            return _core.propose_batch(streams, budget, chain, threads)
         for name, buffer in out._asdict().items():
             dtype = np.float32 if name == "probs" else np.int32
             if not isinstance(buffer, np.ndarray) or buffer.dtype != dtype or not buffer.flags.carray:
                 raise ArrayError(f"expected out.{name} as a writable C-contiguous array of {np.dtype(dtype)}")
         buffers = (out.tokens, out.parents, out.depths, out.probs, out.lengths)
-        _core.propose_into(native, budget, chain, threads, buffers)
+        _core.propose_into(streams, budget, chain, threads, buffers)
         return out
 
     def commit_batch(
@@ -241,7 +195,7 @@ class NativeDrafter:
         nothing = [None] * len(streams)
         pairs = zip(topk_ids or nothing, topk_logprobs or nothing, strict=True)
         tops = [top_rows(*pair) for pair in pairs]
-        _core.commit_batch([stream._stream for stream in streams], list(ids), tops, threads)
+        _core.commit_batch(streams, list(ids), tops, threads)
 
 
 def top_rows(

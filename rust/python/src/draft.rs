@@ -313,15 +313,9 @@ impl PyDrafter {
     fn learn_from(&self, counters: PyReadonlyArray1<'_, f32>) -> PyResult<()> {
         self.drafter.learn_from(counters.as_slice()?).map_err(raise)
     }
-
-    fn begin(&self, py: Python<'_>, prompt_ids: TokenIds, top: Top<'_>) -> PyResult<PyStream> {
-        let top = top_rows(&top)?;
-        let begin = || self.drafter.begin(&token_ids(&prompt_ids.0)?, top.as_ref());
-        Ok(PyStream { stream: Mutex::new(py.detach(begin).map_err(raise)?) })
-    }
 }
 
-#[pyclass(frozen, name = "Stream", module = "tokenloom._core.draft")]
+#[pyclass(frozen, subclass, name = "Stream", module = "tokenloom._core.draft")]
 pub(crate) struct PyStream {
     stream: Mutex<Stream>,
 }
@@ -332,24 +326,38 @@ impl PyStream {
     }
 }
 
+/// The public class adds what needs Python; a proposal comes straight here.
 #[pymethods]
 impl PyStream {
-    #[pyo3(signature = (budget, chain, told = None))]
-    fn propose(
-        &self,
-        budget: Whole,
-        chain: bool,
-        told: Option<Vec<Py<PyDraftTree>>>,
-    ) -> PyResult<PyDraftTree> {
-        let mut stream = self.lock();
-        if let Some(told) = told {
-            let told: Vec<_> = told.iter().map(|tree| DraftTree::clone(&tree.get().tree)).collect();
-            stream.guide(&told).map_err(raise)?;
-        }
-        Ok(PyDraftTree { tree: stream.propose(budget.0, chain).map_err(raise)? })
+    #[new]
+    fn new(py: Python<'_>, drafter: Py<PyDrafter>, prompt_ids: TokenIds, top: Top<'_>) -> PyResult<Self> {
+        let (drafter, top) = (&drafter.get().drafter, top_rows(&top)?);
+        let begin = || drafter.begin(&token_ids(&prompt_ids.0)?, top.as_ref());
+        Ok(Self { stream: Mutex::new(py.detach(begin).map_err(raise)?) })
     }
 
-    fn commit(
+    /// Draft at most ``budget`` tokens behind the text, the most probable chain first.
+    ///
+    /// Args:
+    ///     budget: most tokens drafted.
+    ///     chain: draft a chain, for a loop that verifies nothing else: the whole budget goes into it.
+    ///
+    /// Returns:
+    ///     A tree, empty where nothing is probable enough.
+    ///
+    /// Raises:
+    ///     DraftError: the stream has ended, or the budget is negative.
+    #[pyo3(signature = (budget = Whole(64), *, chain = false), text_signature = "($self, budget=64, *, chain=False)")]
+    fn propose(&self, budget: Whole, chain: bool) -> PyResult<PyDraftTree> {
+        Ok(PyDraftTree { tree: self.lock().propose(budget.0, chain).map_err(raise)? })
+    }
+
+    fn guide(&self, told: Vec<Py<PyDraftTree>>) -> PyResult<()> {
+        let told: Vec<_> = told.iter().map(|tree| DraftTree::clone(&tree.get().tree)).collect();
+        self.lock().guide(&told).map_err(raise)
+    }
+
+    fn append(
         &self,
         py: Python<'_>,
         ids: TokenIds,
@@ -362,7 +370,8 @@ impl PyStream {
         if ids.0.len() > LONG { py.detach(commit) } else { commit() }.map_err(raise)
     }
 
-    /// A large merge goes to a thread of its own, which nobody waits for.
+    /// End the stream: its index is freed and its text joins what the drafter shares. Ending twice is nothing.
+    // A large merge goes to a thread of its own, which nobody waits for.
     fn end(&self, py: Python<'_>) {
         for ended in self.lock().end() {
             if let Some(job) = py.detach(|| ended.share(std::process::id())) {
@@ -371,16 +380,27 @@ impl PyStream {
         }
     }
 
+    /// What the stream's own text says about its latest tokens.
+    ///
+    /// Returns:
+    ///     None where they are new or the drafter has no index; otherwise ``(n_tokens, n_continued, latest)``: the length
+    ///     of the longest suffix that occurred before (at most ``max_depth``), how often it was followed by a token, and
+    ///     the index of the token that followed it last.
+    ///
+    /// Raises:
+    ///     DraftError: the stream has ended.
     fn occurrence(&self) -> PyResult<Option<(usize, u32, usize)>> {
         let occurrence = self.lock().occurrence().map_err(raise)?;
         Ok(occurrence.map(|found| (found.n_tokens, found.n_continued, found.latest)))
     }
 
+    /// Tokens of the text, prompt included; 0 once the stream has ended.
     #[getter]
     fn n_tokens(&self) -> usize {
         self.lock().n_tokens()
     }
 
+    /// Memory held by the index of the stream; 0 once it has ended.
     #[getter]
     fn n_bytes(&self) -> usize {
         self.lock().n_bytes()
