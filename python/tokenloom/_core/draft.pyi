@@ -4,6 +4,7 @@ from typing import Self, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import disjoint_base
 
 __all__ = [
     "DraftTree",
@@ -77,6 +78,7 @@ class Drafter:
     def learned(self) -> NDArray[np.float32]: ...
     def learn_from(self, counters: NDArray[np.float32]) -> None: ...
 
+@disjoint_base
 class Stream:
     def __new__(cls, drafter: Drafter, prompt_ids: ArrayLike | Sequence[int], top: _Top) -> Self: ...
     @property

@@ -36,7 +36,7 @@ mod nfc;
 mod normalize;
 mod offsets;
 pub mod pipeline;
-mod prefetch;
+pub mod prefetch;
 pub mod pretokenize;
 mod scratch;
 pub mod segment;

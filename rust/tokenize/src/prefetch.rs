@@ -6,14 +6,32 @@
 
 /// Asks for the item at `index`, if there is one.
 #[inline(always)]
-pub(crate) fn prefetch<T>(items: &[T], index: usize) {
+pub fn prefetch<T>(items: &[T], index: usize) {
+    if let Some(item) = items.get(index) {
+        ask(std::ptr::from_ref(item).cast());
+    }
+}
+
+/// Asks for all of a value, which should not have many lines.
+#[inline(always)]
+pub fn prefetch_whole<T: ?Sized>(value: &T) {
+    let start: *const u8 = std::ptr::from_ref(value).cast();
+    for line in (0..size_of_val(value)).step_by(LINE_BYTES) {
+        ask(start.wrapping_add(line));
+    }
+}
+
+const LINE_BYTES: usize = 64;
+
+#[inline(always)]
+fn ask(place: *const u8) {
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
-    if let Some(item) = items.get(index) {
+    {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: the instruction is part of every x86-64, reads nothing that the program sees and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (items, index);
+    let _ = place;
 }

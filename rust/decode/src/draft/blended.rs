@@ -58,6 +58,7 @@ impl<S: Sources> Proposer for Blended<S> {
     }
 
     fn propose(&mut self, budget: usize, is_chain: bool, tree: &mut DraftTree) {
+        self.sources.ask();
         for source in self.sources.each() {
             source.prepare(budget);
         }

@@ -43,6 +43,11 @@ impl OwnText {
         self.end
     }
 
+    /// Asks for the memory that says which tokens the text has.
+    pub(super) fn ask(&self) {
+        self.automaton.ask();
+    }
+
     /// Does the cursor stand behind a token that the text never had?
     pub(super) fn is_new([_, n_tokens]: Cursor) -> bool {
         n_tokens == 0

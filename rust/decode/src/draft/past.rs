@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use tokenloom_tokenize::prefetch::prefetch;
 use tokenloom_vocab::TokenId;
 
 use super::blend::{OTHER, escape};
@@ -52,6 +53,12 @@ impl PastTexts {
         let text = self.segments[*segment as usize].text();
         let at = neighbour.position as usize + n_steps as usize + 1;
         text.get(at).copied().unwrap_or(END_OF_DOCUMENT)
+    }
+
+    /// Asks for the first place; is there any?
+    pub(super) fn ask(&self) -> bool {
+        prefetch(&self.neighbours, 0);
+        !self.neighbours.is_empty()
     }
 
     /// How many tokens agree and what follows, where at most one place is left.

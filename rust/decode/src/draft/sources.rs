@@ -36,6 +36,9 @@ pub(super) trait Sources: Debug + Send {
         false
     }
 
+    /// Asks for the memory that a proposal reads all over.
+    fn ask(&self) {}
+
     /// Each of them.
     fn each(&mut self) -> impl Iterator<Item = &mut dyn Source>;
 
@@ -136,6 +139,12 @@ impl Sources for Texts {
         let own = self.own.step(cursors[first], token);
         cursors.extend([own, PastTexts::next(cursors[first + 1])]);
         OwnText::is_new(own)
+    }
+
+    fn ask(&self) {
+        if self.past.ask() {
+            self.own.ask();
+        }
     }
 
     fn each(&mut self) -> impl Iterator<Item = &mut dyn Source> {

@@ -9,6 +9,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use tokenloom_tokenize::prefetch::prefetch_whole;
 use tokenloom_vocab::TokenId;
 
 use super::error::{DraftError, DraftErrorKind};
@@ -268,6 +269,8 @@ impl Stream {
     fn draft(&mut self, budget: i64, is_chain: bool, tree: &mut DraftTree) -> Result<&mut Live, DraftError> {
         let budget = usize::try_from(budget).map_err(|_| DraftErrorKind::Budget { budget })?;
         let live = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
+        // One block, read from all over.
+        prefetch_whole(&*live.proposer);
         live.proposer.propose(budget, is_chain, tree);
         live.n_nodes = tree.n_nodes();
         Ok(live)

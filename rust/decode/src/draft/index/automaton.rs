@@ -17,6 +17,7 @@
 //!
 //! Blumer et al., "The smallest automaton recognizing the subwords of a text", 1985.
 
+use tokenloom_tokenize::prefetch::prefetch;
 use tokenloom_vocab::TokenId;
 
 use super::edge_index::EdgeIndex;
@@ -162,6 +163,12 @@ impl Automaton {
         let suffix = self.shorten(suffix, self.max_depth + 1);
         let state = self.target(suffix.state, token).unwrap_or(end.tail);
         end.suffix = self.shorten(Match { state, length: suffix.length + 1 }, self.max_depth + 1);
+    }
+
+    /// Asks for what a look-up behind the empty match reads, where that is in few lines.
+    pub(crate) fn ask(&self) {
+        prefetch(&self.states, ROOT as usize);
+        self.edge_index.ask();
     }
 
     /// Appends tokens.

@@ -5,9 +5,13 @@
 //! entry is its hash scaled to the capacity, and entries stand in ascending order: a probe ends at the first larger hash,
 //! also in vain, growth is one pass from front to back in both tables, and any capacity will do: it grows by half.
 
+use tokenloom_tokenize::prefetch::prefetch_whole;
+
 /// No entry here.
 const EMPTY: u64 = 0;
 const MIN_CAPACITY: usize = 16;
+/// A table of so many places lies in few lines.
+const SMALL: usize = 128;
 /// Places behind the last home, so that hardly any entry finds none.
 const MARGIN: usize = 16;
 
@@ -24,6 +28,13 @@ impl EdgeIndex {
     /// Bytes held.
     pub(super) fn n_bytes(&self) -> usize {
         self.slots.capacity() * size_of::<u64>()
+    }
+
+    /// Asks for all of a small table.
+    pub(super) fn ask(&self) {
+        if self.slots.len() <= SMALL {
+            prefetch_whole(&*self.slots);
+        }
     }
 
     /// The edge of this hash for which `is_it` holds.
