@@ -13,7 +13,7 @@ use tokenloom_vocab::TokenTable;
 use super::MergeTable;
 use super::rows::MAX_ROW_BYTES;
 use super::symbols::InitialSymbols;
-use super::words::Word;
+use super::words::{Place, Word};
 use crate::pretokenize::{Ends, MAX_BATCH};
 
 /// By two neighbouring bytes: the smallest rank of the merges that cross between them.
@@ -120,26 +120,44 @@ impl Cuts {
         }
     }
 
-    /// Appends the words of `span` of the text until there are `n_most`: those that fit, or all that are left. `words` holds
-    /// fewer than that.
-    #[inline]
-    pub(crate) fn words(&self, text: &[u8], span: Range<usize>, n_most: usize, words: &mut Vec<Word>) {
-        let (mut start, end) = (span.start, span.end);
-        self.blocks(text, span, |block, mut cuts| {
+    /// Appends words of the pieces from `place` on, and moves it behind them: of the pieces that follow each other without a gap,
+    /// until there are `n_most`. `words` holds fewer than that.
+    pub(crate) fn words(
+        &self,
+        text: &[u8],
+        pieces: &[Range<usize>],
+        place: &mut Place,
+        n_most: usize,
+        words: &mut Vec<Word>,
+    ) {
+        let pieces = &pieces[place.piece..];
+        let mut pairs = pieces.array_windows().take(n_most);
+        let last =
+            pairs.position(|[one, next]| one.end != next.start).unwrap_or((pieces.len() - 1).min(n_most));
+        let end = pieces[last].end;
+        let mut n_pieces = 0;
+        self.blocks(text, place.start..end, |block, mut cuts| {
+            let ends = pieces[n_pieces..].iter().map(|piece| piece.end).take_while(|&end| end < block.end);
+            ends.for_each(|end| cuts |= 1 << (end - block.start));
             while cuts != 0 {
-                let cut = block.start + cuts.trailing_zeros() as usize;
-                words.push(Word::new(start, cut));
+                let end = block.start + cuts.trailing_zeros() as usize;
+                let ends_piece = end == pieces[n_pieces].end;
+                words.push(Word { start: place.start, end, ends_piece });
+                place.start = end;
+                n_pieces += usize::from(ends_piece);
                 if words.len() == n_most {
                     return false;
                 }
-                start = cut;
                 cuts &= cuts - 1;
             }
             true
         });
-        if words.len() < n_most && start < end {
-            words.push(Word::new(start, end));
+        if words.len() < n_most {
+            words.push(Word { start: place.start, end, ends_piece: true });
+            n_pieces += 1;
+            place.start = pieces.get(n_pieces).map_or(end, |piece| piece.start);
         }
+        place.piece += n_pieces;
     }
 
     /// Appends the ends of words of `text` from byte `start` on, where one starts: at most [`MAX_BATCH`], fewer only at the end

@@ -62,16 +62,10 @@ pub(crate) struct Word {
     pub(crate) ends_piece: bool,
 }
 
-impl Word {
-    pub(crate) fn new(start: usize, end: usize) -> Self {
-        Self { start, end, ends_piece: false }
-    }
-}
-
 /// Where the next word begins: in which piece, and at which byte of the text.
-struct Place {
-    piece: usize,
-    start: usize,
+pub(crate) struct Place {
+    pub(crate) piece: usize,
+    pub(crate) start: usize,
 }
 
 /// So many words are looked up at once.
@@ -212,19 +206,8 @@ impl Bpe {
         memory: &mut WordsScratch,
     ) {
         memory.words.clear();
-        while let Some(piece) = pieces.get(place.piece)
-            && memory.words.len() < MAX_WORDS
-        {
-            let first = memory.words.len();
-            words.cuts.words(text, place.start..piece.end, MAX_WORDS, &mut memory.words);
-            if let Some(last) = memory.words[first..].last_mut() {
-                last.ends_piece = last.end == piece.end;
-                place.start = last.end;
-            }
-            if place.start == piece.end {
-                place.piece += 1;
-                place.start = pieces.get(place.piece).map_or(0, |piece| piece.start);
-            }
+        while place.piece < pieces.len() && memory.words.len() < MAX_WORDS {
+            words.cuts.words(text, pieces, place, MAX_WORDS, &mut memory.words);
         }
         let WordsScratch { cache, words, places, found, missed, .. } = memory;
         let spans = words.iter().map(|word| (word.start, word.end));
