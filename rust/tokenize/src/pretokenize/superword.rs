@@ -12,6 +12,16 @@ pub(crate) struct Superword;
 impl Superword {
     pub(crate) fn find(table: &ClassTable, text: &[u8], mut at: usize) -> Option<(usize, usize)> {
         while at < text.len() {
+            // Most of a text, and no start of a match: a letter, or a space with a letter behind it.
+            let n_plain = match text[at..] {
+                [letter, ..] if letter.is_ascii_alphabetic() => 1,
+                [b' ', letter, ..] if letter.is_ascii_alphabetic() => 2,
+                _ => 0,
+            };
+            if n_plain > 0 {
+                at += n_plain;
+                continue;
+            }
             let (found, length) = table.at(text, at);
             if found & NUMBER != 0 {
                 return Some((at, table.numbers(text, at, 3)));
