@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokenloom_tokenize::prefetch::prefetch_whole;
 use tokenloom_vocab::TokenId;
 
 use super::error::DraftError;
@@ -75,6 +76,17 @@ pub fn lock(stream: &Mutex<Stream>) -> MutexGuard<'_, Stream> {
     stream.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Asks for the parts of the next stream while this one is worked on, and for what says where those of its next lie.
+fn prefetch_behind(streams: &[&Mutex<Stream>], row: usize) {
+    if let Some(later) = streams.get(row + 2) {
+        prefetch_whole(*later);
+    }
+    // Whoever holds it has its memory at hand.
+    if let Some(Ok(next)) = streams.get(row + 1).map(|next| next.try_lock()) {
+        next.prefetch();
+    }
+}
+
 /// A tree for each stream.
 ///
 /// # Errors
@@ -88,7 +100,8 @@ pub fn propose_batch(
     let mut trees = vec![Arc::default(); streams.len()];
     let runs = streams.chunks(STREAMS_PER_RUN).zip(trees.chunks_mut(STREAMS_PER_RUN));
     share(streams.len(), n_threads, runs, |(streams, trees)| {
-        for (stream, tree) in streams.iter().zip(trees) {
+        for ((row, stream), tree) in streams.iter().enumerate().zip(trees) {
+            prefetch_behind(streams, row);
             *tree = lock(stream).propose(budget, is_chain)?;
         }
         Ok(())
@@ -118,6 +131,7 @@ pub fn propose_into(
     share(streams.len(), n_threads, runs, |(streams, mut rows)| {
         let mut tree = DraftTree::default();
         for (row, stream) in streams.iter().enumerate() {
+            prefetch_behind(streams, row);
             lock(stream).propose_into(budget, is_chain, &mut tree)?;
             rows.write(row, width, &tree);
         }

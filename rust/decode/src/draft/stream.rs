@@ -266,10 +266,16 @@ impl Stream {
         Ok(())
     }
 
+    /// Asks for the memory that a proposal reads all over.
+    pub(super) fn prefetch(&self) {
+        if let Some(live) = &self.live {
+            prefetch_whole(&*live.proposer);
+        }
+    }
+
     fn draft(&mut self, budget: i64, is_chain: bool, tree: &mut DraftTree) -> Result<&mut Live, DraftError> {
         let budget = usize::try_from(budget).map_err(|_| DraftErrorKind::Budget { budget })?;
         let live = self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?;
-        // One block, read from all over.
         prefetch_whole(&*live.proposer);
         live.proposer.propose(budget, is_chain, tree);
         live.n_nodes = tree.n_nodes();
