@@ -228,6 +228,7 @@ impl PretokenCache {
     }
 
     /// The keys of spans of the text and where they would be, with that memory on the way. A long pretoken has the key of none.
+    /// Behind the first `n_spans` places are older ones.
     #[inline(never)]
     pub(crate) fn find_places(
         &self,
@@ -236,12 +237,15 @@ impl PretokenCache {
         spans: impl Iterator<Item = (usize, usize)>,
         places: &mut Vec<Place>,
     ) {
-        places.resize(n_spans, Place::default());
+        if places.len() < n_spans {
+            places.resize(n_spans, Place::default());
+        }
         for (place, (start, end)) in places.iter_mut().zip(spans) {
-            let n_bytes = end - start;
+            // Without a branch: a long pretoken has the key of no bytes.
+            let n_bytes = if end - start > MAX_KEY_BYTES { 0 } else { end - start };
             let (low, high) = match text.get(start..).and_then(<[u8]>::first_chunk) {
-                Some(chunk) if n_bytes <= MAX_KEY_BYTES => key_of(chunk, n_bytes),
-                _ => self.key_of_other(&text[start..end]),
+                Some(chunk) => key_of(chunk, n_bytes),
+                None => key_at_end(text, start, n_bytes),
             };
             let set = self.set_of([low, high]);
             prefetch(&self.short, set);
@@ -252,6 +256,7 @@ impl PretokenCache {
     /// Writes the ids of those whose first line has them to `ids`, one after the other from `n` on; calls `other` with the index
     /// of each other place, and how many ids come before it. How many there are in the end.
     #[inline(always)]
+    #[allow(unsafe_code)]
     pub(crate) fn copy_known(
         &self,
         places: &[Place],
@@ -259,15 +264,18 @@ impl PretokenCache {
         mut n: usize,
         mut other: impl FnMut(usize, usize),
     ) -> usize {
+        assert!(ids.len().checked_sub(n).is_some_and(|room| room / SHORT_IDS >= places.len()));
+        let ids = ids.as_mut_ptr();
         for (index, &Place { key, set }) in places.iter().enumerate() {
-            // All four, whatever counts: a copy of fixed size.
             if let Some(ShortSet([often, _])) = self.short.get(set)
-                && let slot = &often[usize::from(often[1].is_of(key))]
+                // A guess: where the first words are equal the others are. A wrong one costs a second look.
+                && let slot = &often[usize::from(often[1].key[0] == key[0])]
                 && slot.is_of(key)
                 && let Some(n_ids) = slot.n_ids()
-                && let Some(room) = ids.get_mut(n..).and_then(<[_]>::first_chunk_mut)
             {
-                *room = slot.ids;
+                // All four, whatever counts: a copy of fixed size.
+                // SAFETY: there was room for four ids a place, and no place before this one took more.
+                unsafe { ids.add(n).cast::<[TokenId; SHORT_IDS]>().write(slot.ids) };
                 n += n_ids;
             } else {
                 self.prefetch_once(set);
@@ -285,21 +293,11 @@ impl PretokenCache {
         }
     }
 
-    /// The key of a pretoken that is long, whose memory is asked for, or near the end of the text.
-    #[inline(never)]
-    fn key_of_other(&self, piece: &[u8]) -> (u64, u64) {
-        if piece.len() <= MAX_KEY_BYTES {
-            let [low, high] = pack(piece);
-            return (low, high);
-        }
-        if piece.len() <= MAX_KEPT_BYTES {
-            self.prefetch_long(piece);
-        }
-        (0, 0)
-    }
-
     /// Asks for the memory in which [`PretokenCache::long`] looks for a pretoken.
     pub(crate) fn prefetch_long(&self, piece: &[u8]) {
+        if piece.len() > MAX_KEPT_BYTES {
+            return;
+        }
         prefetch(&self.long, (hash(piece) >> self.long_shift) as usize);
     }
 
@@ -484,12 +482,19 @@ const LOW: [Key; 16] = {
     masks
 };
 
-/// The two words of the key of the first bytes of a text; at most 15.
+/// The two words of the key of the first bytes of a text; at most 15. As an array they would wait to be read as one.
 #[inline(always)]
 pub(crate) fn key_of(chunk: &[u8; 16], n_bytes: usize) -> (u64, u64) {
     let (words, mask) = (chunk.as_chunks::<8>().0, &LOW[n_bytes % 16]);
     let (low, high) = (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]));
     (low & mask[0], high & mask[1] | (n_bytes as u64) << 56)
+}
+
+/// The same where fewer than 16 bytes are left.
+#[cold]
+fn key_at_end(text: &[u8], start: usize, n_bytes: usize) -> (u64, u64) {
+    let [low, high] = pack(&text[start..start + n_bytes]);
+    (low, high)
 }
 
 /// The bytes in order, and their number in the last byte.

@@ -63,14 +63,14 @@ impl Found {
         cache.find_places(text, ends.len(), spans, places);
         ready.resize(4 * MAX_BATCH * MAX_BATCHES, 0);
         others.clear();
-        *n_ready = copy_known(cache, places, ready, *n_ready, others);
+        *n_ready = copy_known(cache, &places[..ends.len()], ready, *n_ready, others);
         for &(index, at) in &*others {
             let slot = cache.note(places[index]);
             if slot.is_unknown() {
                 is_new(places[index].key);
             }
             let start = index.checked_sub(1).map_or(start, |before| ends[before]);
-            if slot.is_elsewhere() {
+            if slot.is_elsewhere() || slot.key() == [0; 2] {
                 cache.prefetch_long(&text[start..ends[index]]);
             }
             missed.push(Missed { at, start, end: ends[index], slot });

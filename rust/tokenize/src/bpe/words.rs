@@ -214,11 +214,12 @@ impl Bpe {
         cache.find_places(text, words.len(), spans, places);
         found.clear();
         missed.clear();
-        for (at, &place) in places.iter().enumerate() {
+        for ((at, &Word { start, end, .. }), &place) in words.iter().enumerate().zip(&*places) {
             let slot = *cache.at(place);
-            if slot.is_unknown() && place.key != [0; 2] {
+            if place.key == [0; 2] {
+                cache.prefetch_long(&text[start..end]);
+            } else if slot.is_unknown() {
                 self.whole().prefetch(place.key);
-                let Word { start, end, .. } = words[at];
                 missed.push(Missed { at, start, end, slot: Slot::unknown(place.key) });
             }
             found.push(slot);
