@@ -240,17 +240,27 @@ impl PretokenCache {
         if places.len() < n_spans {
             places.resize(n_spans, Place::default());
         }
-        for (place, (start, end)) in places.iter_mut().zip(spans) {
+        let mut places = places.iter_mut().zip(spans);
+        for (place, (start, end)) in &mut places {
+            let Some(chunk) = text.get(start..start + 16).and_then(<[u8]>::first_chunk) else {
+                *place = self.place_at_end(&text[start..end]);
+                break;
+            };
             // Without a branch: a long pretoken has the key of no bytes.
             let n_bytes = if end - start > MAX_KEY_BYTES { 0 } else { end - start };
-            let (low, high) = match text.get(start..).and_then(<[u8]>::first_chunk) {
-                Some(chunk) => key_of(chunk, n_bytes),
-                None => key_at_end(text, start, n_bytes),
-            };
+            let (low, high) = key_of(chunk, n_bytes);
             let set = self.set_of([low, high]);
             prefetch(&self.short, set);
             *place = Place { key: [low, high], set };
         }
+        places.for_each(|(place, (start, end))| *place = self.place_at_end(&text[start..end]));
+    }
+
+    /// The place of a piece behind whose start there are fewer than 16 bytes.
+    #[cold]
+    fn place_at_end(&self, piece: &[u8]) -> Place {
+        let key = if piece.len() > MAX_KEY_BYTES { [0; 2] } else { pack(piece) };
+        Place { key, set: self.set_of(key) }
     }
 
     /// Writes the ids of those whose first line has them to `ids`, one after the other from `n` on; calls `other` with the index
@@ -419,14 +429,15 @@ impl PretokenCache {
         *pair = [slot, pair[0]];
     }
 
-    /// Doubles the table of short pretokens once half as many entries were made as it has slots.
+    /// Makes the table of short pretokens four times as large once half as many entries were made as it has slots: to move them
+    /// takes longer than to have room for more.
     pub(crate) fn grow_short(&mut self) {
         if self.n_short <= 2 * self.short.len() || self.short.len() == Self::MAX_SHORT {
             return;
         }
-        let larger = Table::filled(NO_SHORT, 2 * self.short.len());
+        let larger = Table::filled(NO_SHORT, 4 * self.short.len());
         let old = std::mem::replace(&mut self.short, larger);
-        (self.short_shift, self.n_short) = (self.short_shift - 1, 2 * old.len());
+        (self.short_shift, self.n_short) = (self.short_shift - 2, 2 * old.len());
         // What came often first; of the others the older ones first.
         for &ShortSet([often, once]) in &*old {
             let taken = |slot: &Slot| !slot.is_free();
@@ -488,13 +499,6 @@ pub(crate) fn key_of(chunk: &[u8; 16], n_bytes: usize) -> (u64, u64) {
     let (words, mask) = (chunk.as_chunks::<8>().0, &LOW[n_bytes % 16]);
     let (low, high) = (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]));
     (low & mask[0], high & mask[1] | (n_bytes as u64) << 56)
-}
-
-/// The same where fewer than 16 bytes are left.
-#[cold]
-fn key_at_end(text: &[u8], start: usize, n_bytes: usize) -> (u64, u64) {
-    let [low, high] = pack(&text[start..start + n_bytes]);
-    (low, high)
 }
 
 /// The bytes in order, and their number in the last byte.
