@@ -10,8 +10,7 @@
 
 use tokenloom_vocab::{TokenId, TokenTable};
 
-use super::merges::{MergesBelow, Question};
-use crate::prefetch::prefetch;
+use super::merges::{MergeTable, MergesBelow, Question};
 
 /// So many words are merged side by side.
 pub(crate) const MAX_ROWS: usize = 32;
@@ -19,8 +18,11 @@ pub(crate) const MAX_ROWS: usize = 32;
 /// Longer words are quicker in the engine of long ones.
 pub(crate) const MAX_ROW_BYTES: usize = 32;
 
-/// No merge: above every rank.
-const NONE: u64 = u64::MAX;
+/// Words of so few symbols look through the first ranks only.
+const FEW_SYMBOLS: usize = 16;
+
+/// No merge: above every rank. Signed, as every x86-64 compares four signed numbers at once.
+const NONE: i32 = MergeTable::MAX_MERGES as i32;
 
 /// Words that are being merged.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +43,8 @@ struct Row {
     /// A bit for each symbol that was not merged into the one before it.
     alive: u64,
     ids: [TokenId; MAX_ROW_BYTES],
-    /// By symbol: the rank of its merge with the next one, above its own place.
-    merges: [u64; MAX_ROW_BYTES],
+    /// By symbol: the rank of its merge with the next one.
+    ranks: [i32; MAX_ROW_BYTES],
     results: [TokenId; MAX_ROW_BYTES],
     /// What was asked of pairs, and the places of their left symbols.
     asked: [Question; MAX_ROW_BYTES],
@@ -126,11 +128,6 @@ impl BytePairs {
     fn get(&self, left: u8, right: u8) -> BytePair {
         self.0[index(left, right)]
     }
-
-    /// Asks for the memory of the pairs of a word.
-    pub(crate) fn prefetch(&self, bytes: &[u8]) {
-        bytes.array_windows().for_each(|&[left, right]| prefetch(&self.0, index(left, right)));
-    }
 }
 
 fn index(left: u8, right: u8) -> usize {
@@ -151,6 +148,7 @@ impl Rows {
         self.n_rows += 1;
         let row = self.rows.get_mut(self.n_rows - 1)?;
         (row.word, row.n_symbols, row.n_asked) = (word, 0, 0);
+        row.ranks = [NONE; MAX_ROW_BYTES];
         Some(row)
     }
 
@@ -192,7 +190,6 @@ impl Rows {
         row.all_are_alive();
         let mut start = 0;
         for symbol in 0..row.n_symbols {
-            row.merges[symbol] = NONE;
             let end = start + 1 + (joined >> symbol & 1) as usize;
             if joined >> symbol & 3 != 0 {
                 row.ask(symbol, symbol + 1, merges);
@@ -210,7 +207,6 @@ impl Rows {
         row.all_are_alive();
         row.ids[..symbols.len()].copy_from_slice(symbols);
         for symbol in 0..row.n_symbols {
-            row.merges[symbol] = NONE;
             row.ask(symbol, symbol + 1, merges);
         }
     }
@@ -241,10 +237,10 @@ impl Row {
     fn set(&mut self, at: usize, merge: Option<(u32, TokenId)>) {
         match merge {
             Some((rank, result)) => {
-                self.merges[at] = u64::from(rank) << 32 | at as u64;
+                self.ranks[at] = rank as i32;
                 self.results[at] = result;
             }
-            None => self.merges[at] = NONE,
+            None => self.ranks[at] = NONE,
         }
     }
 
@@ -265,17 +261,19 @@ impl Row {
             let merge = merges.answer(self.asked[answer]);
             self.set(self.places[answer], merge.map(|(rank, result)| (rank.0, result)));
         }
-        let smallest =
-            self.merges[..self.n_symbols].iter().fold(NONE, |smallest, &merge| smallest.min(merge));
+        let (smallest, at) = if self.n_symbols <= FEW_SYMBOLS {
+            first_smallest::<FEW_SYMBOLS>(&self.ranks)
+        } else {
+            first_smallest::<MAX_ROW_BYTES>(&self.ranks)
+        };
         if smallest == NONE {
             return false;
         }
-        let at = smallest as u32 as usize;
         let behind = self.alive & !((2 << at) - 1);
         let next = behind.trailing_zeros() as usize;
         self.alive &= !(1 << next);
         self.ids[at] = self.results[at];
-        (self.merges[at], self.merges[next]) = (NONE, NONE);
+        (self.ranks[at], self.ranks[next]) = (NONE, NONE);
         let after = self.alive & !((2 << at) - 1);
         let before = self.alive & ((1 << at) - 1);
         if after != 0 {
@@ -283,7 +281,7 @@ impl Row {
         }
         if before != 0 {
             let previous = before.ilog2() as usize;
-            self.merges[previous] = NONE;
+            self.ranks[previous] = NONE;
             self.ask(previous, at, merges);
         }
         after != 0 || before != 0
@@ -300,10 +298,19 @@ impl Row {
     }
 }
 
+/// The smallest of the first `N` ranks, and the first place where it is.
+#[inline(always)]
+fn first_smallest<const N: usize>(ranks: &[i32; MAX_ROW_BYTES]) -> (i32, usize) {
+    let smallest = ranks[..N].iter().fold(NONE, |smallest, &rank| smallest.min(rank));
+    let places =
+        (0..).zip(&ranks[..N]).fold(0_u32, |places, (at, &rank)| places | u32::from(rank == smallest) << at);
+    (smallest, places.trailing_zeros() as usize % N)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::merges::from_all_cuts;
-    use super::super::{MergeTable, scan};
+    use super::super::scan;
     use super::*;
     use crate::spec::Ranks;
     use proptest::prelude::*;

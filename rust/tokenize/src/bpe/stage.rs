@@ -178,9 +178,8 @@ impl Bpe {
             let mut wholes = [None; MAX_ROWS];
             for (whole, word) in wholes.iter_mut().zip(&*missed).filter(|(_, word)| word.slot.is_unknown()) {
                 *whole = self.whole().of_key(word.slot.key());
-                match *whole {
-                    Some(id) => prefetch(&stage.produced, id as usize),
-                    None => pairs.prefetch(&text[word.start..word.end]),
+                if let Some(id) = *whole {
+                    prefetch(&stage.produced, id as usize);
                 }
             }
             let unknown = |(_, (word, _)): &(usize, (&mut Missed, &Option<TokenId>))| word.slot.is_unknown();
