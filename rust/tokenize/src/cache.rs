@@ -6,7 +6,7 @@
 //! ones and a frequent one costs one line. Longer pretokens (56 bytes at most), and short ones of five to sixteen ids, have
 //! a table of larger slots; a mark in the first table says that such a short one is in the other. All else is not kept.
 //!
-//! The tables start small and double while they fill, up to [`PretokenCache::MAX_BYTES`]; after that a new entry takes the
+//! The tables start small and grow while they fill, up to [`PretokenCache::MAX_BYTES`]; after that a new entry takes the
 //! place of the oldest one that did not come again. So memory is bounded whatever the text, an entry costs O(1), and text
 //! that never repeats pays one missed look-up a pretoken. What a look-up answers depends on the pretoken alone: the cache
 //! changes the time, never the ids.
