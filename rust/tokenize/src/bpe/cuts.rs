@@ -11,7 +11,6 @@ use std::ops::Range;
 use tokenloom_vocab::TokenTable;
 
 use super::MergeTable;
-use super::rows::MAX_ROW_BYTES;
 use super::symbols::InitialSymbols;
 use super::words::{Place, Word};
 use crate::pretokenize::{Ends, MAX_BATCH};
@@ -65,6 +64,9 @@ pub(crate) struct Cuts {
     /// A byte for each, as text is asked for all of its pairs.
     is_cut: Box<[bool; 1 << 16]>,
 }
+
+/// Longer words may be cut between characters as well.
+const MAX_UNCUT_BYTES: usize = 16;
 
 /// So many pairs of bytes are looked at before the cuts among them are.
 const BLOCK: usize = 64;
@@ -161,7 +163,7 @@ impl Cuts {
     }
 
     /// Appends the ends of words of `text` from byte `start` on, where one starts: at most [`MAX_BATCH`], fewer only at the end
-    /// of the text or where those of the next block might not fit. Of words that are too long for rows `inside` says where else
+    /// of the text or where those of the next block might not fit. Of long words `inside` says where else
     /// they may be cut; it is asked about each place once.
     #[inline(always)]
     pub(crate) fn ends(
@@ -172,18 +174,18 @@ impl Cuts {
         inside: impl Fn(Range<usize>, &mut dyn FnMut(usize)),
     ) {
         // Those of a block, and of the blocks before it the places that were not asked about.
-        const MAX_A_BLOCK: usize = BLOCK + MAX_ROW_BYTES;
+        const MAX_A_BLOCK: usize = BLOCK + MAX_UNCUT_BYTES;
         ends.make_room();
         let (mut word, mut asked, mut is_all) = (start, start, true);
         self.blocks(text, start..text.len(), |block, mut cuts| {
-            let reached = (1 << (MAX_ROW_BYTES + 1).saturating_sub(block.start - word)) - 1;
+            let reached = (1 << (MAX_UNCUT_BYTES + 1).saturating_sub(block.start - word)) - 1;
             if cuts != 0 && reached | behind(cuts) == u64::MAX {
                 ends.push_bits(block.start, cuts);
                 word = block.start + cuts.ilog2() as usize;
             } else {
                 loop {
                     let end = block.end.min(block.start + cuts.trailing_zeros() as usize);
-                    if end - word > MAX_ROW_BYTES {
+                    if end - word > MAX_UNCUT_BYTES {
                         inside(word.max(asked)..end, &mut |cut| {
                             ends.push(cut);
                             word = cut;
@@ -217,11 +219,11 @@ fn bits(flags: &[u8; BLOCK]) -> u64 {
     })
 }
 
-/// The [`MAX_ROW_BYTES`] places behind each place.
+/// The [`MAX_UNCUT_BYTES`] places behind each place.
 #[inline(always)]
 fn behind(places: u64) -> u64 {
-    const { assert!(MAX_ROW_BYTES.is_power_of_two()) };
-    (0..MAX_ROW_BYTES.ilog2()).fold(places << 1, |all, step| all | all << (1 << step))
+    const { assert!(MAX_UNCUT_BYTES.is_power_of_two()) };
+    (0..MAX_UNCUT_BYTES.ilog2()).fold(places << 1, |all, step| all | all << (1 << step))
 }
 
 #[inline]
