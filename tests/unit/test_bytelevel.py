@@ -112,6 +112,28 @@ def test_bytes_that_are_no_text_are_impossible(model: tl.bytelevel.ByteModel) ->
         model.start(b"a\xff")
 
 
+def test_a_byte_that_no_token_has_is_impossible_before_the_model_is_asked() -> None:
+    """A marginal state that had not asked yet took any byte, and failed at the next question instead."""
+    vocab = {chr(byte): byte - 33 for byte in range(33, 127)} | {"\u0120": 94}
+    content = {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    }
+    tok = tl.Tokenizer.from_bytes(json.dumps(content).encode(), kind="tokenizer.json")
+    for target in ("canonical", "marginal"):
+        state = tl.bytelevel.ByteModel(lm, tok, target=target).start(b"")  # type: ignore[arg-type]
+        for _ in range(2):
+            with pytest.raises(DistributionError, match="byte 1"):
+                state.push(0xC3)
+            state.next_byte()
+        state.push(ord("a"))
+        with pytest.raises(DistributionError, match="byte 2"):
+            state.push(0xC3)
+
+
 def test_answers_of_the_wrong_shape_or_value_are_refused(tok: tl.Tokenizer) -> None:
     def start(rows: Any) -> tl.bytelevel.ByteState:
         return tl.bytelevel.ByteModel(lambda contexts: rows(len(contexts)), tok).start(b"ab a")

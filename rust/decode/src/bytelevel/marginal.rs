@@ -179,11 +179,26 @@ impl MarginalState {
         next.weigh(&mut born);
         next.heads.append(&mut born);
         next.forget();
+        if !next.has_tokens() {
+            next.heads.clear();
+        }
         if next.heads.is_empty() && next.forgotten == f64::NEG_INFINITY {
             let what = "token sequence with mass";
             return Err(ByteLevelErrorKind::NoEncoding { what, byte_offset: next.n_bytes }.into());
         }
         Ok(next)
+    }
+
+    /// Whether some token goes on with what some head was given. A head that sleeps takes any byte.
+    fn has_tokens(&self) -> bool {
+        let trie = &self.law.trie;
+        self.heads.iter().any(|head| match head.work {
+            Work::Awake(..) => true,
+            Work::Asleep(since) | Work::Light(since) => {
+                let first = self.text.len() - (self.n_bytes - since);
+                self.text.range(first..).try_fold(trie.root(), |node, &byte| trie.child(node, byte)).is_some()
+            }
+        })
     }
 
     /// The state without the rows that take much memory; the model is asked for them again where they are needed.
