@@ -91,6 +91,27 @@ impl MarginalLaw {
     pub fn symbols(&self) -> &[TokenId] {
         &self.symbols
     }
+
+    /// Whether some token sequence spells these bytes and perhaps more.
+    fn has_cover(&self, bytes: &[u8]) -> bool {
+        let mut begins_token = vec![false; bytes.len() + 1];
+        begins_token[0] = true;
+        for start in 0..bytes.len() {
+            if !begins_token[start] {
+                continue;
+            }
+            let mut node = self.trie.root();
+            for (at, &byte) in bytes.iter().enumerate().skip(start) {
+                let Some(below) = self.trie.child(node, byte) else { break };
+                if at + 1 == bytes.len() {
+                    return true;
+                }
+                begins_token[at + 1] |= !self.trie.exact(below).is_empty();
+                node = below;
+            }
+        }
+        bytes.is_empty()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -189,14 +210,14 @@ impl MarginalState {
         Ok(next)
     }
 
-    /// Whether some token goes on with what some head was given. A head that sleeps takes any byte.
+    /// Whether tokens spell what some head was given. One that sleeps takes any byte.
     fn has_tokens(&self) -> bool {
-        let trie = &self.law.trie;
         self.heads.iter().any(|head| match head.work {
             Work::Awake(..) => true,
             Work::Asleep(since) | Work::Light(since) => {
                 let first = self.text.len() - (self.n_bytes - since);
-                self.text.range(first..).try_fold(trie.root(), |node, &byte| trie.child(node, byte)).is_some()
+                let text: Vec<u8> = self.text.range(first..).copied().collect();
+                self.law.has_cover(&text)
             }
         })
     }

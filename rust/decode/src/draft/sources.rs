@@ -31,7 +31,7 @@ pub(super) trait Sources: Debug + Send {
         None
     }
 
-    /// As [`Sources::step`] over the next token of a [`Copy`]; does the copy go on?
+    /// As [`Sources::step`] over the next token of a copy; does the copy go on?
     fn follow(&self, _cursors: &mut Vec<Cursor>, _first: usize, _token: TokenId) -> bool {
         false
     }
