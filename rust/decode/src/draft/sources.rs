@@ -27,7 +27,7 @@ pub(super) trait Sources: Debug + Send {
     fn levels(&self, cursors: &[Cursor], levels: &mut Levels);
 
     /// What follows where one source alone knows a context, and that occurred once; nothing where none does.
-    fn copy(&self, _cursors: &[Cursor]) -> Option<Copy<'_>> {
+    fn copy(&self, _cursors: &[Cursor]) -> Option<Continuation<'_>> {
         None
     }
 
@@ -51,7 +51,7 @@ pub(super) trait Sources: Debug + Send {
 
 /// The continuation of a context that occurred once.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Copy<'a> {
+pub(super) struct Continuation<'a> {
     /// Which source knows it.
     pub(super) source: u8,
     /// How many of the latest tokens agree.
@@ -127,11 +127,11 @@ impl Sources for Texts {
     }
 
     #[inline]
-    fn copy(&self, cursors: &[Cursor]) -> Option<Copy<'_>> {
+    fn copy(&self, cursors: &[Cursor]) -> Option<Continuation<'_>> {
         if !OwnText::is_new(cursors[0]) {
             return None;
         }
-        self.past.copy(cursors[1]).map(|(n_tokens, tokens)| Copy { source: PAST, n_tokens, tokens })
+        self.past.copy(cursors[1]).map(|(n_tokens, tokens)| Continuation { source: PAST, n_tokens, tokens })
     }
 
     #[inline]
