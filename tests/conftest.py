@@ -27,10 +27,29 @@ def _load_script(name: str) -> ModuleType:
     return module
 
 
+_RUNNING: list[pytest.Item] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Remember which test is running: fixtures of modules and sessions are not told."""
+    _RUNNING[:] = [item]
+
+
 @pytest.fixture(scope="session")
 def asset() -> Callable[[str], Path]:
-    """``asset("smollm2")`` is a folder of real files; an absent one is an error that says what to run."""
-    locate: Callable[[str], Path] = _load_script("fetch_assets").locate
+    """``asset("smollm2")`` is a folder of real files; an absent one is an error that says what to run.
+
+    So is a heavy one in a test that is not: it would pass only where someone fetched it before.
+    """
+    script = _load_script("fetch_assets")
+
+    def locate(name: str) -> Path:
+        if script.find(name).heavy:
+            assert _RUNNING[0].get_closest_marker("heavy"), f"expected a test marked heavy, as asset {name!r} is"
+        folder: Path = script.locate(name)
+        return folder
+
     return locate
 
 

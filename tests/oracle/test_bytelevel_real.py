@@ -36,16 +36,23 @@ def test_covers_are_found_by_encoding(asset: Callable[[str], Path], prompt: byte
     assert found == set(twin.covers(prompt, tok.encode_list, tokens, CONTINUATIONS))
 
 
-def test_the_marks_of_formats_are_tokens_of_published_files(asset: Callable[[str], Path]) -> None:
+def check_marks(format: str, file: Path, added: dict[str, int]) -> None:
+    tok = tl.Tokenizer.from_file(file)
+    context = tl.bytelevel.fim_context(tok, b"def f(", b"return 1", format)
+    ids = added or tok.special_tokens
+    marks = [ids[mark] for mark in tl.bytelevel.FIM_FORMATS[format]]
+    assert [id for id in context if id in marks] == marks
+    assert (context[0], context[-1]) == (marks[0], marks[2])
+    state = tl.bytelevel.ByteModel(lambda contexts: np.zeros((len(contexts), 1 << 18)), tok).start(b"", context)
+    assert np.exp(state.next_byte()).sum() == pytest.approx(1)
+
+
+def test_the_marks_of_a_format_are_tokens_of_a_published_file(asset: Callable[[str], Path]) -> None:
     path = asset("tiktoken") / "deepseek_v3.tokenizer.json"
     added = {token["content"]: token["id"] for token in json.loads(path.read_text("utf-8"))["added_tokens"]}
-    files = {"deepseek-coder": path, "starcoder": asset("gguf-vocabs") / "ggml-vocab-starcoder.gguf"}
-    for format, file in files.items():
-        tok = tl.Tokenizer.from_file(file)
-        context = tl.bytelevel.fim_context(tok, b"def f(", b"return 1", format)
-        ids = added if format == "deepseek-coder" else tok.special_tokens
-        marks = [ids[mark] for mark in tl.bytelevel.FIM_FORMATS[format]]
-        assert [id for id in context if id in marks] == marks
-        assert (context[0], context[-1]) == (marks[0], marks[2])
-        state = tl.bytelevel.ByteModel(lambda contexts: np.zeros((len(contexts), 1 << 18)), tok).start(b"", context)
-        assert np.exp(state.next_byte()).sum() == pytest.approx(1)
+    check_marks("deepseek-coder", path, added)
+
+
+@pytest.mark.heavy
+def test_the_marks_of_starcoder_are_its_special_tokens(asset: Callable[[str], Path]) -> None:
+    check_marks("starcoder", asset("gguf-vocabs") / "ggml-vocab-starcoder.gguf", {})

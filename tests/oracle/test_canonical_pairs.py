@@ -21,7 +21,8 @@ from tokenloom._core.bytelevel import CanonicalLaw
 EXACT = ["gptoss", "mistral_v1"]
 LONG = ["qwen3", "deepseek_v4", "llama3", "llama4", "qwen", "qwen3_6", "deepseek_v3", "mistral_v7", "gemma", "llama2"]
 LONG += ["superbpe_200k", "superbpe_baseline"]
-GGUF = {"gpt2": "gpt-2", "llama2": "llama-spm"}
+GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+FILES = {**RANKS, "gpt2": ("tiktoken", "r50k_base.tiktoken", GPT2)}
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,10 @@ def load(
     def tokenizer(name: str) -> tl.Tokenizer:
         if name == "smollm2":
             return tl.Tokenizer.from_file(next(asset("smollm2").rglob("*.gguf")))
-        if name in GGUF:
-            return tl.Tokenizer.from_file(asset("gguf-vocabs") / f"ggml-vocab-{GGUF[name]}.gguf")
-        if name in RANKS:
-            folder, file, pattern = RANKS[name]
+        if name == "llama2":
+            return tl.Tokenizer.from_file(asset("gguf-vocabs") / "ggml-vocab-llama-spm.gguf")
+        if name in FILES:
+            folder, file, pattern = FILES[name]
             lines = (asset(folder) / file).read_bytes().splitlines()
             ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines if line)}
             return tl.Tokenizer.from_tiktoken(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
