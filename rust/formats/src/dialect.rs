@@ -31,8 +31,10 @@ enum Direction {
 
 /// The pattern of a `tokenizer.json` as fancy-regex must be given it.
 pub(crate) fn from_oniguruma(pattern: &str) -> Result<Cow<'_, str>, Untranslatable> {
-    // What `to_oniguruma` makes of a published pattern reads back as that pattern, by which its scanner is found.
-    let is_written = |published: &&str| to_oniguruma(published).is_ok_and(|text| text == pattern);
+    // What `to_oniguruma` makes of a published pattern reads back as that pattern, by which its scanner is found. Files write
+    // line breaks as escapes or as they are.
+    let escaped = pattern.replace('\r', r"\r").replace('\n', r"\n");
+    let is_written = |published: &&str| to_oniguruma(published).is_ok_and(|text| text == escaped);
     if let Some(published) = published_patterns().find(is_written) {
         return Ok(Cow::Borrowed(published));
     }
@@ -240,6 +242,8 @@ mod tests {
         for pattern in published_patterns() {
             let written = to_oniguruma(pattern).unwrap();
             assert_eq!(from_oniguruma(&written).unwrap(), pattern);
+            let with_line_breaks = written.replace(r"\r", "\r").replace(r"\n", "\n");
+            assert_eq!(from_oniguruma(&with_line_breaks).unwrap(), pattern);
         }
     }
 

@@ -11,7 +11,7 @@ use std::ops::{ControlFlow, Range};
 use rustc_hash::FxHashSet;
 use tokenloom_vocab::TokenId;
 
-use crate::cache::{MAX_KEPT_BYTES, Missed, Slot};
+use crate::cache::{Missed, Slot};
 use crate::lookup::{Found, MANY_MISSED, MAX_BATCHES};
 use crate::normalize::Normalized;
 use crate::pretokenize::{Ends, MAX_BATCH};
@@ -234,17 +234,7 @@ impl Tokenizer {
             if self.bpe().joins_words() {
                 return self.encode_joined(text, at_start, scratch, out, go_on);
             }
-            let falls_into_words = self.bpe().falls_into_words();
-            let mut prefixed = String::new();
-            return self.pretokenizers.try_for_each(text, at_start, |piece| {
-                let piece = piece.text(text, &mut prefixed);
-                if falls_into_words && piece.len() > MAX_KEPT_BYTES {
-                    let ends = |at, ends: &mut _| self.bpe().word_ends(piece, at, ends);
-                    return self.encode_batches(piece, ends, scratch, out, go_on);
-                }
-                self.encode_piece(piece.as_bytes(), scratch, out);
-                go_on(out)
-            });
+            return self.encode_gathered(text, at_start, scratch, out, go_on);
         }
         let ends = |at, ends: &mut _| self.pretokenizers.ends(text, at, ends);
         Ok(self.encode_batches(text, ends, scratch, out, go_on))
@@ -292,7 +282,7 @@ impl Tokenizer {
 
     /// Appends the ids of text whose pretokens end where `find_ends` says: it appends some ends from a byte on, or all that are
     /// left.
-    fn encode_batches(
+    pub(crate) fn encode_batches(
         &self,
         text: &str,
         find_ends: impl Fn(usize, &mut Ends),
@@ -333,7 +323,7 @@ impl Tokenizer {
     }
 
     /// Appends the ids of the pretokens that were looked up.
-    fn merge_missed(&self, text: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
+    pub(crate) fn merge_missed(&self, text: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
         let mut found = std::mem::take(&mut scratch.found);
         let Scratch { bpe, cache, .. } = &mut *scratch;
         let Found { missed, together, ids, ends, .. } = &mut found;

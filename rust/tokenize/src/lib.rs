@@ -29,6 +29,7 @@ mod dropout;
 mod encode;
 mod error;
 mod fallback;
+mod gather;
 mod interpreted;
 mod large_pages;
 mod lookup;
