@@ -21,11 +21,12 @@ use tokenloom_tokenize::prefetch::prefetch;
 use tokenloom_vocab::TokenId;
 
 use super::edge_index::EdgeIndex;
+use super::readers::MAX_RUN;
 
 /// No state, no edge, no token.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 /// The state of the empty string.
-const ROOT: u32 = 0;
+pub(super) const ROOT: u32 = 0;
 
 /// What follows the last token of a finished document. Greater than every token id that is taken.
 pub const END_OF_DOCUMENT: TokenId = 1 << 31;
@@ -66,19 +67,19 @@ pub struct DocumentEnd {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct State {
+pub(super) struct State {
     /// The longest string of the state, in tokens.
-    length: u32,
-    link: u32,
+    pub(super) length: u32,
+    pub(super) link: u32,
     /// How often the strings of the state were followed by another token.
-    n_continued: u32,
+    pub(super) n_continued: u32,
     /// Where the latest token that followed lies in the text.
-    latest: u32,
+    pub(super) latest: u32,
     /// The first transition lies in the state itself: most states have no other.
-    token: u32,
-    target: u32,
+    pub(super) token: u32,
+    pub(super) target: u32,
     /// The first of the other transitions.
-    more: u32,
+    pub(super) more: u32,
 }
 
 impl State {
@@ -89,10 +90,10 @@ impl State {
 
 /// A transition beyond the first of its state; `next` lists them for copying.
 #[derive(Clone, Copy, Debug)]
-struct Edge {
+pub(super) struct Edge {
     state: u32,
     token: u32,
-    target: u32,
+    pub(super) target: u32,
     next: u32,
 }
 
@@ -101,9 +102,9 @@ struct Edge {
 pub struct Automaton {
     max_depth: u32,
     text: Vec<TokenId>,
-    states: Vec<State>,
-    edges: Vec<Edge>,
-    edge_index: EdgeIndex,
+    pub(super) states: Vec<State>,
+    pub(super) edges: Vec<Edge>,
+    pub(super) edge_index: EdgeIndex,
 }
 
 impl Automaton {
@@ -112,6 +113,9 @@ impl Automaton {
 
     /// Positions and states have 32 bits, and a token makes two states at most.
     pub const MAX_TOKENS: usize = 1 << 30;
+
+    /// So many states do not lie in the inner caches.
+    const MANY_STATES: usize = 1 << 18;
 
     /// An empty automaton that counts strings up to `max_depth` tokens.
     pub fn new(max_depth: usize) -> Self {
@@ -173,8 +177,13 @@ impl Automaton {
 
     /// Appends tokens.
     pub fn extend_with(&mut self, end: &mut DocumentEnd, tokens: &[TokenId]) {
-        for &token in tokens {
-            self.push(end, token);
+        for run in tokens.chunks(MAX_RUN) {
+            if self.states.len() >= Self::MANY_STATES {
+                self.read_ahead(end.suffix.state, run);
+            }
+            for &token in run {
+                self.push(end, token);
+            }
         }
     }
 
@@ -402,14 +411,14 @@ fn grow<T>(arena: &mut Vec<T>) {
 }
 
 #[inline]
-fn is_at(edges: &[Edge], edge: u32, state: u32, token: TokenId) -> bool {
+pub(super) fn is_at(edges: &[Edge], edge: u32, state: u32, token: TokenId) -> bool {
     let entry = &edges[edge as usize];
     entry.state == state && entry.token == token
 }
 
 /// Mixes both halves so that neither consecutive states nor consecutive tokens cluster.
 #[inline]
-fn hash(state: u32, token: TokenId) -> u32 {
+pub(super) fn hash(state: u32, token: TokenId) -> u32 {
     let key = (u64::from(state) << 32) | u64::from(token);
     let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     ((mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 32) as u32

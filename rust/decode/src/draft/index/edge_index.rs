@@ -5,7 +5,7 @@
 //! entry is its hash scaled to the capacity, and entries stand in ascending order: a probe ends at the first larger hash,
 //! also in vain, growth is one pass from front to back in both tables, and any capacity will do: it grows by half.
 
-use tokenloom_tokenize::prefetch::prefetch_whole;
+use tokenloom_tokenize::prefetch::{prefetch, prefetch_whole};
 
 /// No entry here.
 const EMPTY: u64 = 0;
@@ -35,6 +35,12 @@ impl EdgeIndex {
         if self.slots.len() <= SMALL {
             prefetch_whole(&*self.slots);
         }
+    }
+
+    /// Asks for the memory that [`EdgeIndex::find`] reads first.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u32) {
+        prefetch(&self.slots, home(hash, self.n_homes));
     }
 
     /// The edge of this hash for which `is_it` holds.

@@ -4,6 +4,7 @@ pub(super) mod archive;
 mod automaton;
 mod edge_index;
 pub(super) mod history;
+mod readers;
 mod segment;
 mod suffix_array;
 
