@@ -5,7 +5,8 @@
 //! the latest few tokens through what is indexed already. So before a run of tokens is indexed, [`MAX_READERS`] readers walk
 //! through parts of it side by side, each from a few tokens before its part on; a reader asks for the memory of its next
 //! look-up and the others have their turn until it is there. They change nothing, so they may be wrong: where the run itself
-//! brings what a later part meets, the walk goes another way and some memory is asked for in vain. O(1) a token.
+//! brings what a later part meets, the walk goes another way and some memory is asked for in vain. As many look-ups as
+//! indexing the tokens takes, and a quarter more.
 
 use tokenloom_tokenize::prefetch::prefetch;
 use tokenloom_vocab::TokenId;
@@ -13,7 +14,7 @@ use tokenloom_vocab::TokenId;
 use super::automaton::{Automaton, NONE, ROOT, hash, is_at};
 
 /// So many walk side by side,
-const MAX_READERS: usize = 16;
+const MAX_READERS: usize = 8;
 /// through so many tokens each,
 const STRIDE: usize = 16;
 /// after so many before them, which lead most walks to the longest match.
