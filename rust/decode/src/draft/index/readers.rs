@@ -6,7 +6,7 @@
 //! through parts of it side by side, each from a few tokens before its part on; a reader asks for the memory of its next
 //! look-up and the others have their turn until it is there. They change nothing, so they may be wrong: where the run itself
 //! brings what a later part meets, the walk goes another way and some memory is asked for in vain. As many look-ups as
-//! indexing the tokens takes, and a quarter more.
+//! indexing the tokens takes, and an eighth more.
 
 use tokenloom_tokenize::prefetch::prefetch;
 use tokenloom_vocab::TokenId;
@@ -16,7 +16,7 @@ use super::automaton::{Automaton, NONE, ROOT, hash, is_at};
 /// So many walk side by side,
 const MAX_READERS: usize = 8;
 /// through so many tokens each,
-const STRIDE: usize = 16;
+const STRIDE: usize = 32;
 /// after so many before them, which lead most walks to the longest match.
 const N_BEFORE: usize = 4;
 /// Fewer have nothing to do while one waits.
