@@ -11,7 +11,7 @@
 use std::ops::Deref;
 
 use super::MAX_BATCH;
-use super::kinds::{KIND_TABLE, Kinds};
+use super::kinds::{KindTable, Kinds};
 #[cfg(all(target_arch = "aarch64", target_endian = "little", target_feature = "neon"))]
 use super::masks::Neon;
 #[cfg(target_arch = "x86_64")]
@@ -24,6 +24,9 @@ const AHEAD_BYTES: usize = 512;
 
 /// Rules over masks, beside a scanner.
 pub(crate) trait Rules: Copy {
+    /// The flags that the masks are made of.
+    fn kinds(self) -> &'static KindTable;
+
     /// Which characters of the window certainly start a piece; the first one does.
     fn starts(self, window: &Window<'_, impl Fn(usize) -> usize>) -> Starts;
 
@@ -206,7 +209,7 @@ impl VectorUnit {
 #[inline(always)]
 fn fill(vectors: impl Vectors, rules: impl Rules, text: &[u8], mut at: usize, ends: &mut Ends) {
     ends.make_room();
-    let table = &KIND_TABLE.ascii;
+    let table = &rules.kinds().ascii;
     while at < text.len() && ends.len() + 64 < MAX_BATCH {
         let mut padded = [0; 64];
         prefetch(text, at + AHEAD_BYTES);
@@ -229,7 +232,7 @@ fn fill(vectors: impl Vectors, rules: impl Rules, text: &[u8], mut at: usize, en
 #[inline(always)]
 fn fill_mixed(vectors: impl Vectors, rules: impl Rules, text: &[u8], start: usize, ends: &mut Ends) -> usize {
     let mut read = Kinds::new();
-    read.read(text, start);
+    read.read(rules.kinds(), text, start);
     let ends_text = start + usize::from(read.offsets[read.n_chars]) == text.len();
     let (mut index, mut at) = (0, start);
     while at < text.len() && ends.len() + 64 < MAX_BATCH {

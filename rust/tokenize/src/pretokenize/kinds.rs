@@ -1,8 +1,8 @@
 //! Of what kind is each of the next characters, told in one byte?
 //!
-//! The properties that the scanners of words look at, packed into eight bits, for characters one after the other: ASCII
-//! from a table of 128, others from two stages by code point, without a branch on the length of a character. 25 kB,
-//! built on first use from the table of properties.
+//! The properties that a scanner looks at, packed into eight bits, for characters one after the other: ASCII from a table
+//! of 128, others from two stages by code point, without a branch on the length of a character. 25 kB, built on first use
+//! from the table of properties. The scanners of words share the flags of this file; others have a table of their own.
 
 use std::sync::LazyLock;
 
@@ -35,8 +35,8 @@ pub(crate) struct KindTable {
 
 const BLOCK: usize = 256;
 
-/// The table. A function of the Unicode data alone.
-pub(crate) static KIND_TABLE: LazyLock<KindTable> = LazyLock::new(KindTable::new);
+/// The table of the scanners of words. A function of the Unicode data alone.
+pub(crate) static KIND_TABLE: LazyLock<KindTable> = LazyLock::new(|| KindTable::new(kind_of, ascii_kind_of));
 
 fn kind_of(found: Properties) -> Kind {
     let flags = [
@@ -50,17 +50,25 @@ fn kind_of(found: Properties) -> Kind {
     flags.iter().filter(|(property, _)| found & property != 0).fold(0, |kind, flag| kind | flag.1)
 }
 
+fn ascii_kind_of(byte: u8) -> Kind {
+    match byte {
+        b' ' => BLANK,
+        b'\'' => APOSTROPHE,
+        b'/' => LINE_OR_SLASH,
+        _ => 0,
+    }
+}
+
 impl KindTable {
-    fn new() -> Self {
+    /// Each character has the kind of its properties, in ASCII also the flags of its byte.
+    pub(crate) fn new(kind_of: impl Fn(Properties) -> Kind, ascii_kind_of: impl Fn(u8) -> Kind) -> Self {
         let (stage, blocks) = CLASS_TABLE.stages();
         let mut stage = stage.to_vec();
         // Four bytes of something else than UTF-8 would give at most 21 bits.
         stage.resize((1 << 21) / BLOCK, 0);
-        let mut blocks: Vec<[Kind; BLOCK]> = blocks.iter().map(|block| block.map(kind_of)).collect();
+        let mut blocks: Vec<[Kind; BLOCK]> = blocks.iter().map(|block| block.map(&kind_of)).collect();
         let ascii = &mut blocks[usize::from(stage[0])];
-        ascii[usize::from(b' ')] |= BLANK;
-        ascii[usize::from(b'\'')] |= APOSTROPHE;
-        ascii[usize::from(b'/')] |= LINE_OR_SLASH;
+        (0..128).for_each(|byte| ascii[usize::from(byte)] |= ascii_kind_of(byte));
         Self { ascii: std::array::from_fn(|code_point| ascii[code_point]), stage, blocks }
     }
 
@@ -108,8 +116,7 @@ impl Kinds {
 
     /// Reads the characters of valid UTF-8 from `start` on, where one starts, until the text or the room ends.
     #[inline(always)]
-    pub(crate) fn read(&mut self, text: &[u8], start: usize) {
-        let table = &*KIND_TABLE;
+    pub(crate) fn read(&mut self, table: &KindTable, text: &[u8], start: usize) {
         let (mut n_chars, mut at) = (0, start);
         while n_chars + Self::N_BYTES <= Self::CAPACITY && at < text.len() {
             let mut padded = [0; Self::N_BYTES + 4];
@@ -161,7 +168,7 @@ mod tests {
         let all: String = ('\0'..=char::MAX).collect();
         let (mut kinds, mut at) = (Kinds::new(), 0);
         while at < all.len() {
-            kinds.read(all.as_bytes(), at);
+            kinds.read(&KIND_TABLE, all.as_bytes(), at);
             let mut end = at;
             for (index, c) in all[at..].chars().take(kinds.n_chars).enumerate() {
                 assert_eq!(usize::from(kinds.offsets[index]), end - at, "{c:?}");

@@ -4,38 +4,30 @@
 //! The masks come out of vector units where the machine has them: AVX-512 with byte permutes, AVX2, or NEON. The portable way
 //! is always compiled; tests hold the others against it.
 
-use super::kinds::{APOSTROPHE, BLANK, CAPITAL, Kind, LINE_OR_SLASH, MARKS, NUMERIC, SMALL, WHITE};
+use super::kinds::Kind;
 
 /// A bit for each of up to 64 characters in each mask; those behind the last one are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Masks {
     /// All characters there are.
     pub(crate) valid: u64,
-    pub(crate) capital: u64,
-    pub(crate) small: u64,
-    pub(crate) mark: u64,
-    pub(crate) number: u64,
-    pub(crate) white: u64,
-    pub(crate) line_or_slash: u64,
-    pub(crate) blank: u64,
-    pub(crate) apostrophe: u64,
+    /// By the number of a flag's bit.
+    flags: [u64; 8],
 }
 
 impl Masks {
     #[inline(always)]
     fn of(bit: impl Fn(Kind) -> u64, n_chars: usize) -> Self {
         let valid = if n_chars < 64 { (1 << n_chars) - 1 } else { u64::MAX };
-        Self {
-            valid,
-            capital: bit(CAPITAL) & valid,
-            small: bit(SMALL) & valid,
-            mark: bit(MARKS) & valid,
-            number: bit(NUMERIC) & valid,
-            white: bit(WHITE) & valid,
-            line_or_slash: bit(LINE_OR_SLASH) & valid,
-            blank: bit(BLANK) & valid,
-            apostrophe: bit(APOSTROPHE) & valid,
-        }
+        let of = |number: u32| bit(1 << number) & valid;
+        // Masks that a scanner does not ask for are never made.
+        Self { valid, flags: [of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)] }
+    }
+
+    /// The characters that have a flag of one bit.
+    #[inline(always)]
+    pub(crate) fn with(&self, flag: Kind) -> u64 {
+        self.flags[flag.trailing_zeros() as usize]
     }
 }
 
@@ -374,7 +366,7 @@ mod tests {
             let kinds = bytes.map(|byte| KIND_TABLE.ascii[usize::from(byte)]);
             let of_ascii = vectors.of_ascii(&bytes, n_chars, &KIND_TABLE.ascii);
             assert_eq!(of_ascii, Some(vectors.of_kinds(&kinds, n_chars)));
-            let bits = expected.capital & expected.small;
+            let bits = expected.with(1) & expected.with(2);
             let set: Vec<u8> = (0..64).filter(|place| bits >> place & 1 != 0).collect();
             assert_eq!(vectors.places(bits)[..set.len()], set);
         }

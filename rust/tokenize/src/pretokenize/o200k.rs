@@ -9,6 +9,7 @@ use super::blocks::{Rules, Starts, Window};
 use super::class::{
     CLASS_TABLE, ClassTable, LETTER, LOWER, MARK, NEWLINE, NUMBER, PRESENT, Properties, SPACE, UNCASED, UPPER,
 };
+use super::kinds::{self, KIND_TABLE, KindTable};
 use super::scan::{WORDLIKE, contraction, contraction_chars, lines_or_spaces, number_starts, tail_starts};
 
 /// A pattern of the family.
@@ -90,16 +91,22 @@ fn capitals(table: &ClassTable, text: &[u8], start: usize) -> Option<usize> {
 
 impl Rules for O200k {
     #[inline(always)]
+    fn kinds(self) -> &'static KindTable {
+        &KIND_TABLE
+    }
+
+    #[inline(always)]
     fn starts(self, window: &Window<'_, impl Fn(usize) -> usize>) -> Starts {
         let masks = window.masks;
-        let cased = masks.capital | masks.small;
-        let mut letters = cased & !masks.mark;
-        let white = masks.white;
-        let mut marks = attached(masks.mark, letters);
+        let (capital, small) = (masks.with(kinds::CAPITAL), masks.with(kinds::SMALL));
+        let (mark, line_or_slash) = (masks.with(kinds::MARKS), masks.with(kinds::LINE_OR_SLASH));
+        let mut letters = (capital | small) & !mark;
+        let white = masks.with(kinds::WHITE);
+        let mut marks = attached(mark, letters);
         let mut taken = 0;
         if self.contractions {
             // Behind a word, and not behind another contraction.
-            let mut apostrophes = masks.apostrophe & (letters | marks) << 1;
+            let mut apostrophes = masks.with(kinds::APOSTROPHE) & (letters | marks) << 1;
             while apostrophes != 0 {
                 let index = apostrophes.trailing_zeros() as usize;
                 apostrophes &= apostrophes - 1;
@@ -109,30 +116,30 @@ impl Rules for O200k {
                 if let Some(n_chars) = contraction_chars(window.text, (window.position)(index), true) {
                     taken |= ((1 << n_chars) - 1) << index;
                     letters &= !taken;
-                    marks = attached(masks.mark, letters);
+                    marks = attached(mark, letters);
                 }
             }
         }
         // A mark that follows no word may belong to signs or begin a word: from there on the masks do not tell.
-        let loose = masks.mark & !marks;
+        let loose = mark & !marks;
         let known = if loose == 0 { u64::MAX } else { (1 << loose.trailing_zeros()) - 1 };
         let valid = masks.valid & known;
-        let (letters, white, numbers) = (letters & known, white & known, masks.number & known);
+        let (letters, white, numbers) = (letters & known, white & known, masks.with(kinds::NUMERIC) & known);
         let words = (letters | marks) & known;
         let taken = taken & known;
-        let newlines = masks.line_or_slash & white;
+        let newlines = line_or_slash & white;
         let signs = valid & !(words | numbers | white | taken);
         // Newlines behind a sign belong to it, and the newlines and slashes behind them.
-        let lines = masks.line_or_slash & valid & !taken;
+        let lines = line_or_slash & valid & !taken;
         let first_lines = newlines & signs << 1;
         let absorbed = lines & !lines.wrapping_add(first_lines) | first_lines;
         let signs = signs & !absorbed;
-        let first_signs = signs & !(signs << 1) & !(masks.blank << 1);
+        let first_signs = signs & !(signs << 1) & !(masks.with(kinds::BLANK) << 1);
         let in_front = first_signs & !(signs >> 1) & letters >> 1;
         let mut starts = words & !(words << 1) & !((in_front | white & !newlines) << 1);
         // Inside a word: a capital behind a small letter, uncased ones between them left aside.
-        let (capitals, smalls) = (masks.capital & !masks.small & words, masks.small & !masks.capital & words);
-        let uncased = masks.capital & masks.small & words;
+        let (capitals, smalls) = (capital & !small & words, small & !capital & words);
+        let uncased = capital & small & words;
         let behind_small = uncased & !uncased.wrapping_add(uncased & smalls << 1);
         starts |= capitals & (smalls | behind_small) << 1;
         starts |= last_capitals(window, capitals, uncased & !behind_small, words, known);

@@ -6,6 +6,9 @@
 
 use super::blocks::{Rules, Starts, Window};
 use super::class::{CLASS_TABLE, ClassTable, LETTER, MARK, NEWLINE, NUMBER, PRESENT, Properties, SPACE};
+use super::kinds::{
+    APOSTROPHE, BLANK, CAPITAL, KIND_TABLE, KindTable, LINE_OR_SLASH, MARKS, NUMERIC, SMALL, WHITE,
+};
 use super::scan::{
     contraction, contraction_chars, lines_or_spaces, number_starts, space_run, spaces, tail_starts,
 };
@@ -92,20 +95,25 @@ impl Words {
 
 impl Rules for Words {
     #[inline(always)]
+    fn kinds(self) -> &'static KindTable {
+        &KIND_TABLE
+    }
+
+    #[inline(always)]
     fn starts(self, window: &Window<'_, impl Fn(usize) -> usize>) -> Starts {
         let masks = window.masks;
-        let mut letters = masks.capital | masks.small;
+        let mut letters = masks.with(CAPITAL) | masks.with(SMALL);
         if self.letters & MARK == 0 {
-            letters &= !masks.mark;
+            letters &= !masks.with(MARKS);
         }
-        let white = masks.white;
-        let newlines = masks.line_or_slash & white;
-        let mut signs = masks.valid & !(letters | masks.number | white);
+        let (numbers, white, blank) = (masks.with(NUMERIC), masks.with(WHITE), masks.with(BLANK));
+        let newlines = masks.with(LINE_OR_SLASH) & white;
+        let mut signs = masks.valid & !(letters | numbers | white);
         // One sign that no blank takes along stands in front of the word behind it.
-        let first_signs = signs & !(signs << 1) & !(masks.blank << 1);
+        let first_signs = signs & !(signs << 1) & !(blank << 1);
         let mut in_front = first_signs & !(signs >> 1) & (letters >> 1);
         let mut starts = 0;
-        let mut apostrophes = in_front & masks.apostrophe;
+        let mut apostrophes = in_front & masks.with(APOSTROPHE);
         while apostrophes != 0 {
             let index = apostrophes.trailing_zeros() as usize;
             apostrophes &= apostrophes - 1;
@@ -124,10 +132,10 @@ impl Rules for Words {
             0
         };
         let (takes_letters, takes_numbers) =
-            if self.space_prefix { (masks.blank, masks.blank) } else { (in_front | white & !newlines, 0) };
+            if self.space_prefix { (blank, blank) } else { (in_front | white & !newlines, 0) };
         starts |= letters & !(letters << 1) & !(takes_letters << 1);
-        starts |= number_starts(masks.number, masks.number & !(takes_numbers << 1), self.max_numbers);
-        starts |= signs & !(signs << 1) & !(masks.blank << 1);
+        starts |= number_starts(numbers, numbers & !(takes_numbers << 1), self.max_numbers);
+        starts |= signs & !(signs << 1) & !(blank << 1);
         let free = white & !absorbed;
         let behind = (masks.valid & !white) >> 1;
         starts |= free & !(free << 1);
