@@ -239,15 +239,20 @@ mod tests {
             text.push_str(units[random(units.len())]);
         }
         assert!(parts(&text).len() >= 4);
-        for pattern in patterns {
-            let split = Pretokenizer::Split {
-                pattern: SplitPattern::Regex(pattern.into()),
+        for steps in patterns {
+            let split = |pattern: &&str| Pretokenizer::Split {
+                pattern: SplitPattern::Regex((*pattern).into()),
                 behavior: SplitBehavior::Isolated,
                 invert: false,
             };
             let tokens = (0..=255u8).map(|byte| (u32::from(byte), Box::from([byte]))).collect();
-            let spec = TokenizerSpec { tokens, pretokenizers: vec![split], ..TokenizerSpec::default() };
+            let spec = TokenizerSpec {
+                tokens,
+                pretokenizers: steps.iter().map(split).collect(),
+                ..TokenizerSpec::default()
+            };
             let tokenizer = Tokenizer::new(spec).unwrap();
+            assert!(tokenizer.pretokenizers.has_ends(), "{steps:?}");
             let mut start = 0;
             let mut joined = Vec::new();
             for part in parts(&text) {
@@ -255,7 +260,7 @@ mod tests {
                 joined.extend(pieces.into_iter().map(|piece| piece.start + start..piece.end + start));
                 start += part.len();
             }
-            assert_eq!(joined, tokenizer.pretokenize(&text).unwrap(), "{pattern}");
+            assert_eq!(joined, tokenizer.pretokenize(&text).unwrap(), "{steps:?}");
             let options = EncodeOptions::default();
             let mut parallel = Vec::new();
             tokenizer.encode_onto(text.as_str().into(), &options, 3, &mut parallel).unwrap();

@@ -5,7 +5,8 @@
 
 use crate::Tokenizer;
 use crate::bpe::Engine;
-use crate::pretokenize::scanner_name;
+use crate::pretokenize::scan::Scanner;
+use crate::pretokenize::{joint_scanner, scanner_name};
 use crate::spec::{
     Decoder, InvalidRun, Normalizer, PrependScheme, Pretokenizer, SplitBehavior, SplitPattern, Symbols,
 };
@@ -41,9 +42,11 @@ impl Tokenizer {
         for normalizer in &spec.normalizers {
             add("normalizer", name_of_normalizer(*normalizer).to_owned(), "");
         }
-        for step in &spec.pretokenizers {
+        for (index, step) in spec.pretokenizers.iter().enumerate() {
             let (action, engine) = of_pretokenizer(step);
-            add("pretokenizer", action, engine);
+            let mut first_steps = index.saturating_sub(2)..=index;
+            let joint = first_steps.find_map(|first| joint_scanner(&spec.pretokenizers[first..]));
+            add("pretokenizer", action, joint.map_or(engine, Scanner::name));
         }
         add(
             "model",
@@ -150,6 +153,7 @@ mod tests {
             behavior: SplitBehavior::Isolated,
             invert: false,
         };
+        let deepseek = crate::pretokenize::covering_patterns().pop().unwrap();
         let mut tokens: TokenList = (0..=255u8).map(|b| (u32::from(b), [b])).collect();
         tokens.push(256, b"ab");
         let tokenizer = Tokenizer::new(TokenizerSpec {
@@ -165,7 +169,7 @@ mod tests {
                 single_word: false,
             }],
             normalizers: vec![Normalizer::Nfc],
-            pretokenizers: vec![split(r"\p{N}{1,3}"), split("[aeiou]+")],
+            pretokenizers: [r"\p{N}{1,3}", "[aeiou]+"].into_iter().chain(deepseek).map(split).collect(),
             ..Default::default()
         })
         .unwrap();
@@ -175,6 +179,9 @@ mod tests {
             ("normalizer", ""),
             ("pretokenizer", "scanner numbers"),
             ("pretokenizer", "regular expression engine"),
+            ("pretokenizer", "scanner deepseek, three steps at once"),
+            ("pretokenizer", "scanner deepseek, three steps at once"),
+            ("pretokenizer", "scanner deepseek, three steps at once"),
             ("model", "linear: backtracking over longest matches"),
             ("decoder", ""),
         ];

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_short_text_has_the_ids_of_any_text() {
-        let pattern = SplitPattern::Regex(crate::pretokenize::covering_patterns()[0].into());
+        let pattern = SplitPattern::Regex(crate::pretokenize::covering_patterns()[0][0].into());
         let split = Pretokenizer::Split { pattern, behavior: SplitBehavior::Isolated, invert: false };
         let added = |id, content: &str, normalized| AddedToken {
             id,

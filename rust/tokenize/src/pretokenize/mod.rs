@@ -38,6 +38,20 @@ pub(crate) fn scanner_name(pattern: &str) -> Option<&'static str> {
     Scanner::of(pattern).map(Scanner::name)
 }
 
+/// The scanner that does the first three of these steps at once, if they have one.
+pub(crate) fn joint_scanner(steps: &[Pretokenizer]) -> Option<Scanner> {
+    let scanner = |step: &Pretokenizer| match step {
+        Pretokenizer::Split {
+            pattern: SplitPattern::Regex(pattern),
+            behavior: SplitBehavior::Isolated,
+            ..
+        } => Scanner::of(pattern),
+        _ => None,
+    };
+    let [first, second, third] = steps.first_chunk()?;
+    Scanner::of_three([scanner(first)?, scanner(second)?, scanner(third)?])
+}
+
 /// One piece of text for the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -95,7 +109,16 @@ enum Finder {
 impl Pretokenizers {
     pub(crate) fn new(steps: &[Pretokenizer]) -> Result<Self, BuildErrorKind> {
         let mut compiled = Vec::new();
+        let mut n_done = 0;
         for (index, step) in steps.iter().enumerate() {
+            if index < n_done {
+                continue;
+            }
+            if let Some(scanner) = joint_scanner(&steps[index..]) {
+                compiled.push(Step::Cut { finder: Finder::Scanner(scanner), keeps_rest: true });
+                n_done = index + 3;
+                continue;
+            }
             match step {
                 Pretokenizer::Split { pattern, behavior, invert } => {
                     let finder = match pattern {

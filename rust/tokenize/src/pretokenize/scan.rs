@@ -8,7 +8,7 @@ use super::blocks::{Ends, VectorUnit, Window};
 use super::class::{
     CLASS_TABLE, ClassTable, DECIMAL, HAN_OR_KANA, LETTER, MARK, NEWLINE, NUMBER, Properties, SPACE,
 };
-use super::deepseek::Deepseek;
+use super::deepseek::{Deepseek, DeepseekText};
 use super::from_right;
 use super::o200k::O200k;
 use super::superword::Superword;
@@ -25,6 +25,8 @@ pub(crate) enum Scanner {
     Deepseek,
     /// `[一-龥぀-ゟ゠-ヿ]+`, the second step of DeepSeek V3.
     HanOrKana,
+    /// The three steps of DeepSeek V3 at once.
+    DeepseekText,
     /// `\p{N}{1,n}`.
     Numbers(usize),
     /// Digits of this kind in threes from the right.
@@ -110,15 +112,19 @@ const PUBLISHED: [(&str, Scanner); 19] = [
 /// The bare number steps.
 const NUMBERS: [(&str, usize); 3] = [(r"\p{N}{1,3}", 3), (r"\p{N}", 1), (r"\p{N}+", usize::MAX)];
 
+/// The steps of DeepSeek V3.
+const DEEPSEEK: [Scanner; 3] = [Scanner::Numbers(3), Scanner::HanOrKana, Scanner::Deepseek];
+
 /// The patterns that have a scanner, in the dialect of a specification.
 pub fn published_patterns() -> impl Iterator<Item = &'static str> {
     PUBLISHED.iter().map(|&(pattern, _)| pattern)
 }
 
-/// The patterns whose scanners cover.
+/// The patterns, by step, that one scanner covers text with.
 #[cfg(test)]
-pub(crate) fn covering_patterns() -> Vec<&'static str> {
-    PUBLISHED.iter().filter(|(_, scanner)| scanner.covers()).map(|&(pattern, _)| pattern).collect()
+pub(crate) fn covering_patterns() -> Vec<Vec<&'static str>> {
+    let alone = PUBLISHED.iter().filter(|(_, scanner)| scanner.covers()).map(|&(pattern, _)| vec![pattern]);
+    alone.chain([DEEPSEEK.map(tests::pattern_of).to_vec()]).collect()
 }
 
 impl Scanner {
@@ -130,6 +136,11 @@ impl Scanner {
         published.or_else(numbers)
     }
 
+    /// The scanner that does the steps of three scanners, each cutting what the one before left whole, if there is one.
+    pub(crate) fn of_three(steps: [Self; 3]) -> Option<Self> {
+        (steps == DEEPSEEK).then_some(Self::DeepseekText)
+    }
+
     /// For people.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -137,6 +148,7 @@ impl Scanner {
             Self::O200k(_) => "scanner words by case",
             Self::Deepseek => "scanner deepseek",
             Self::HanOrKana => "scanner han or kana",
+            Self::DeepseekText => "scanner deepseek, three steps at once",
             Self::Numbers(_) => "scanner numbers",
             Self::FromRight(_) => "scanner digits from the right",
             Self::Superword => "scanner superwords",
@@ -145,7 +157,7 @@ impl Scanner {
 
     /// Whether every position starts a match, so that the matches cover the text.
     pub(crate) fn covers(self) -> bool {
-        matches!(self, Self::Words(_) | Self::O200k(_))
+        matches!(self, Self::Words(_) | Self::O200k(_) | Self::DeepseekText)
     }
 
     /// The ends of the matches from byte `at` on, for a scanner that covers: some, or all that are left.
@@ -154,6 +166,7 @@ impl Scanner {
         match self {
             Self::Words(words) => unit.ends(words, text, at, ends),
             Self::O200k(o200k) => unit.ends(o200k, text, at, ends),
+            Self::DeepseekText => unit.ends(DeepseekText, text, at, ends),
             _ => debug_assert!(!self.covers()),
         }
     }
@@ -169,6 +182,7 @@ impl Scanner {
             Self::Words(words) => Some((at, words.end(table, text, at))),
             Self::O200k(o200k) => Some((at, o200k.end(table, text, at))),
             Self::Deepseek => Deepseek::find(table, text, at),
+            Self::DeepseekText => Some((at, DeepseekText::end_in(table, text, at))),
             Self::Superword => Superword::find(table, text, at),
             Self::HanOrKana => {
                 let start = table.run_without(text, at, HAN_OR_KANA);
@@ -309,36 +323,65 @@ mod tests {
         regex.find_iter(text).map(|found| found.map(|found| (found.start(), found.end())).unwrap()).collect()
     }
 
-    fn all() -> Vec<(&'static str, Regex, Scanner)> {
+    pub(super) fn pattern_of(scanner: Scanner) -> &'static str {
+        let numbers = NUMBERS.map(|(pattern, n)| (pattern, Scanner::Numbers(n)));
+        let (pattern, _) = PUBLISHED.into_iter().chain(numbers).find(|&(_, other)| other == scanner).unwrap();
+        pattern
+    }
+
+    /// The matches of one pattern; the pieces of several steps, in which each cuts those of the one before.
+    fn by_steps(steps: &[Regex], text: &str) -> Vec<(usize, usize)> {
+        if let [regex] = steps {
+            return by_regex(regex, text);
+        }
+        let mut pieces = vec![(0, text.len())];
+        for regex in steps {
+            let mut cut = Vec::new();
+            for (start, end) in pieces {
+                let mut done = start;
+                for (from, to) in by_regex(regex, &text[start..end]) {
+                    cut.extend([(done, start + from), (start + from, start + to)]);
+                    done = start + to;
+                }
+                cut.push((done, end));
+            }
+            pieces = cut.into_iter().filter(|(start, end)| start < end).collect();
+        }
+        pieces
+    }
+
+    fn all() -> Vec<(&'static str, Vec<Regex>, Scanner)> {
         let numbers = NUMBERS.iter().map(|&(pattern, n)| (pattern, Scanner::Numbers(n)));
         let patterns = PUBLISHED.iter().copied().chain(numbers);
-        patterns.map(|(pattern, scanner)| (pattern, Regex::new(pattern).unwrap(), scanner)).collect()
+        let alone = patterns.map(|(pattern, scanner)| (pattern, vec![Regex::new(pattern).unwrap()], scanner));
+        let deepseek = DEEPSEEK.map(|scanner| Regex::new(pattern_of(scanner)).unwrap()).to_vec();
+        alone.chain([("DeepSeek V3", deepseek, Scanner::DeepseekText)]).collect()
     }
 
     #[track_caller]
-    fn check(pattern: &str, regex: &Regex, scanner: Scanner, text: &str) {
-        if by_scanner(scanner, text) != by_regex(regex, text) {
-            assert_eq!(by_scanner(scanner, text), by_regex(regex, text), "{pattern} on {text:?}");
+    fn check(pattern: &str, steps: &[Regex], scanner: Scanner, text: &str) {
+        if by_scanner(scanner, text) != by_steps(steps, text) {
+            assert_eq!(by_scanner(scanner, text), by_steps(steps, text), "{pattern} on {text:?}");
         }
     }
 
     /// One character of every kind the patterns tell apart, and those they name.
-    const KINDS: &str = "aAzZǅʰªßſſKélLrRvVeEsStTmMdD中あア가0٣½Ⅷ \u{a0}\u{3000}\t\n\r\u{85}\u{2028}'’!/.,-_$€+^`~\u{300}\u{93e}\u{20dd}\0\u{7f}\u{200d}\u{feff}\u{e000}\u{378}😀";
+    const KINDS: &str = "aAzZǅʰªßſſKélLrRvVeEsStTmMdD中あア가0٣½Ⅷ \u{a0}\u{3000}\t\n\r\u{85}\u{2028}'’!/.,-_$€+^`~\u{300}\u{93e}\u{20dd}\0\u{7f}\u{200d}\u{feff}\u{e000}\u{378}😀゠・ー゛\u{3099}\u{3040}\u{9fa5}\u{9fa6}";
 
     #[test]
     fn scanners_agree_with_their_patterns_on_short_strings() {
         let kinds: Vec<char> = KINDS.chars().collect();
-        for (pattern, regex, scanner) in all() {
+        for (pattern, steps, scanner) in all() {
             let mut text = String::new();
             for &a in &kinds {
                 for &b in &kinds {
                     text.clear();
                     text.extend([a, b]);
-                    check(pattern, &regex, scanner, &text);
+                    check(pattern, &steps, scanner, &text);
                     for &c in &kinds {
                         text.clear();
                         text.extend([a, b, c]);
-                        check(pattern, &regex, scanner, &text);
+                        check(pattern, &steps, scanner, &text);
                     }
                 }
             }
@@ -358,14 +401,14 @@ mod tests {
             // Few kinds in a string make long runs.
             let pool: Vec<char> = (0..1 + random(6)).map(|_| kinds[random(kinds.len())]).collect();
             let text: String = (0..random(60)).map(|_| pool[random(pool.len())]).collect();
-            for (pattern, regex, scanner) in &all {
-                check(pattern, regex, *scanner, &text);
+            for (pattern, steps, scanner) in &all {
+                check(pattern, steps, *scanner, &text);
             }
         }
     }
 
     fn covering() -> Vec<Scanner> {
-        let mut scanners: Vec<Scanner> = Vec::new();
+        let mut scanners = vec![Scanner::DeepseekText];
         for (_, scanner) in PUBLISHED {
             if scanner.covers() && !scanners.contains(&scanner) {
                 scanners.push(scanner);
@@ -432,13 +475,16 @@ mod tests {
     fn scanners_agree_with_their_patterns_on_every_character_in_context() {
         let contexts = [("a", "b"), (" ", "A "), ("'", "9"), ("\n", "\n"), ("!", "! ")];
         let every: Vec<char> = ('\0'..=char::MAX).collect();
-        for (which, (pattern, regex, scanner)) in all().into_iter().enumerate() {
+        for (which, (pattern, steps, scanner)) in all().into_iter().enumerate() {
             // Each character meets each pattern in one context; classes are what they are in every context.
             for (at, chunk) in every.chunks(256).enumerate() {
                 let (before, behind) = contexts[(which + at) % contexts.len()];
                 let text: String =
                     chunk.iter().flat_map(|c| [before.into(), c.to_string(), behind.into()]).collect();
-                check(pattern, &regex, scanner, &text);
+                check(pattern, &steps, scanner, &text);
+                if scanner.covers() {
+                    check_windows(scanner, &text);
+                }
             }
         }
     }
