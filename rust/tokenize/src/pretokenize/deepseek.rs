@@ -6,7 +6,7 @@
 //! them between matches is a piece. One scanner does the three at once and covers the text: for words, inside a run of Han or
 //! kana and outside, the text ends where a step before has cut. The word step alone has a scanner, too.
 //!
-//! A few characters are looked at twice: O(n).
+//! O(n). Worst: a match behind characters that match nothing is read twice, once to see that it is there.
 
 use std::sync::LazyLock;
 

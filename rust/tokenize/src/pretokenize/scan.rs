@@ -136,7 +136,7 @@ impl Scanner {
         published.or_else(numbers)
     }
 
-    /// The scanner that does the steps of three scanners, each cutting what the one before left whole, if there is one.
+    /// The scanner that does the steps of three scanners, each cutting the pieces of the one before, if there is one.
     pub(crate) fn of_three(steps: [Self; 3]) -> Option<Self> {
         (steps == DEEPSEEK).then_some(Self::DeepseekText)
     }
