@@ -2,8 +2,8 @@
 
 The speed rows go through the harness. How many tokens a step yields is no time: ``python -m benches.bench_draft``
 prints that table, each engine in a process of its own, on the same requests; with ``growth`` behind it, what a token
-costs from 10,000 to 10,000,000 of them; with ``batch`` what a batch of proposals saves; with ``streams FILE`` what the
-merged tree yields beside its sources and beside Goose, on streams with likely tokens (:mod:`benches.streams`).
+costs from 10,000 to 10,000,000 of them; with ``batch`` what a batch of proposals saves. What the merged tree yields
+beside its sources is :mod:`benches.merged`.
 """
 
 from __future__ import annotations
@@ -119,61 +119,6 @@ def _quality() -> None:
         print(f"{name}, {n_tokens / n_steps:.3f}, {n_drafted / n_steps:.2f}, {rate:.3f}, {parts}")
 
 
-def _streams(path: Path) -> None:
-    """Print what the merged tree yields beside each of its sources at equal drafts, and beside Goose at 60 nodes.
-
-    Equal drafts: a source drafts as many nodes a step as it likes; of the merged tree the same mean number is read off
-    its curve over ``min_prob``, linear between neighbouring points, category by category.
-    """
-    import numpy as np
-    import tokenloom as tl
-    from tokenloom._replay import read_record
-
-    with path.open(encoding="utf-8") as lines:
-        records = [read_record(json.loads(line), None) for line in lines]
-
-    def merged(min_prob: float) -> Any:
-        return tl.draft.Merged([tl.draft.Suffix(), tl.draft.Recycling()], min_prob)
-
-    def counts(found: Any) -> dict[str, tuple[float, float]]:
-        sums = {**found.categories, "all": found}
-        return {kind: (one.drafted_per_step, one.tokens_per_step) for kind, one in sorted(sums.items())}
-
-    print("merged, calibration error, drafted/step tokens/step by category")
-    curve = []
-    for min_prob in (0.5, 0.35, 0.25, 0.18, 0.13, 0.09, 0.065, 0.045, 0.032, 0.023, 0.016, 0.011, 0.008):
-        found = tl.draft.replay(merged(min_prob), records)
-        curve.append(counts(found))
-        parts = ", ".join(f"{kind} {n:.2f} {rate:.3f}" for kind, (n, rate) in curve[-1].items())
-        print(f"min_prob {min_prob}, {found.calibration_error:.3f}, {parts}")
-    print("source, calibration error, drafted/step tokens/step (of the merged tree at as many drafts) by category")
-    budgets = (2, 4, 8)
-    sources: dict[str, list[tuple[Any, int]]] = {
-        "Suffix": [(tl.draft.Suffix(min_prob=least), 64) for least in (0.2, 0.15, 0.1, 0.07, 0.05, 0.035)],
-        "Recycling": [(tl.draft.Recycling(min_prob=least), 64) for least in (0.15, 0.1, 0.05)],
-        "Ngram": [(tl.draft.Ngram(length=budget), budget) for budget in budgets],
-        "Trie": [(tl.draft.Trie(), budget) for budget in budgets],
-        "Spine": [(tl.draft.Spine(), budget) for budget in budgets],
-    }
-    for name, drafters in sources.items():
-        ratios: dict[str, list[float]] = {}
-        for drafter, budget in drafters:
-            found = tl.draft.replay(drafter, records, budget)
-            parts = []
-            for kind, (n, rate) in counts(found).items():
-                points = sorted(point[kind] for point in curve)
-                beside = float(np.interp(n, *zip(*points, strict=True)))
-                ratios.setdefault(kind, []).append(beside / rate)
-                parts.append(f"{kind} {n:.2f} {rate:.3f} ({beside:.3f})")
-            print(f"{drafter}, budget {budget}, {found.calibration_error:.3f}, {', '.join(parts)}")
-        means = ", ".join(f"{kind} {sum(many) / len(many):.3f}" for kind, many in ratios.items())
-        print(f"merged over {name}, mean of its settings: {means}")
-    print("sixty nodes a step, tokens/step by category")
-    for name, drafter in (("merged", merged(0.0)), ("Spine()", tl.draft.Spine())):
-        found = counts(tl.draft.replay(drafter, records, budget=60))
-        print(f"{name}: {', '.join(f'{kind} {n:.1f} {rate:.3f}' for kind, (n, rate) in found.items())}")
-
-
 def _growth() -> None:
     """Print what a token costs as a stream grows."""
     import numpy as np
@@ -255,8 +200,6 @@ if __name__ == "__main__":
         _growth()
     elif sys.argv[1:] == ["batch"]:
         _batch()
-    elif sys.argv[1:2] == ["streams"]:
-        _streams(Path(sys.argv[2]))
     elif len(sys.argv) > 1:
         job = importlib.import_module(f"benches.engines.{sys.argv[1]}").draft_replay(json.loads(sys.argv[2]))
         print(json.dumps(job.rounds[0]()))

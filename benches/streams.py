@@ -3,7 +3,7 @@
 ``python -m benches.streams --model FILE.gguf --out streams.jsonl`` asks SmolLM2-135M-Instruct (float32, CPU, one
 thread, greedy) requests of each category and writes a trace: prompts and answers as token ids, with the sixteen
 likeliest tokens behind every position of both. Drafters that learn from the model can then be replayed without it:
-``python -m benches.bench_draft streams streams.jsonl``, or ``tokenloom bench draft --trace streams.jsonl``.
+``python -m benches.merged streams.jsonl``, or ``tokenloom bench draft --trace streams.jsonl``.
 
 The answers are generated in batches; the likely tokens come from one more pass over prompt and answer together, so at
 a near tie the likeliest one need not be the one that was said. Rows of drafted tokens that were rejected are not

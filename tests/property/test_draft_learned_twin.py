@@ -167,7 +167,7 @@ def test_merged(
         tree = told.stream.propose(4000)
         expected = merged_twin.merged_tree(levels, calibration, min_prob, 4000)
         compare(paths(tree), expected)
-        calibration.learn(expected, tokens)
+        calibration.learn(expected, tokens, levels)
         told.commit(tree, tokens, seed)
     told.stream.end()
 
@@ -176,17 +176,17 @@ def test_what_a_stream_saw_is_shared_when_it_ends() -> None:
     drafter, calibration = tl.draft.Merged([tl.draft.Suffix(max_bytes=0)], 0.0413), merged_twin.Calibration()
     text = [1, 2, 3, 1, 2]
 
-    def expected() -> dict[tuple[int, ...], merged_twin.Node]:
-        return merged_twin.merged_tree(
-            lambda path: merged_twin.counted(texts_twin.own_levels(text, [*text, *path], 64), 0),
-            calibration,
-            0.0413,
-            64,
-        )
+    def levels(path: tuple[int, ...]) -> list[merged_twin.Level]:
+        return merged_twin.counted(texts_twin.own_levels(text, [*text, *path], 64), 0)
 
+    def expected() -> dict[tuple[int, ...], merged_twin.Node]:
+        return merged_twin.merged_tree(levels, calibration, 0.0413, 64)
+
+    assert expected()[(3,)].path_prob > 0.3
     for _ in range(60):
         with drafter.begin(text) as stream:
             compare(paths(stream.propose()), expected())
             stream.commit([4])
-            calibration.learn(expected(), [4])
+            calibration.learn(expected(), [4], levels)
+        calibration.fade()
     assert expected()[(3,)].path_prob < 0.2

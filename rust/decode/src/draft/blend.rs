@@ -62,8 +62,7 @@ pub(super) fn certainty(kind: usize, n_tokens: usize, n: u32) -> f32 {
 /// The probability of the only token that is known, which followed once.
 pub(super) fn alone(kind: usize, n_tokens: u32) -> f32 {
     let n = 1.0 + RECENCY;
-    let share = n / (n + escape(kind, n_tokens as usize));
-    share * n / n
+    n / (n + escape(kind, n_tokens as usize))
 }
 
 /// A token that may follow.
@@ -83,12 +82,10 @@ pub(super) fn blend(levels: &Levels, least: f32, guesses: &mut Vec<Guess>) {
         if left < least.max(NEGLIGIBLE) {
             break;
         }
-        let n = level.n_continued;
-        let share = left * n / (n + level.escape);
+        let share = left * level.share(1.0);
         left -= share;
-        for &(token, count) in levels.followers(level) {
-            let bonus = if token == level.latest { RECENCY } else { 0.0 };
-            let prob = share * (count + bonus) / n;
+        for (token, part) in levels.parts(level) {
+            let prob = share * part;
             match guesses.iter_mut().find(|guess| guess.token == token) {
                 Some(guess) => guess.prob += prob,
                 None if token == END_OF_DOCUMENT => {}

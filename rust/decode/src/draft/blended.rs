@@ -23,8 +23,8 @@ pub(super) struct Blended<S> {
     min_prob: f32,
     cost: Option<Arc<CostCurve>>,
     pub(super) calibration: Option<StreamCalibration>,
-    /// What was proposed last, where there is somebody to learn from it.
-    proposed: Vec<Node>,
+    /// What was proposed last, where there is somebody to learn from it and nothing was committed since.
+    proposed: Option<Vec<Node>>,
     workspaces: Arc<Workspaces>,
 }
 
@@ -36,14 +36,18 @@ impl<S: Sources> Blended<S> {
         workspaces: &Arc<Workspaces>,
     ) -> Self {
         let workspaces = Arc::clone(workspaces);
-        Self { sources, min_prob, cost, calibration: None, proposed: Vec::new(), workspaces }
+        Self { sources, min_prob, cost, calibration: None, proposed: None, workspaces }
     }
 
-    /// Compares what was proposed last with what came.
+    /// Compares what was proposed last with what came: the draft, and what the sources knew up to the first token that
+    /// was not drafted.
     fn learn(&mut self, tokens: &[TokenId]) {
-        let Some(calibration) = &mut self.calibration else { return };
-        judge(&self.proposed, tokens, |cell, claim, came| calibration.learn(cell, claim, came));
-        self.proposed.clear();
+        let (Some(calibration), Some(nodes)) = (&mut self.calibration, self.proposed.take()) else { return };
+        let n_accepted = judge(&nodes, tokens, |cell, claim, came| calibration.learn(cell, claim, came));
+        let seen = &tokens[..tokens.len().min(n_accepted + 1)];
+        self.workspaces.lend(|growth| {
+            growth.visit(&self.sources, seen, |levels, token| calibration.learn_shares(levels, token));
+        });
     }
 }
 
@@ -68,8 +72,7 @@ impl<S: Sources> Proposer for Blended<S> {
             // Nodes came best first, so the first child listed is the best one.
             tree.set_branches(nodes, |node| (node.token, node.parent_row as usize, node.prob));
             if self.calibration.is_some() {
-                self.proposed.clear();
-                self.proposed.extend_from_slice(nodes);
+                self.proposed = Some(nodes.to_vec());
             }
         });
     }
@@ -101,8 +104,9 @@ impl<S: Sources> Proposer for Blended<S> {
     }
 }
 
-/// Says of each node of a proposal what was promised and whether it came, as far as `tokens` reach.
-fn judge(nodes: &[Node], tokens: &[TokenId], mut judged: impl FnMut(Cell, f32, bool)) {
+/// Says of each node of a proposal what was promised and whether it came, as far as `tokens` reach. How many came.
+fn judge(nodes: &[Node], tokens: &[TokenId], mut judged: impl FnMut(Cell, f32, bool)) -> usize {
+    let mut n_came = 0;
     // Behind the last of the tokens nothing is known.
     let mut came = vec![Some(true); nodes.len() + 1];
     for (row, node) in (1..).zip(nodes) {
@@ -113,6 +117,8 @@ fn judge(nodes: &[Node], tokens: &[TokenId], mut judged: impl FnMut(Cell, f32, b
         };
         if let Some(came) = came[row] {
             judged(node.cell, node.claim, came);
+            n_came += usize::from(came);
         }
     }
+    n_came
 }

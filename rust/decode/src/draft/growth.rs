@@ -167,6 +167,25 @@ impl Growth {
         None
     }
 
+    /// Says of each of `tokens` behind the end of the text what all sources knew before it.
+    pub(super) fn visit(
+        &mut self,
+        sources: &impl Sources,
+        tokens: &[TokenId],
+        mut came: impl FnMut(&Levels, TokenId),
+    ) {
+        self.cursors.clear();
+        sources.roots(&mut self.cursors);
+        for (row, &token) in tokens.iter().enumerate() {
+            let first = row * sources.n_sources();
+            self.levels.clear();
+            sources.levels(&self.cursors[first..], &mut self.levels);
+            self.levels.sort();
+            came(&self.levels, token);
+            sources.step(&mut self.cursors, first, token);
+        }
+    }
+
     /// Puts the children of the last row on the heap.
     fn expand(
         &mut self,
@@ -182,6 +201,9 @@ impl Growth {
             return;
         }
         self.levels.sort();
+        if let Some(calibration) = calibration {
+            calibration.weigh(&mut self.levels);
+        }
         blend(&self.levels, shape.min_prob / parent.path_prob.max(parent.claim), &mut self.guesses);
         if shape.is_chain && self.guesses.len() > 1 {
             let better = |best: Guess, next: Guess| if next.prob > best.prob { next } else { best };

@@ -1,8 +1,9 @@
 //! What do several drafters say together?
 //!
 //! One best-first tree from the evidence of all of them. Drafters that can say at any node what they know are asked there
-//! (suffix, recycling); of the others the tree they would propose is taken as evidence. The probabilities are corrected
-//! online by what came ([`super::calibration`]), so a source that is wrong on this text loses its say.
+//! (suffix, recycling); of the others the tree they would propose is taken as evidence. The shares of contexts and the
+//! probabilities of paths are corrected online by what came ([`super::trust`], [`super::calibration`]), so a source that
+//! is wrong on this text, or repeats what another one knows, loses its say.
 
 use std::sync::Arc;
 
@@ -40,7 +41,8 @@ impl Merged {
         cost: Option<CostCurve>,
     ) -> Result<Self, DraftError> {
         let (min_prob, cost) = (check_min_prob(min_prob)?, cost.map(Arc::new));
-        let (calibration, workspaces) = (Arc::new(Calibration::new()), Arc::default());
+        let n_sources = n_told + drafters.iter().map(|drafter| drafter.sources().len().max(1)).sum::<usize>();
+        let (calibration, workspaces) = (Arc::new(Calibration::new(n_sources)), Arc::default());
         Ok(Self { drafters, n_told, min_prob, cost, calibration, workspaces })
     }
 }

@@ -28,6 +28,7 @@ mod template;
 mod told;
 mod tree;
 mod trie;
+mod trust;
 
 pub use batch::{TreeRows, commit_batch, lock, propose_batch, propose_into};
 pub use cost::CostCurve;

@@ -67,6 +67,24 @@ pub trait Source: Debug + Send {
     fn n_bytes(&self) -> usize;
 }
 
+/// How contexts differ whose share is learned apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ContextKind {
+    /// Its followers came with probabilities.
+    Told,
+    /// It occurred once.
+    Once,
+    /// One token followed it every time.
+    Always,
+    /// Two tokens did.
+    Two,
+    /// More did.
+    Many,
+}
+
+/// Kinds of contexts.
+pub(super) const N_KINDS: usize = 5;
+
 /// A context that occurred, and what followed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Level {
@@ -74,6 +92,7 @@ pub(super) struct Level {
     pub(super) n_tokens: u32,
     /// Which source says so.
     pub(super) source: u8,
+    pub(super) kind: ContextKind,
     /// How often it was continued, with what the latest counts more.
     pub(super) n_continued: f32,
     /// How many occurrences are left to shorter contexts.
@@ -82,6 +101,13 @@ pub(super) struct Level {
     pub(super) latest: TokenId,
     first: u32,
     last: u32,
+}
+
+impl Level {
+    /// What it takes of what longer contexts left, its odds multiplied by `odds`.
+    pub(super) fn share(&self, odds: f32) -> f32 {
+        self.n_continued / (self.n_continued + self.escape / odds)
+    }
 }
 
 /// The levels of all sources at one node.
@@ -133,19 +159,25 @@ impl Levels {
 
     /// A level that was counted, of the followers since the last one.
     pub(super) fn close(&mut self, n_tokens: u32, n_continued: f32, escape: f32, latest: TokenId) {
+        let kind = match self.followers.len() - self.open {
+            0 | 1 if n_continued < 2.0 => ContextKind::Once,
+            0 | 1 => ContextKind::Always,
+            2 => ContextKind::Two,
+            _ => ContextKind::Many,
+        };
         let n_continued = n_continued + RECENCY;
         self.left *= escape / (n_continued + escape);
-        self.push(n_tokens, n_continued, escape, latest);
+        self.push(n_tokens, kind, n_continued, escape, latest);
     }
 
     /// A level whose followers came with probabilities, which get the share `trust` of what longer ones left.
     pub(super) fn close_trusted(&mut self, n_tokens: u32, trust: f32) {
-        self.push(n_tokens, 1.0, 1.0 / trust - 1.0, NOTHING);
+        self.push(n_tokens, ContextKind::Told, 1.0, 1.0 / trust - 1.0, NOTHING);
     }
 
-    fn push(&mut self, n_tokens: u32, n_continued: f32, escape: f32, latest: TokenId) {
+    fn push(&mut self, n_tokens: u32, kind: ContextKind, n_continued: f32, escape: f32, latest: TokenId) {
         let (source, first, last) = (self.source, self.open as u32, self.followers.len() as u32);
-        self.levels.push(Level { n_tokens, source, n_continued, escape, latest, first, last });
+        self.levels.push(Level { n_tokens, source, kind, n_continued, escape, latest, first, last });
         self.open = self.followers.len();
     }
 
@@ -168,15 +200,29 @@ impl Levels {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Level> {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Level> {
         self.levels.iter()
+    }
+
+    pub(super) fn each(&mut self, change: impl FnMut(&mut Level)) {
+        self.levels.iter_mut().for_each(change);
     }
 
     pub(super) fn level(&self, i: u16) -> &Level {
         &self.levels[usize::from(i)]
     }
 
-    pub(super) fn followers(&self, level: &Level) -> &[(TokenId, f32)] {
-        &self.followers[level.first as usize..level.last as usize]
+    /// Each token that followed the context of a level, and its part of the level's share.
+    pub(super) fn parts(&self, level: &Level) -> impl Iterator<Item = (TokenId, f32)> {
+        let Level { n_continued, latest, first, last, .. } = *level;
+        self.followers[first as usize..last as usize].iter().map(move |&(token, count)| {
+            let bonus = if token == latest { RECENCY } else { 0.0 };
+            (token, (count + bonus) / n_continued)
+        })
+    }
+
+    /// The part that `token` has of a level's share.
+    pub(super) fn part(&self, level: &Level, token: TokenId) -> f32 {
+        self.parts(level).filter(|&(other, _)| other == token).map(|(_, part)| part).sum()
     }
 }
