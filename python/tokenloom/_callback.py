@@ -142,8 +142,8 @@ class Merged(NativeDrafter):
     """One tree from several drafters: the best nodes by what all of them say.
 
     How far each kind of context of each source is trusted, and the probabilities of whole paths, are corrected by what
-    came: a source that is wrong on this text, or repeats what another one knows, loses its say. A stream hands on what it
-    learned of its sources when it ends; that is pickled with the drafter.
+    came: a source that is wrong on this text, or repeats what another one knows, loses its say. A stream hands on what
+    it learned of its sources when it ends; that is pickled with the drafter.
 
     Args:
         drafters: any of this module, each at most once; their shared state is theirs, their own floors are not used.
