@@ -80,6 +80,11 @@ impl<'py> Text<'py> {
     }
 }
 
+/// The texts of an iterable, read once.
+fn texts_of<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Vec<Text<'py>>> {
+    texts.try_iter()?.map(|text| Text::from_any(&text?)).collect()
+}
+
 /// The UTF-8 of a long text that is not ASCII; Python would keep it for as long as the text lives. `None` if it holds a surrogate.
 fn long_utf8<'py>(text: &Bound<'py, PyString>) -> Option<Bound<'py, PyBytes>> {
     let is_ascii = || text.call_method0(intern!(text.py(), "isascii")).and_then(|answer| answer.is_truthy());
@@ -199,7 +204,7 @@ impl PyTokenizer {
         allowed_special: &Bound<'_, PyAny>,
     ) -> PyResult<core::Ragged> {
         let options = self.options(add_special_tokens, allowed_special)?;
-        let inputs = texts.try_iter()?.map(|text| Text::from_any(&text?)).collect::<PyResult<Vec<_>>>()?;
+        let inputs = texts_of(texts)?;
         let inputs = inputs.iter().map(Text::as_text).collect::<PyResult<Vec<_>>>()?;
         texts.py().detach(|| self.inner.encode_batch(&inputs, &options, threads)).map_err(raise)
     }
@@ -304,11 +309,26 @@ impl PyTokenizer {
         allowed_special: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
         let py = texts.py();
-        let ragged = self.ragged(texts, threads, add_special_tokens, allowed_special)?;
-        let rows = ragged.offsets.windows(2).map(|ends| &ragged.values[ends[0] as usize..ends[1] as usize]);
-        let lists = PyList::empty(py);
-        rows.map(|ids| self.list_of(py, ids)).try_for_each(|list| lists.append(list?))?;
-        Ok(lists)
+        let options = self.options(add_special_tokens, allowed_special)?;
+        let inputs = texts_of(texts)?;
+        let inputs = inputs.iter().map(Text::as_text).collect::<PyResult<Vec<_>>>()?;
+        let mut lists: Vec<Option<Py<PyList>>> = Vec::new();
+        lists.resize_with(inputs.len(), || None);
+        let mut made: PyResult<()> = Ok(());
+        // Lists of what is done are made while other threads go on; only this one needs the interpreter.
+        let take = |first: usize, run: &core::Ragged| {
+            if made.is_ok() {
+                made = Python::attach(|py| {
+                    lists[first..].iter_mut().zip(run.rows()).try_for_each(|(list, ids)| {
+                        *list = Some(self.list_of(py, ids)?.unbind());
+                        Ok(())
+                    })
+                });
+            }
+        };
+        py.detach(|| self.inner.encode_runs(&inputs, &options, threads, take)).map_err(raise)?;
+        made?;
+        PyList::new(py, lists)
     }
 
     #[allow(clippy::type_complexity)]

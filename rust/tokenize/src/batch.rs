@@ -1,21 +1,20 @@
 //! How are many texts, or a long one, encoded at once?
 //!
-//! Threads of this call alone (no pool that would survive, so `fork` is safe) take runs of texts from a shared
-//! counter and keep their ids, in memory that waits for the next call; the parts are then joined in order. The result does not depend on the number of
-//! threads.
+//! Threads of this call take runs of texts (see [`crate::workers`]) and write their ids to memory that waits for the next
+//! run; the calling thread joins the runs in order, or hands each of them on, while others are still encoded. The result
+//! does not depend on the number of threads.
 //!
 //! A long text between added tokens is cut where every covering scanner cuts, whatever is around: between a newline that
 //! follows a visible ASCII character and an ASCII letter. A piece that holds a newline goes on with white space or slashes
 //! at most, and what precedes a word is never a newline, so a piece ends there; that newline alone is the end of the white
 //! space before the cut, so that it is cut the same way with and without text behind it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
 
 use tokenloom_vocab::TokenId;
 
-use crate::large_pages;
-use crate::scratch::{Scratch, ScratchPool};
-use crate::{EncodeError, EncodeOptions, Text, Tokenizer};
+use crate::scratch::ScratchPool;
+use crate::{EncodeError, EncodeOptions, Text, Tokenizer, large_pages, workers};
 
 /// The ids of a text of so many bytes are many pages of memory.
 const LARGE_BYTES: usize = 1 << 22;
@@ -29,11 +28,18 @@ pub struct Ragged {
     pub offsets: Vec<i64>,
 }
 
-/// Ids of what one worker did, in the order in which it did it, and for every part: its index, the end of its ids and what
-/// else is known of it.
-struct Done<R> {
-    ids: Vec<TokenId>,
-    parts: Vec<(usize, usize, R)>,
+impl Ragged {
+    /// None yet, with room for the offsets of some; their values will be written to `values`, which is empty.
+    fn with_room(values: Vec<TokenId>, n_sequences: usize) -> Self {
+        let mut offsets = Vec::with_capacity(n_sequences + 1);
+        offsets.push(0);
+        Self { values, offsets }
+    }
+
+    /// The sequences.
+    pub fn rows(&self) -> impl Iterator<Item = &[TokenId]> {
+        self.offsets.windows(2).map(|ends| &self.values[ends[0] as usize..ends[1] as usize])
+    }
 }
 
 impl Tokenizer {
@@ -47,20 +53,55 @@ impl Tokenizer {
         options: &EncodeOptions,
         n_threads: usize,
     ) -> Result<Ragged, EncodeError> {
-        let runs = runs(texts);
-        let mut ragged = Ragged { values: Vec::new(), offsets: Vec::with_capacity(texts.len() + 1) };
-        ragged.offsets.push(0);
-        let lengths = self.in_order(runs.len(), n_threads, &mut ragged.values, |index, scratch, ids| {
-            self.encode_run(runs[index], options, scratch, ids)
+        let (runs, first) = (runs(texts), ScratchPool::place_here());
+        let Ragged { mut values, mut offsets } = Ragged::with_room(Vec::new(), texts.len());
+        let work = |worker, index: usize| self.encode_run(&texts[runs[index].clone()], options, first + worker);
+        let mut done = Ok(());
+        with_room(&mut values, texts.iter().map(|text| text.as_bytes().len()).sum(), |values| {
+            workers::each_in_order(runs.len(), n_threads, work, |run| {
+                if done.is_ok() {
+                    done = run.map(|run| {
+                        let start = values.len() as i64;
+                        values.extend_from_slice(&run.values);
+                        offsets.extend(run.offsets[1..].iter().map(|end| start + end));
+                        self.scratches.keep(run.values);
+                    });
+                }
+            });
         });
-        let mut end = 0;
-        for lengths in lengths {
-            ragged.offsets.extend(lengths?.into_iter().map(|length| {
-                end += length as i64;
-                end
-            }));
-        }
-        Ok(ragged)
+        values.shrink_to_fit();
+        done.map(|()| Ragged { values, offsets })
+    }
+
+    /// Encodes as [`Tokenizer::encode_batch`] does. Every run of texts is handed to `take` on the calling thread, while
+    /// others are still encoded: the index of its first text, and the ids of its texts. Runs come in no order.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::encode_batch`]; other runs may have been taken before.
+    pub fn encode_runs(
+        &self,
+        texts: &[Text<'_>],
+        options: &EncodeOptions,
+        n_threads: usize,
+        mut take: impl FnMut(usize, &Ragged),
+    ) -> Result<(), EncodeError> {
+        let (runs, first) = (runs(texts), ScratchPool::place_here());
+        let work = |worker, index: usize| self.encode_run(&texts[runs[index].clone()], options, first + worker);
+        let mut failed: Option<(usize, EncodeError)> = None;
+        workers::each(runs.len(), n_threads, work, |index, run| match run {
+            Ok(run) => {
+                if failed.is_none() {
+                    take(runs[index].start, &run);
+                }
+                self.scratches.keep(run.values);
+            }
+            Err(error) => {
+                if failed.as_ref().is_none_or(|&(earlier, _)| index < earlier) {
+                    failed = Some((index, error));
+                }
+            }
+        });
+        failed.map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Appends the ids of one text to `ids`, on at most `n_threads` threads; fewer where its pretokenizers have no place
@@ -76,107 +117,61 @@ impl Tokenizer {
         ids: &mut Vec<TokenId>,
     ) -> Result<(), EncodeError> {
         let n_bytes = text.as_bytes().len();
-        if n_threads <= 1 || n_bytes < 2 * RUN_BYTES || !self.pretokenizers.has_ends() {
-            // Room that is never written to costs nothing, moving megabytes of ids to more room does.
-            let is_large = n_bytes >= LARGE_BYTES && ids.try_reserve(n_bytes).is_ok();
-            if is_large {
-                large_pages::ask_for_room(ids);
-            } else {
-                ids.reserve(n_bytes / 4 + 8);
+        with_room(ids, n_bytes, |ids| {
+            if n_threads <= 1 || n_bytes < 2 * RUN_BYTES || !self.pretokenizers.has_ends() {
+                return self.scratches.with(|scratch| self.encode_into(text, options, scratch, ids));
             }
-            let done = self.scratches.with(|scratch| self.encode_into(text, options, scratch, ids));
-            if is_large {
-                ids.shrink_to_fit();
-            }
-            return done;
-        }
-        self.encode_by_parts(text, options, ids, |text, ids| {
-            let parts = parts(text);
-            self.in_order(parts.len(), n_threads, ids, |index, scratch, ids| {
-                self.encode_covered(parts[index], scratch, ids);
-            });
+            let first = ScratchPool::place_here();
+            self.encode_by_parts(text, options, ids, |text, ids| {
+                let parts = parts(text);
+                let work = |worker, index: usize| {
+                    let mut part = self.scratches.buffer();
+                    self.scratches.with_from(first + worker, |scratch| {
+                        self.encode_covered(parts[index], scratch, &mut part);
+                    });
+                    part
+                };
+                workers::each_in_order(parts.len(), n_threads, work, |part| {
+                    ids.extend_from_slice(&part);
+                    self.scratches.keep(part);
+                });
+            })
         })
     }
 
-    /// Appends to `out` the ids that `work` makes of every index below `n_parts`, on at most `n_threads` threads, in order.
-    /// What else it makes of them, in order.
-    fn in_order<R: Send>(
-        &self,
-        n_parts: usize,
-        n_threads: usize,
-        out: &mut Vec<TokenId>,
-        work: impl Fn(usize, &mut Scratch, &mut Vec<TokenId>) -> R + Sync,
-    ) -> Vec<R> {
-        let n_threads = n_threads.clamp(1, n_parts.max(1));
-        let next = AtomicUsize::new(0);
-        let first = ScratchPool::place_here();
-        let run = |worker: usize| {
-            // The same places at every call: threads of their own would come to places that know no word.
-            self.scratches.with_from(first + worker, |scratch| {
-                let mut done = Done { ids: self.scratches.buffer(), parts: Vec::new() };
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= n_parts {
-                        return done;
-                    }
-                    let more = work(index, scratch, &mut done.ids);
-                    done.parts.push((index, done.ids.len(), more));
-                }
-            })
-        };
-        let run = &run;
-        let done = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..n_threads).map(|worker| scope.spawn(move || run(worker))).collect();
-            let mut done = vec![run(0)];
-            for other in others {
-                match other.join() {
-                    Ok(more) => done.push(more),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            done
-        });
-        self.joined(done, out)
-    }
-
-    /// Appends the ids of all parts in order; the workers' memory waits for the next call.
-    fn joined<R>(&self, done: Vec<Done<R>>, out: &mut Vec<TokenId>) -> Vec<R> {
-        out.reserve_exact(done.iter().map(|done| done.ids.len()).sum());
-        large_pages::ask_for_room(out);
-        let mut parts = Vec::new();
-        let mut buffers = Vec::with_capacity(done.len());
-        for (worker, Done { ids, parts: more }) in done.into_iter().enumerate() {
-            let mut start = 0;
-            parts
-                .extend(more.into_iter().map(|(index, end, more)| {
-                    (index, worker, std::mem::replace(&mut start, end)..end, more)
-                }));
-            buffers.push(ids);
-        }
-        parts.sort_unstable_by_key(|part| part.0);
-        for (_, worker, range, _) in &parts {
-            out.extend_from_slice(&buffers[*worker][range.clone()]);
-        }
-        buffers.into_iter().for_each(|buffer| self.scratches.keep(buffer));
-        parts.into_iter().map(|(.., more)| more).collect()
-    }
-
-    /// Appends the ids of some texts; how many each has.
+    /// The ids of some texts, with the scratch at a place or behind it.
     fn encode_run(
         &self,
         texts: &[Text<'_>],
         options: &EncodeOptions,
-        scratch: &mut Scratch,
-        ids: &mut Vec<TokenId>,
-    ) -> Result<Vec<usize>, EncodeError> {
-        let mut lengths = Vec::with_capacity(texts.len());
-        for text in texts {
-            let before = ids.len();
-            self.encode_into(*text, options, scratch, ids)?;
-            lengths.push(ids.len() - before);
-        }
-        Ok(lengths)
+        place: usize,
+    ) -> Result<Ragged, EncodeError> {
+        let mut run = Ragged::with_room(self.scratches.buffer(), texts.len());
+        // The same places at every call: threads of their own would come to places that know no word.
+        self.scratches.with_from(place, |scratch| {
+            for text in texts {
+                self.encode_into(*text, options, scratch, &mut run.values)?;
+                run.offsets.push(run.values.len() as i64);
+            }
+            Ok(run)
+        })
     }
+}
+
+/// Calls `fill` with room for the ids of so many bytes.
+fn with_room<R>(ids: &mut Vec<TokenId>, n_bytes: usize, fill: impl FnOnce(&mut Vec<TokenId>) -> R) -> R {
+    // Room that is never written to costs nothing, moving megabytes of ids to more room does.
+    let is_large = n_bytes >= LARGE_BYTES && ids.try_reserve(n_bytes).is_ok();
+    if is_large {
+        large_pages::ask_for_room(ids);
+    } else {
+        ids.reserve(n_bytes / 4 + 8);
+    }
+    let done = fill(ids);
+    if is_large {
+        ids.shrink_to_fit();
+    }
+    done
 }
 
 /// Cuts a text where a piece ends in any case.
@@ -204,18 +199,18 @@ fn parts(text: &str) -> Vec<&str> {
 const RUN_BYTES: usize = 1 << 18;
 
 /// Cuts the texts into runs of about equal bytes.
-fn runs<'a, 'b>(texts: &'a [Text<'b>]) -> Vec<&'a [Text<'b>]> {
+fn runs(texts: &[Text<'_>]) -> Vec<Range<usize>> {
     let mut runs = Vec::new();
     let (mut start, mut n_bytes) = (0, 0);
     for (at, text) in texts.iter().enumerate() {
         n_bytes += text.as_bytes().len() + 16;
         if n_bytes >= RUN_BYTES {
-            runs.push(&texts[start..=at]);
+            runs.push(start..at + 1);
             (start, n_bytes) = (at + 1, 0);
         }
     }
     if start < texts.len() {
-        runs.push(&texts[start..]);
+        runs.push(start..texts.len());
     }
     runs
 }

@@ -51,6 +51,7 @@ mod tokenizer;
 pub mod train;
 mod unstable;
 mod vocabulary;
+mod workers;
 
 pub use alignment::{AlignedSpan, align};
 pub use batch::Ragged;
