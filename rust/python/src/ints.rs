@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
+use tokenloom_tokenize::prefetch::prefetch_line;
 
-/// So many ints are touched one right after the other, so that the memory of one comes while others are waited for.
-const N_TOGETHER: usize = 32;
+/// The memory of an int is asked for so many ids before its reference is counted.
+const N_AHEAD: usize = 16;
 
 /// The ints of the ids below a bound.
 #[derive(Default)]
@@ -35,20 +36,18 @@ impl Ints {
         let by_id: &[AtomicPtr<ffi::PyObject>] = self.by_id.get_or_init(zeroed);
         // SAFETY: the length is that of a slice; a null result is an error that Python has set.
         let list = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(ids.len() as isize))? };
-        let mut ints = [std::ptr::null_mut(); N_TOGETHER];
-        for (at, ids) in (0..).step_by(N_TOGETHER).zip(ids.chunks(N_TOGETHER)) {
-            for (int, &id) in ints.iter_mut().zip(ids) {
-                *int = by_id[id as usize].load(Ordering::Acquire);
-                if int.is_null() {
-                    *int = make(py, id, &by_id[id as usize])?;
-                }
+        for (at, &id) in ids.iter().enumerate() {
+            if let Some(&later) = ids.get(at + N_AHEAD) {
+                prefetch_line(by_id[later as usize].load(Ordering::Relaxed));
             }
-            // SAFETY: the ints are alive, as their places hold references.
-            ints[..ids.len()].iter().for_each(|&int| unsafe { ffi::Py_INCREF(int) });
-            for (at, &int) in (at..).zip(&ints[..ids.len()]) {
-                // SAFETY: the list is new, nobody else has it, and `at` lies in it. It takes the reference that was counted.
-                unsafe { ffi::PyList_SetItem(list.as_ptr(), at, int) };
+            let mut int = by_id[id as usize].load(Ordering::Acquire);
+            if int.is_null() {
+                int = make(py, id, &by_id[id as usize])?;
             }
+            // SAFETY: the int is alive, as its place holds a reference.
+            unsafe { ffi::Py_INCREF(int) };
+            // SAFETY: the list is new, nobody else has it, and `at` lies in it. It takes the reference that was counted.
+            unsafe { ffi::PyList_SetItem(list.as_ptr(), at as isize, int) };
         }
         Ok(list.cast_into()?)
     }

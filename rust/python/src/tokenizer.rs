@@ -1,5 +1,6 @@
 //! The Python face of the `tokenizer` domain: extract, detach, one core call, wrap.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
@@ -317,13 +318,18 @@ impl PyTokenizer {
         let mut made: PyResult<()> = Ok(());
         // Lists of what is done are made while other threads go on; only this one needs the interpreter.
         let take = |first: usize, run: &core::Ragged| {
-            if made.is_ok() {
-                made = Python::attach(|py| {
-                    lists[first..].iter_mut().zip(run.rows()).try_for_each(|(list, ids)| {
-                        *list = Some(self.list_of(py, ids)?.unbind());
-                        Ok(())
-                    })
-                });
+            let done = Python::attach(|py| {
+                lists[first..].iter_mut().zip(run.rows()).try_for_each(|(list, ids)| {
+                    *list = Some(self.list_of(py, ids)?.unbind());
+                    Ok(())
+                })
+            });
+            match done {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    made = Err(error);
+                    ControlFlow::Break(())
+                }
             }
         };
         py.detach(|| self.inner.encode_runs(&inputs, &options, threads, take)).map_err(raise)?;

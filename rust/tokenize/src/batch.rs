@@ -9,7 +9,8 @@
 //! at most, and what precedes a word is never a newline, so a piece ends there; that newline alone is the end of the white
 //! space before the cut, so that it is cut the same way with and without text behind it.
 
-use std::ops::Range;
+use std::convert::Infallible;
+use std::ops::{ControlFlow, Range};
 
 use tokenloom_vocab::TokenId;
 
@@ -53,28 +54,26 @@ impl Tokenizer {
         options: &EncodeOptions,
         n_threads: usize,
     ) -> Result<Ragged, EncodeError> {
-        let (runs, first) = (runs(texts), ScratchPool::place_here());
+        let (runs, first) = (runs(texts, RUN_BYTES), ScratchPool::place_here());
         let Ragged { mut values, mut offsets } = Ragged::with_room(Vec::new(), texts.len());
-        let work = |worker, index: usize| self.encode_run(&texts[runs[index].clone()], options, first + worker);
-        let mut done = Ok(());
-        with_room(&mut values, texts.iter().map(|text| text.as_bytes().len()).sum(), |values| {
+        let work =
+            |worker, index: usize| self.encode_run(&texts[runs[index].clone()], options, first + worker);
+        let n_bytes = texts.iter().map(|text| text.as_bytes().len()).sum();
+        with_room(&mut values, n_bytes, |values| {
             workers::each_in_order(runs.len(), n_threads, work, |run| {
-                if done.is_ok() {
-                    done = run.map(|run| {
-                        let start = values.len() as i64;
-                        values.extend_from_slice(&run.values);
-                        offsets.extend(run.offsets[1..].iter().map(|end| start + end));
-                        self.scratches.keep(run.values);
-                    });
-                }
-            });
-        });
+                let start = values.len() as i64;
+                values.extend_from_slice(&run.values);
+                offsets.extend(run.offsets[1..].iter().map(|end| start + end));
+                self.scratches.keep(run.values);
+            })
+        })?;
         values.shrink_to_fit();
-        done.map(|()| Ragged { values, offsets })
+        Ok(Ragged { values, offsets })
     }
 
     /// Encodes as [`Tokenizer::encode_batch`] does. Every run of texts is handed to `take` on the calling thread, while
-    /// others are still encoded: the index of its first text, and the ids of its texts. Runs come in no order.
+    /// others are still encoded: the index of its first text, and the ids of its texts. Runs come in no order. Once `take`
+    /// breaks off, no more are begun.
     ///
     /// # Errors
     /// Those of [`Tokenizer::encode_batch`]; other runs may have been taken before.
@@ -83,22 +82,23 @@ impl Tokenizer {
         texts: &[Text<'_>],
         options: &EncodeOptions,
         n_threads: usize,
-        mut take: impl FnMut(usize, &Ragged),
+        mut take: impl FnMut(usize, &Ragged) -> ControlFlow<()>,
     ) -> Result<(), EncodeError> {
-        let (runs, first) = (runs(texts), ScratchPool::place_here());
-        let work = |worker, index: usize| self.encode_run(&texts[runs[index].clone()], options, first + worker);
-        let mut failed: Option<(usize, EncodeError)> = None;
+        let n_bytes: usize = texts.iter().map(|text| text.as_bytes().len()).sum();
+        let run_bytes = if n_threads <= 1 { RUN_BYTES.max(n_bytes / MAX_RUNS_ALONE) } else { RUN_BYTES };
+        let (runs, first) = (runs(texts, run_bytes), ScratchPool::place_here());
+        let work =
+            |worker, index: usize| self.encode_run(&texts[runs[index].clone()], options, first + worker);
+        let mut failed = None;
         workers::each(runs.len(), n_threads, work, |index, run| match run {
             Ok(run) => {
-                if failed.is_none() {
-                    take(runs[index].start, &run);
-                }
+                let flow = take(runs[index].start, &run);
                 self.scratches.keep(run.values);
+                flow
             }
             Err(error) => {
-                if failed.as_ref().is_none_or(|&(earlier, _)| index < earlier) {
-                    failed = Some((index, error));
-                }
+                workers::keep_first(&mut failed, index, error);
+                ControlFlow::Break(())
             }
         });
         failed.map_or(Ok(()), |(_, error)| Err(error))
@@ -129,9 +129,9 @@ impl Tokenizer {
                     self.scratches.with_from(first + worker, |scratch| {
                         self.encode_covered(parts[index], scratch, &mut part);
                     });
-                    part
+                    Ok::<_, Infallible>(part)
                 };
-                workers::each_in_order(parts.len(), n_threads, work, |part| {
+                let Ok(()) = workers::each_in_order(parts.len(), n_threads, work, |part| {
                     ids.extend_from_slice(&part);
                     self.scratches.keep(part);
                 });
@@ -196,15 +196,19 @@ fn parts(text: &str) -> Vec<&str> {
 }
 
 /// Texts are taken in runs of about so many bytes: small enough to share the work and large enough to be worth it.
-const RUN_BYTES: usize = 1 << 18;
+const RUN_BYTES: usize = 1 << 16;
 
-/// Cuts the texts into runs of about equal bytes.
-fn runs(texts: &[Text<'_>]) -> Vec<Range<usize>> {
+/// A thread alone hands on about so many runs at most: who takes one may have to wait for its turn, in a busy interpreter for
+/// milliseconds, in which nobody goes on.
+const MAX_RUNS_ALONE: usize = 8;
+
+/// Cuts the texts into runs of about so many bytes.
+fn runs(texts: &[Text<'_>], run_bytes: usize) -> Vec<Range<usize>> {
     let mut runs = Vec::new();
     let (mut start, mut n_bytes) = (0, 0);
     for (at, text) in texts.iter().enumerate() {
         n_bytes += text.as_bytes().len() + 16;
-        if n_bytes >= RUN_BYTES {
+        if n_bytes >= run_bytes {
             runs.push(start..at + 1);
             (start, n_bytes) = (at + 1, 0);
         }

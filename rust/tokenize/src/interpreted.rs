@@ -6,7 +6,6 @@
 //! may have changed. A batch is shared among threads of the call alone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenloom_vocab::TokenId;
 
@@ -15,7 +14,9 @@ use crate::offsets::Encoding;
 use crate::pipeline::definition::{Definition, Model, PieceModel, PostProcessor};
 use crate::pipeline::{OffsetUnit, Pipeline, Sequence, SequenceOptions};
 use crate::pipeline::{encoding, post_processors};
-use crate::{AllowedSpecial, BuildError, DecodeError, EncodeError, EncodeErrorKind, EncodeOptions, Ragged};
+use crate::{
+    AllowedSpecial, BuildError, DecodeError, EncodeError, EncodeErrorKind, EncodeOptions, Ragged, workers,
+};
 
 /// A tokenizer that interprets its definition.
 #[derive(Clone, Debug)]
@@ -161,33 +162,12 @@ impl Interpreted {
         options: &EncodeOptions,
         n_threads: usize,
     ) -> Result<Ragged, EncodeError> {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(text) = texts.get(at) else { return done };
-                done.push((at, self.encode(text, options)));
-            }
-        };
-        let mut parts = std::thread::scope(|scope| {
-            let others: Vec<_> =
-                (1..n_threads.clamp(1, texts.len().max(1))).map(|_| scope.spawn(work)).collect();
-            let mut parts = work();
-            for other in others {
-                match other.join() {
-                    Ok(more) => parts.extend(more),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            parts
-        });
-        parts.sort_unstable_by_key(|part| part.0);
         let mut ragged = Ragged { values: Vec::new(), offsets: vec![0] };
-        for (_, part) in parts {
-            ragged.values.extend(part?);
+        let work = |_, at: usize| self.encode(texts[at], options);
+        workers::each_in_order(texts.len(), n_threads, work, |ids| {
+            ragged.values.extend(ids);
             ragged.offsets.push(ragged.values.len() as i64);
-        }
+        })?;
         Ok(ragged)
     }
 

@@ -8,7 +8,7 @@
 #[inline(always)]
 pub fn prefetch<T>(items: &[T], index: usize) {
     if let Some(item) = items.get(index) {
-        ask(std::ptr::from_ref(item).cast());
+        prefetch_line(item);
     }
 }
 
@@ -17,14 +17,15 @@ pub fn prefetch<T>(items: &[T], index: usize) {
 pub fn prefetch_whole<T: ?Sized>(value: &T) {
     let start: *const u8 = std::ptr::from_ref(value).cast();
     for line in (0..size_of_val(value)).step_by(LINE_BYTES) {
-        ask(start.wrapping_add(line));
+        prefetch_line(start.wrapping_add(line));
     }
 }
 
 const LINE_BYTES: usize = 64;
 
+/// Asks for the line of a place, which may be any.
 #[inline(always)]
-fn ask(place: *const u8) {
+pub fn prefetch_line<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
     {

@@ -5,11 +5,13 @@
 //! then still in the cache that they share. The threads live for this call alone (no pool that would survive, so `fork` is
 //! safe). In which order parts are finished depends on the machine; nothing else does.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-/// Calls `work` with a worker and the index of a part for each of `n_parts`, on at most `n_threads` threads, and `take` on the
-/// calling thread, which is worker 0, with the index and what came of it, as soon as it can.
+/// Calls `work` with a worker and the index of a part for each of `n_parts`, on at most `n_threads` threads, and `take` on
+/// the calling thread, which is worker 0, with the index and what came of it, as soon as it can. Once `take` breaks off, no
+/// more parts are begun; those that were, and so all before them, are taken still.
 ///
 /// # Panics
 /// With what a worker panicked with.
@@ -17,7 +19,7 @@ pub(crate) fn each<R: Send>(
     n_parts: usize,
     n_threads: usize,
     work: impl Fn(usize, usize) -> R + Sync,
-    mut take: impl FnMut(usize, R),
+    mut take: impl FnMut(usize, R) -> ControlFlow<()>,
 ) {
     let n_threads = n_threads.clamp(1, n_parts.max(1));
     let next = AtomicUsize::new(0);
@@ -26,6 +28,11 @@ pub(crate) fn each<R: Send>(
         (index < n_parts).then(|| (index, work(worker, index)))
     };
     let work_on = &work_on;
+    let mut take = |(index, made)| {
+        if take(index, made).is_break() {
+            next.store(n_parts, Ordering::Relaxed);
+        }
+    };
     std::thread::scope(|scope| {
         let (sender, finished) = mpsc::channel();
         let others: Vec<_> = (1..n_threads)
@@ -41,11 +48,11 @@ pub(crate) fn each<R: Send>(
             })
             .collect();
         drop(sender);
-        while let Some((index, made)) = work_on(0) {
-            take(index, made);
-            finished.try_iter().for_each(|(index, made)| take(index, made));
+        while let Some(part) = work_on(0) {
+            take(part);
+            finished.try_iter().for_each(&mut take);
         }
-        finished.iter().for_each(|(index, made)| take(index, made));
+        finished.into_iter().for_each(&mut take);
         for other in others {
             if let Err(panic) = other.join() {
                 std::panic::resume_unwind(panic);
@@ -54,23 +61,41 @@ pub(crate) fn each<R: Send>(
     });
 }
 
-/// The same, with `take` called in the order of the parts: what is finished early waits.
-pub(crate) fn each_in_order<R: Send>(
+/// The same for work that may fail, with `take` called in the order of the parts: what is finished early waits.
+///
+/// # Errors
+/// That of the first part that has one; the parts before it were taken.
+pub(crate) fn each_in_order<R: Send, E: Send>(
     n_parts: usize,
     n_threads: usize,
-    work: impl Fn(usize, usize) -> R + Sync,
+    work: impl Fn(usize, usize) -> Result<R, E> + Sync,
     mut take: impl FnMut(R),
-) {
+) -> Result<(), E> {
     let mut waiting: Vec<Option<R>> = Vec::new();
     waiting.resize_with(n_parts, || None);
-    let mut n_taken = 0;
-    each(n_parts, n_threads, work, |index, made| {
-        waiting[index] = Some(made);
-        while let Some(made) = waiting.get_mut(n_taken).and_then(Option::take) {
-            n_taken += 1;
-            take(made);
+    let (mut n_taken, mut failed) = (0, None);
+    each(n_parts, n_threads, work, |index, made| match made {
+        Ok(made) => {
+            waiting[index] = Some(made);
+            while let Some(made) = waiting.get_mut(n_taken).and_then(Option::take) {
+                n_taken += 1;
+                take(made);
+            }
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            keep_first(&mut failed, index, error);
+            ControlFlow::Break(())
         }
     });
+    failed.map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// Keeps the error of the first part that has one.
+pub(crate) fn keep_first<E>(failed: &mut Option<(usize, E)>, index: usize, error: E) {
+    if failed.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
+        *failed = Some((index, error));
+    }
 }
 
 #[cfg(test)]
@@ -83,30 +108,59 @@ mod tests {
         for n_threads in [0, 1, 2, 3, 8] {
             for n_parts in [0, 1, 2, 7, 100] {
                 let mut taken = vec![0; n_parts];
-                each(n_parts, n_threads, |worker, index| (worker, 3 * index), |index, (worker, made)| {
+                let work = |worker, index| (worker, 3 * index);
+                each(n_parts, n_threads, work, |index, (worker, made)| {
                     assert_eq!(std::thread::current().id(), here);
                     assert!(worker < n_threads.max(1));
                     assert_eq!(made, 3 * index);
                     taken[index] += 1;
+                    ControlFlow::Continue(())
                 });
                 assert_eq!(taken, vec![1; n_parts]);
             }
         }
     }
 
+    /// Lets the others be done earlier.
+    fn dawdle(index: usize) {
+        if index.is_multiple_of(7) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
     #[test]
-    fn parts_come_in_order() {
+    fn parts_come_in_order_up_to_the_first_error() {
         for n_threads in [1, 2, 3, 8] {
+            for bad in [0, 21, 49, 50] {
+                let mut taken = Vec::new();
+                let work = |_, index: usize| {
+                    dawdle(index);
+                    // Later parts fail, too, and do so at once.
+                    if index >= bad { Err(index) } else { Ok(index) }
+                };
+                let done = each_in_order(50, n_threads, work, |index| taken.push(index));
+                assert_eq!(done, if bad < 50 { Err(bad) } else { Ok(()) });
+                assert_eq!(taken, (0..bad).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_begun_after_a_break() {
+        for n_threads in [1, 2, 8] {
+            let n_begun = AtomicUsize::new(0);
             let mut taken = Vec::new();
-            // The first part is the last one to be finished.
-            let work = |_, index: usize| {
-                if index == 0 {
-                    std::thread::sleep(std::time::Duration::from_millis(5));
-                }
-                index
+            let work = |_, _| {
+                n_begun.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(std::time::Duration::from_millis(1));
             };
-            each_in_order(50, n_threads, work, |index| taken.push(index));
-            assert_eq!(taken, (0..50).collect::<Vec<_>>());
+            each(10_000, n_threads, work, |index, ()| {
+                taken.push(index);
+                ControlFlow::Break(())
+            });
+            taken.sort_unstable();
+            assert_eq!(taken, (0..n_begun.into_inner()).collect::<Vec<_>>());
+            assert!(taken.len() < 1000);
         }
     }
 
@@ -115,7 +169,7 @@ mod tests {
         for n_threads in [1, 2, 8] {
             for bad in [0, 40, 99] {
                 let work = |_, index: usize| assert_ne!(index, bad, "part {bad}");
-                let call = || each(100, n_threads, work, |_, ()| ());
+                let call = || each(100, n_threads, work, |_, ()| ControlFlow::Continue(()));
                 let panic = std::panic::catch_unwind(call).unwrap_err();
                 assert!(panic.downcast_ref::<String>().unwrap().contains(&format!("part {bad}")));
             }

@@ -3,11 +3,10 @@
 //! Inputs are independent until the batch is filled, so threads of this call alone take them from a shared counter; the
 //! result does not depend on their number.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::assembly::{Assembly, AssemblyError, Input, Sequences, Settings};
 use super::encoding::Encoding;
 use super::padding;
+use crate::workers;
 
 /// Which arrays of the encodings are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,36 +113,13 @@ fn in_parallel<T: Sync, R: Send, E: Send>(
     map: impl Fn(usize, &T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
     const RUN: usize = 8;
-    let n_runs = items.len().div_ceil(RUN);
-    let n_threads = n_threads.clamp(1, n_runs.max(1));
-    if n_threads == 1 {
-        return items.iter().enumerate().map(|(place, item)| map(place, item)).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let run = next.fetch_add(1, Ordering::Relaxed);
-            let Some(items) = items.chunks(RUN).nth(run) else { return done };
-            let mapped = items.iter().zip(run * RUN..).map(|(item, place)| map(place, item));
-            done.push((run, mapped.collect::<Result<Vec<_>, _>>()));
-        }
-    };
-    let mut runs = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..n_threads).map(|_| scope.spawn(work)).collect();
-        let mut runs = work();
-        for other in others {
-            match other.join() {
-                Ok(more) => runs.extend(more),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        runs
-    });
-    runs.sort_unstable_by_key(|run| run.0);
     let mut results = Vec::with_capacity(items.len());
-    for (_, run) in runs {
-        results.extend(run?);
-    }
+    let work = |_, run: usize| {
+        let places = run * RUN..items.len().min((run + 1) * RUN);
+        places.map(|place| map(place, &items[place])).collect::<Result<Vec<_>, _>>()
+    };
+    workers::each_in_order(items.len().div_ceil(RUN), n_threads, work, |run| {
+        results.extend(run);
+    })?;
     Ok(results)
 }
