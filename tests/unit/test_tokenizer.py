@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -87,6 +88,43 @@ def test_lists_of_a_batch_are_its_rows(tok):
     assert tok.encode_batch_list(["<s>"], allowed_special=()) == [tok.encode_list("<s>", allowed_special=())]
     with pytest.raises(ValueError, match="at least 1 thread"):
         tok.encode_batch_list(texts, threads=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [""] * 5,
+        [f"{n} words" * (n % 7) for n in range(30_000)],
+        ["hello wörld 中 <s>" * 40_000],
+        ["a", "", "hello <a> " * 50_000, *["", "b"] * 5000, "\ud800", b"\xff\x00", "wörld " * 60_000, "end"],
+    ],
+    ids=["empty", "small", "huge", "mixed"],
+)
+def test_lists_of_large_batches_are_lists_of_their_texts_on_any_number_of_threads(tok, texts, threads):
+    lists = tok.encode_batch_list(texts, threads=threads)
+    assert lists == [tok.encode_list(text) for text in texts]
+    batch = tok.encode_batch(texts, threads=threads)
+    assert lists == [ids.tolist() for ids in batch]
+
+
+def test_lists_of_batches_made_at_the_same_time_by_many_threads(tok):
+    texts = [f"{n} hello wörld " * 50 for n in range(2000)]
+    expected = [tok.encode_list(text) for text in texts]
+    with ThreadPoolExecutor(4) as pool:
+        for lists in pool.map(lambda _: tok.encode_batch_list(texts, threads=2), range(8)):
+            assert lists == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_one_text_on_which_a_pattern_gives_up_is_the_error_of_a_batch(threads):
+    ranks = {bytes([b]): b for b in range(256)}
+    slow = tl.Tokenizer.from_tiktoken("t", pat_str=r"(?:(?=a)a|(?=a)aa)+b|.", mergeable_ranks=ranks, special_tokens={})
+    texts = ["some words " * 2000] * 60
+    assert slow.encode_batch_list(texts, threads=threads) == [slow.encode_list(texts[0])] * 60
+    texts[30] = "a" * 5000
+    with pytest.raises(PatternError, match="gave up"):
+        slow.encode_batch_list(texts, threads=threads)
 
 
 @pytest.mark.parametrize("extra", ["é", "中文 ", "\U0001f600", "\ud800", "a\udfff\U0001f600"])

@@ -200,7 +200,7 @@ const RUN_BYTES: usize = 1 << 16;
 
 /// A thread alone hands on about so many runs at most: who takes one may have to wait for its turn, in a busy interpreter for
 /// milliseconds, in which nobody goes on.
-const MAX_RUNS_ALONE: usize = 8;
+const MAX_RUNS_ALONE: usize = 4;
 
 /// Cuts the texts into runs of about so many bytes.
 fn runs(texts: &[Text<'_>], run_bytes: usize) -> Vec<Range<usize>> {
@@ -223,6 +223,88 @@ fn runs(texts: &[Text<'_>], run_bytes: usize) -> Vec<Range<usize>> {
 mod tests {
     use super::*;
     use crate::spec::{Pretokenizer, SplitBehavior, SplitPattern, TokenizerSpec};
+
+    /// A tokenizer of bytes whose pattern gives up on long runs of `a`.
+    fn tokenizer_that_gives_up() -> Tokenizer {
+        let split = Pretokenizer::Split {
+            pattern: SplitPattern::Regex(r"(?:(?=a)a|(?=a)aa)+b|.".into()),
+            behavior: SplitBehavior::Isolated,
+            invert: false,
+        };
+        let tokens = (0..=255u8).map(|byte| (u32::from(byte), Box::from([byte]))).collect();
+        let spec = TokenizerSpec { tokens, pretokenizers: vec![split], ..TokenizerSpec::default() };
+        Tokenizer::new(spec).unwrap()
+    }
+
+    #[test]
+    fn a_batch_is_its_texts_on_any_number_of_threads() {
+        let tokenizer = tokenizer_that_gives_up();
+        let options = EncodeOptions::default();
+        let huge = "some words 中 ".repeat(RUN_BYTES / 4);
+        let small = (0..20_000).map(|n| format!("{n:>width$}", width = n % 30));
+        let mixed = ["", "b", &huge, "", "", "end"].map(str::to_owned).into_iter().chain(small.clone());
+        for texts in
+            [Vec::new(), vec![String::new(); 3], small.collect(), vec![huge.clone()], mixed.collect()]
+        {
+            let expected: Vec<_> =
+                texts.iter().map(|text| tokenizer.encode(text, &options).unwrap()).collect();
+            let texts: Vec<Text<'_>> = texts.iter().map(|text| text.as_str().into()).collect();
+            for n_threads in [0, 1, 2, 3, 8] {
+                let ragged = tokenizer.encode_batch(&texts, &options, n_threads).unwrap();
+                assert!(ragged.rows().eq(&expected), "{} texts, {n_threads} threads", texts.len());
+                let mut rows = vec![None; texts.len()];
+                let take = |first: usize, run: &Ragged| {
+                    for (row, ids) in rows[first..].iter_mut().zip(run.rows()) {
+                        assert!(row.replace(ids.to_vec()).is_none());
+                    }
+                    ControlFlow::Continue(())
+                };
+                tokenizer.encode_runs(&texts, &options, n_threads, take).unwrap();
+                assert!(rows.into_iter().map(Option::unwrap).eq(expected.iter().cloned()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_batch_is_that_of_its_first_text_that_has_one() {
+        let tokenizer = tokenizer_that_gives_up();
+        let options = EncodeOptions::default();
+        let fine = "some words ".repeat(RUN_BYTES / 40);
+        let (early, late) = (format!("{fine}{}", "a".repeat(5000)), "a".repeat(5000));
+        let error = |texts: &[Text<'_>], n_threads| {
+            let take = |_, _: &Ragged| ControlFlow::Continue(());
+            let error = tokenizer.encode_batch(texts, &options, n_threads).unwrap_err().to_string();
+            assert_eq!(
+                tokenizer.encode_runs(texts, &options, n_threads, take).unwrap_err().to_string(),
+                error
+            );
+            error
+        };
+        let expected = error(&[early.as_str().into()], 1);
+        assert_ne!(error(&[late.as_str().into()], 1), expected, "the message says where");
+        let mut texts: Vec<Text<'_>> = vec![fine.as_str().into(); 40];
+        texts[17] = early.as_str().into();
+        texts[18..].fill(late.as_str().into());
+        for n_threads in [1, 2, 3, 8] {
+            assert_eq!(error(&texts, n_threads), expected, "{n_threads} threads");
+        }
+    }
+
+    #[test]
+    fn no_more_runs_are_begun_after_a_break() {
+        let tokenizer = tokenizer_that_gives_up();
+        let text = "some words ".repeat(RUN_BYTES / 10);
+        let texts: Vec<Text<'_>> = vec![text.as_str().into(); 60];
+        for n_threads in [1, 2] {
+            let mut n_taken = 0;
+            let take = |_, _: &Ragged| {
+                n_taken += 1;
+                ControlFlow::Break(())
+            };
+            tokenizer.encode_runs(&texts, &EncodeOptions::default(), n_threads, take).unwrap();
+            assert!(n_taken <= 30, "{n_taken}");
+        }
+    }
 
     #[test]
     fn a_text_cut_into_parts_has_the_same_pieces() {
