@@ -535,7 +535,7 @@ impl<'a> Iterator for Utf8Runs<'a> {
         if self.0.is_empty() {
             return None;
         }
-        let n_valid = match std::str::from_utf8(self.0) {
+        let n_valid = match simdutf8::compat::from_utf8(self.0) {
             Ok(text) => {
                 self.0 = &[];
                 return Some(Run::Text(text));
@@ -545,7 +545,7 @@ impl<'a> Iterator for Utf8Runs<'a> {
         if n_valid > 0 {
             let (valid, rest) = self.0.split_at(n_valid);
             self.0 = rest;
-            return std::str::from_utf8(valid).ok().map(Run::Text);
+            return simdutf8::compat::from_utf8(valid).ok().map(Run::Text);
         }
         let mut n_raw = 0;
         for chunk in self.0.utf8_chunks() {

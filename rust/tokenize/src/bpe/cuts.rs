@@ -106,14 +106,19 @@ impl Cuts {
                 padded[..end - at + 1].copy_from_slice(&text[at - 1..end]);
                 &padded
             });
-            // No jump for each byte, which would be guessed wrong at every word.
-            let flags: [u8; BLOCK] = std::array::from_fn(|at| self.is_cut([pairs[at], pairs[at + 1]]).into());
+            // No jump for each byte, which would be guessed wrong at every word; loops, as `from_fn` calls its closure.
+            let mut flags = [0; BLOCK];
+            for (flag, &pair) in flags.iter_mut().zip(pairs.array_windows()) {
+                *flag = self.is_cut(pair).into();
+            }
             let mut cuts = bits(&flags) & u64::MAX >> (BLOCK - (end - at));
             let alone = cuts & (cuts << 1 | carry) & cuts >> 1;
             carry = cuts >> (BLOCK - 1);
             if alone != 0 && !pairs.is_ascii() {
-                let goes_on: [u8; BLOCK] = std::array::from_fn(|at| (pairs[at + 1] & 0xC0 == 0x80).into());
-                cuts &= !(alone & bits(&goes_on));
+                for (flag, &byte) in flags.iter_mut().zip(&pairs[1..]) {
+                    *flag = (byte & 0xC0 == 0x80).into();
+                }
+                cuts &= !(alone & bits(&flags));
             }
             if !block(at..end, cuts) {
                 return;
