@@ -84,7 +84,10 @@ fn philox_lanes<const N: usize>(
 #[inline(always)]
 pub(super) fn chunk_words(rng: &Rng, first_block: u32, purpose: Purpose) -> [u32; CHUNK] {
     const N_BLOCKS: usize = CHUNK / 4;
-    let mut c0: [u32; N_BLOCKS] = std::array::from_fn(|lane| first_block.wrapping_add(lane as u32));
+    let mut c0 = [first_block; N_BLOCKS];
+    for (lane, c0) in c0.iter_mut().enumerate() {
+        *c0 = c0.wrapping_add(lane as u32);
+    }
     let mut c1 = [rng.position as u32; N_BLOCKS];
     let mut c2 = [(rng.position >> 32) as u32; N_BLOCKS];
     let mut c3 = [purpose.word(); N_BLOCKS];
@@ -102,17 +105,24 @@ pub(super) fn chunk_words(rng: &Rng, first_block: u32, purpose: Purpose) -> [u32
 /// The first words of tokens from anywhere: Philox with one token in each lane.
 #[inline(always)]
 pub(super) fn gathered_words<const N: usize>(rng: &Rng, tokens: &[u32; N], purpose: Purpose) -> [u32; N] {
-    let mut c0: [u32; N] = std::array::from_fn(|lane| tokens[lane] >> 2);
+    let mut c0 = *tokens;
+    for c0 in &mut c0 {
+        *c0 >>= 2;
+    }
     let mut c1 = [rng.position as u32; N];
     let mut c2 = [(rng.position >> 32) as u32; N];
     let mut c3 = [purpose.word(); N];
     philox_lanes(&mut c0, &mut c1, &mut c2, &mut c3, rng.key());
-    std::array::from_fn(|lane| match tokens[lane] & 3 {
-        0 => c0[lane],
-        1 => c1[lane],
-        2 => c2[lane],
-        _ => c3[lane],
-    })
+    let mut words = [0; N];
+    for lane in 0..N {
+        words[lane] = match tokens[lane] & 3 {
+            0 => c0[lane],
+            1 => c1[lane],
+            2 => c2[lane],
+            _ => c3[lane],
+        };
+    }
+    words
 }
 
 /// The waiting times of the tokens `first .. first + CHUNK`; `first` is a multiple of four.

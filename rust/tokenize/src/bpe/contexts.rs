@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use tokenloom_vocab::TokenTable;
+use tokenloom_vocab::{TokenId, TokenTable};
 
 use super::MergeTable;
 
@@ -37,6 +37,26 @@ fn right(last: Code, first: Code, behind: Code) -> u64 {
     1 << 63 | left(last, first, behind)
 }
 
+/// How a token begins, `first` and `behind`, and how it ends, `before` and `last`.
+#[derive(Clone, Copy, Debug)]
+struct Edges {
+    first: Code,
+    behind: Code,
+    before: Code,
+    last: Code,
+}
+
+impl Edges {
+    /// What is no text is not made of characters.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let text = simdutf8::basic::from_utf8(bytes).ok()?;
+        let (mut beginning, mut ending) = (text.chars(), text.chars().rev());
+        let (first, last) = (beginning.next()?.into(), ending.next()?.into());
+        let beside = |c: Option<char>| c.map_or(NO_CHAR, Code::from);
+        Some(Self { first, behind: beside(beginning.next()), before: beside(ending.next()), last })
+    }
+}
+
 impl Contexts {
     const BITS_A_MERGE: usize = 4;
 
@@ -44,15 +64,14 @@ impl Contexts {
     pub(crate) fn new(table: &TokenTable, merges: &MergeTable) -> Self {
         let n_bits = (Self::BITS_A_MERGE * merges.len()).next_power_of_two().max(64);
         let mut this = Self { bits: vec![0; n_bits / 64], shift: 64 - n_bits.trailing_zeros() };
+        // A token is a part of many merges.
+        let edges: Vec<Option<Edges>> =
+            (0..table.id_bound() as TokenId).map(|id| Edges::of(table.bytes(id)?)).collect();
+        let edges_of = |id: TokenId| edges.get(id as usize).copied().flatten();
         for ((one, other), _) in merges.iter() {
-            // What is no text is not made of characters.
-            let [one, other] = [one, other]
-                .map(|id| str::from_utf8(table.bytes(id).unwrap_or_default()).unwrap_or_default());
-            let (mut ending, mut beginning) = (one.chars().rev(), other.chars());
-            let (Some(last), Some(first)) = (ending.next(), beginning.next()) else { continue };
-            let beside = |c: Option<char>| c.map_or(NO_CHAR, Code::from);
-            this.add(left(beside(ending.next()), last.into(), first.into()));
-            this.add(right(last.into(), first.into(), beside(beginning.next())));
+            let (Some(one), Some(other)) = (edges_of(one), edges_of(other)) else { continue };
+            this.add(left(one.before, one.last, other.first));
+            this.add(right(one.last, other.first, other.behind));
         }
         this
     }

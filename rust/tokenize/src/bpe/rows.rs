@@ -96,7 +96,7 @@ impl BytePairs {
         let mut first_uses = vec![NEVER; 1 << 16];
         let is_alone = |id, bytes: &[u8]| matches!(bytes, &[byte] if id_of_byte(byte) == Some(id));
         for ((left, right), (rank, result)) in merges.iter() {
-            let parts = [left, right].map(|id| table.bytes(id).unwrap_or_default());
+            let parts = [table.bytes(left).unwrap_or_default(), table.bytes(right).unwrap_or_default()];
             for part in parts {
                 if let &[a, b] = part {
                     let first_use = &mut first_uses[index(a, b)];
