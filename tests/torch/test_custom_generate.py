@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tokenloom as tl
 import torch
-from tokenloom.errors import UnsupportedFeatureError
+from tokenloom.errors import ArrayError, UnsupportedFeatureError
 from transformers import LlamaForCausalLM
 
 TEXTS = ["the cat and the dog and the cat and the", "a", "in the beginning there was the word, the word"]
@@ -57,6 +57,29 @@ def test_end_tokens_and_stop_strings_end_texts(tiny_model: LlamaForCausalLM, tin
     (cut,) = tiny_model.generate(**one, **GREEDY, custom_generate=ours, stopping_criteria=[AtToken()])
     first = plain[0, n_prompt:].tolist().index(int(plain[0, n_prompt + 6]))
     assert cut.tolist()[one["input_ids"].shape[1] :] == plain[0, n_prompt : n_prompt + first + 1].tolist()
+
+
+def test_each_row_hears_its_own_answer_of_a_criterion(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+) -> None:
+    inputs = padded(tiny_tokenizer, TEXTS[:2])
+    n_prompt = inputs["input_ids"].shape[1]
+    # transformers leaves a row alone when it has ended only where there is an end token.
+    rules: Any = GREEDY | {"eos_token_id": 271}
+    answers: list[Any] = [
+        lambda n: torch.tensor([n >= n_prompt + 9, n >= n_prompt + 4]),
+        lambda n: torch.tensor([n >= n_prompt + 3]),
+        lambda n: torch.tensor(n >= n_prompt + 3),
+        lambda n: n >= n_prompt + 3,
+    ]
+    for answer, lengths in zip(answers, [(9, 4), (3, 3), (3, 3), (3, 3)], strict=True):
+        criteria = [lambda ids, _scores, answer=answer, **_: answer(ids.shape[1])]
+        plain = tiny_model.generate(**inputs, **rules, stopping_criteria=criteria)
+        ours = tl.torch.custom_generate(drafter=tl.draft.Suffix())
+        found = tiny_model.generate(**inputs, **rules, stopping_criteria=criteria, custom_generate=ours)
+        assert torch.equal(found, plain)
+        assert found.shape[1] == n_prompt + max(lengths)
+        assert not found[1, n_prompt + lengths[1] :].any()
 
 
 def test_sampling_is_a_function_of_the_seed(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
@@ -115,6 +138,13 @@ def test_a_streamer_hears_every_token(tiny_model: LlamaForCausalLM, tiny_tokeniz
     assert streamer.heard == found[0, inputs["input_ids"].shape[1] :].tolist()
     assert streamer.heard[-1] == end
     assert streamer.ended
+
+
+@pytest.mark.parametrize("name", ["method", "forced", "draft_shape"])
+def test_unknown_words_are_refused(name: str) -> None:
+    options: Any = {name: "guess"}
+    with pytest.raises(ArrayError, match=f"expected {name} .*, found 'guess'"):
+        tl.torch.custom_generate(**options)
 
 
 @pytest.mark.parametrize(

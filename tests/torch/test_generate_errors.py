@@ -56,6 +56,20 @@ def test_options_that_make_no_sense(tiny_model: LlamaForCausalLM, tiny_tokenizer
         tl.torch.generate(tiny_model, tiny_tokenizer, "a", method="guess")
     with pytest.raises(ArrayError, match="one of seed for each of 1 prompts, found 2"):
         tl.torch.generate(tiny_model, tiny_tokenizer, "a", seed=[1, 2])
+    for value in (-1, 2.5, "3", None):
+        with pytest.raises(ArrayError, match=f"max_new_tokens as an integer of at least 0, found {value!r}"):
+            tl.torch.generate(tiny_model, tiny_tokenizer, "a", max_new_tokens=value)
+        with pytest.raises(ArrayError, match="max_new_tokens as an integer of at least 0"):
+            tl.torch.routing.route(
+                tiny_model, tiny_model, tiny_tokenizer, "a", rule=lambda _: True, max_new_tokens=value
+            )
+    for value in (0, -1, 1.5):
+        with pytest.raises(ArrayError, match=f"batch_size as an integer of at least 1, found {value!r}"):
+            tl.torch.generate(tiny_model, tiny_tokenizer, "a", batch_size=value)
+    (answer,) = tl.torch.generate(
+        tiny_model, tiny_tokenizer, "a", max_new_tokens=np.int64(2), batch_size=np.int64(1), eos=()
+    )
+    assert len(answer.ids) == 2
 
 
 def test_encoder_decoders_are_refused(tiny_tokenizer: tl.Tokenizer) -> None:

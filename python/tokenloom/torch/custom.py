@@ -27,6 +27,7 @@ from tokenloom.torch.batch import largest_exact_batch
 from tokenloom.torch.cache import is_static
 from tokenloom.torch.gate import Gate
 from tokenloom.torch.heal import Cover, Healer
+from tokenloom.torch.options import check_word
 from tokenloom.torch.pace import Pace
 from tokenloom.torch.particles import generate_particles
 from tokenloom.torch.result import Generation
@@ -77,6 +78,9 @@ def custom_generate(
         ``sequences`` where ``return_dict_in_generate`` is set. It raises ``UnsupportedFeatureError`` for beams,
         embeddings as inputs, caches that hold tokens already, and scores or states as outputs.
 
+    Raises:
+        ArrayError: ``method``, ``forced`` or ``draft_shape`` is none of these words.
+
     ```python
     import torch
     import tokenloom as tl
@@ -93,6 +97,10 @@ def custom_generate(
     assert torch.equal(model.generate(ids, custom_generate=with_drafts, **options), model.generate(ids, **options))
     ```
     """
+
+    check_word(method, ("mask", "check", "awrs", "smc"), "method")
+    check_word(forced, ("draft", "jump", "ask"), "forced")
+    check_word(draft_shape, ("tree", "chain"), "draft_shape")
 
     def run(
         model: Any,
@@ -225,7 +233,9 @@ class _Prefix:
 
         def is_over(new: list[int]) -> bool:
             ids = self._with(new)
-            return any(bool(torch.as_tensor(one(ids, None)).flatten()[-1]) for one in own)
+            # One answer for all rows, or one for each: then this row's counts.
+            answers = (torch.as_tensor(one(ids, None)).expand(self._n_rows) for one in own)
+            return any(bool(answer[self._row]) for answer in answers)
 
         return is_over
 

@@ -22,6 +22,7 @@ from tokenloom.sample import Params
 from tokenloom.torch.batch import largest_exact_batch
 from tokenloom.torch.gate import Gate
 from tokenloom.torch.heal import Cover, Healer, ends_in_blank, is_extendable, overhang
+from tokenloom.torch.options import check_count, check_word
 from tokenloom.torch.pace import Pace
 from tokenloom.torch.particles import generate_particles
 from tokenloom.torch.result import Generation
@@ -111,8 +112,8 @@ def generate(
         ``log_weight``: ``tl.control.log_mean`` of a prompt's weights is the log of the mass that the constraint allows.
 
     Raises:
-        ArrayError: a prompt is empty, lists of different lengths were given, or ``heal`` was asked for with prompts of
-            ids.
+        ArrayError: a prompt is empty, lists of different lengths were given, ``max_new_tokens`` is no integer of at
+            least 0 or ``batch_size`` none of at least 1, or ``heal`` was asked for with prompts of ids.
         UnknownTokenError: a prompt's token id is none of the model's.
         LimitError: a prompt and its continuation do not fit the model's positions.
         ConstraintError: the constraint leaves no token and does not accept the text; names the text and the step.
@@ -122,11 +123,13 @@ def generate(
 
     A predicate that raises ends the generation with its own exception.
     """
-    _check_word(method, ("mask", "check", "awrs", "smc"), "method")
-    _check_word(forced, ("draft", "jump", "ask"), "forced")
-    _check_word(draft_shape, ("tree", "chain"), "draft_shape")
-    _check_word(cache, ("dynamic", "static"), "cache")
-    _check_word(warn_unhealed, ("blank", "extendable", "never"), "warn_unhealed")
+    check_word(method, ("mask", "check", "awrs", "smc"), "method")
+    check_word(forced, ("draft", "jump", "ask"), "forced")
+    check_word(draft_shape, ("tree", "chain"), "draft_shape")
+    check_word(cache, ("dynamic", "static"), "cache")
+    check_word(warn_unhealed, ("blank", "extendable", "never"), "warn_unhealed")
+    check_count(max_new_tokens, 0, "max_new_tokens")
+    check_count(batch_size, 1, "batch_size")
     texts = _as_list(prompts)
     params_each = _one_each(params, Params, len(texts), "params")
     seeds = _one_each(seed, (int, np.integer), len(texts), "seed")
@@ -219,11 +222,6 @@ def _encode(tokenizer: Any, prompt: Any) -> list[int]:
     return [int(token) for token in ids]
 
 
-def _check_word(found: str, known: tuple[str, ...], name: str) -> None:
-    if found not in known:
-        raise ArrayError(f"expected {name} {', '.join(map(repr, known))}, found {found!r}", argument=name, found=found)
-
-
 def _check_plain(**options: Any) -> None:
     if found := [name for name, value in options.items() if value]:
         raise UnsupportedFeatureError(f"expected particles without {found[0]}, found both")
@@ -235,7 +233,7 @@ def _smc(particles: int | Smc, method: str) -> Smc:
         return particles
     if method == "smc":
         return Smc(particles=particles)
-    _check_word(method, ("mask", "awrs"), "method of several particles")
+    check_word(method, ("mask", "awrs"), "method of several particles")
     return Smc(particles=particles, ess=0.0, method="mask" if method == "mask" else "awrs")
 
 

@@ -26,6 +26,7 @@ from tokenloom.errors import ArrayError
 from tokenloom.sample import Params
 from tokenloom.torch.batch import Batch, largest_exact_batch
 from tokenloom.torch.loop import ends_of, generate
+from tokenloom.torch.options import check_count
 from tokenloom.torch.result import Generation
 from tokenloom.torch.writing import Writing
 
@@ -284,9 +285,10 @@ def route(
         with_hidden: fill in ``hidden`` of the statistics, for routers that look at it.
 
     Raises:
-        ArrayError: the prompt is empty.
+        ArrayError: the prompt is empty, or ``max_new_tokens`` is no integer of at least 0.
         UnsupportedFeatureError: a model has layers that cannot take a token back.
     """
+    check_count(max_new_tokens, 0, "max_new_tokens")
     for model in (small, large):
         largest_exact_batch(model, 1)
     ids = tokenizer.encode_list(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]

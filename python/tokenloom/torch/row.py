@@ -237,7 +237,7 @@ class Row:
             self._writing.push(token)
         if self._writing is not None and self._writing.stopped:
             self.finish_reason = "stop"
-        elif len(self.ids) == self._n_tokens:
+        elif len(self.ids) >= self._n_tokens:
             self.finish_reason = "length"
         elif self._is_over is not None and self._is_over(self.ids):
             self.finish_reason = "stop"
