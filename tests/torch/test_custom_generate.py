@@ -189,6 +189,23 @@ def test_candidates_for_assisted_generation(tiny_model: LlamaForCausalLM, tiny_t
     assert drafter.n_tokens > 0, "streams were ended"
 
 
+def test_a_nested_assisted_leaves_the_model_as_it_was(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+) -> None:
+    inputs = padded(tiny_tokenizer, TEXTS[:1])
+    plain = tiny_model.generate(**inputs, **GREEDY)
+    outer, inner = tl.draft.Suffix(), tl.draft.Suffix()
+    with tl.torch.assisted(tiny_model, outer, budget=4):
+        with tl.torch.assisted(tiny_model, inner, budget=6):
+            assert torch.equal(tiny_model.generate(**inputs, **GREEDY), plain)
+        assert tiny_model.generation_config.prompt_lookup_num_tokens == 4
+        assert outer.n_tokens == 0 < inner.n_tokens
+        assert torch.equal(tiny_model.generate(**inputs, **GREEDY), plain)
+    assert outer.n_tokens > 0
+    assert tiny_model.generation_config.prompt_lookup_num_tokens is None
+    assert "_get_candidate_generator" not in vars(tiny_model)
+
+
 def test_a_candidate_generator_starts_over_with_another_text() -> None:
     generator = tl.torch.CandidateGenerator(tl.draft.Suffix(), budget=4, max_length=12)
     text = torch.tensor([[1, 2, 3, 4, 5, 1, 2]])

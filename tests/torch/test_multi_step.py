@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tokenloom as tl
 import torch
-from tokenloom.errors import ParamsError
+from tokenloom.errors import ArrayError, ParamsError
 from tokenloom.reference import multi_step as twin
 from tokenloom.torch.guidance import classifier_free, contrastive, follow
 from tokenloom.torch.soft_thoughts import THINKING, soft_mixture
@@ -183,6 +183,8 @@ def test_guidance_of_scale_one_is_the_model(tiny_model: LlamaForCausalLM, tiny_t
     found = follow(guided(1.0), prompt, max_new_tokens=8, seed=5, eos=[END])
     assert found.tolist() == plain.ids.tolist()
     assert follow(guided(3.0), prompt, max_new_tokens=8, seed=5, eos=[END]).tolist() != found.tolist()
+    with pytest.raises(ArrayError, match="max_new_tokens as an integer of at least 0, found -1"):
+        follow(guided(1.0), prompt, max_new_tokens=-1)
     constraint = tl.control.regex("[a-f]{3}", tiny_tokenizer)
     run = tl.control.Smc(particles=4).run(guided(2.0), constraint, prompt, max_new_tokens=4, eos=[END])
     assert all(len(text) == 3 for text, weight in zip(run.texts, run.weights, strict=True) if weight)

@@ -84,6 +84,34 @@ def test_any_tree_gives_the_plain_tokens(
             assert sum(one.stats.accepted for one in drafted) > 20
 
 
+@pytest.mark.parametrize("drafter", [tl.draft.Suffix(), tl.draft.Trie()], ids=["suffix", "trie"])
+def test_tokens_of_another_vocabulary_are_not_read(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, drafter: Any
+) -> None:
+    """The drafter has seen texts of a larger model: after two tokens of the answer, or at once, names that are none."""
+    ids = tiny_tokenizer.encode_list(PROMPTS[0])
+    options: Any = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    plain = tiny_model.generate(torch.tensor([ids]), **options)
+    for answer in ([*plain[0, len(ids) :][:2].tolist(), 272, 5], [2**31 - 2, 5]):
+        with drafter.begin(ids) as other:
+            other.commit(answer)
+    calls: list[int] = []
+    hook = tiny_model.register_forward_pre_hook(lambda *_: calls.append(1))
+    for shape in ("tree", "chain"):
+        ours = tl.torch.custom_generate(drafter=drafter, draft_shape=shape)
+        assert torch.equal(tiny_model.generate(torch.tensor([ids]), **options, custom_generate=ours), plain)
+        assert len(calls) < 8, "what comes before is read"
+        calls.clear()
+    with tl.torch.assisted(tiny_model, drafter):
+        assert torch.equal(tiny_model.generate(torch.tensor([ids]), **options), plain)
+    hook.remove()
+    for constraint in (None, tl.control.predicate(no_vowel, tiny_tokenizer)):
+        without, drafted = (
+            run(tiny_model, tiny_tokenizer, [ids, ids], constraint=constraint, drafter=one) for one in (None, drafter)
+        )
+        assert [one.ids.tolist() for one in drafted] == [one.ids.tolist() for one in without]
+
+
 def test_what_a_constraint_forbids_is_not_read(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
     i, t, h = (tiny_tokenizer.encode_list(text)[0] for text in "ith")
 

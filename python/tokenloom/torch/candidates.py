@@ -19,7 +19,7 @@ import torch
 from transformers.generation.candidate_generator import CandidateGenerator as _Base
 
 from tokenloom._streams import NativeDrafter
-from tokenloom.torch.row import as_tree
+from tokenloom.torch.row import as_tree, known_part
 from tokenloom.torch.tree_attention import main_chain
 
 __all__ = ["CandidateGenerator", "assisted"]
@@ -32,14 +32,18 @@ class CandidateGenerator(_Base):
         drafter: where drafts come from (``tl.draft``).
         budget: most tokens drafted in one step.
         max_length: tokens after which the text ends, prompt included, or None.
+        n_vocab: tokens that the model knows; a draft ends before one from here on. None: the drafter names no others.
 
     A call with another text than the last one's continuation ends the drafter's stream and begins another.
     """
 
-    def __init__(self, drafter: Any, budget: int = 16, max_length: int | None = None) -> None:
+    def __init__(
+        self, drafter: Any, budget: int = 16, max_length: int | None = None, n_vocab: int | None = None
+    ) -> None:
         self._drafter = drafter
         self._budget = budget
         self._max_length = max_length
+        self._n_vocab = n_vocab
         self._stream: Any = None
         self._text: list[int] = []
 
@@ -65,6 +69,8 @@ class CandidateGenerator(_Base):
             return input_ids, None
         shape = {"chain": True} if isinstance(self._drafter, NativeDrafter) else {}
         tree = as_tree(self._stream.propose(budget=room, **shape))
+        if self._n_vocab is not None:
+            tree = known_part(tree, self._n_vocab)
         drafted = tree.tokens[main_chain(tree)[:room]].astype(np.int64)
         added = torch.from_numpy(drafted)[None].to(input_ids.device)
         return torch.cat([input_ids, added], dim=1), None
@@ -106,20 +112,26 @@ def assisted(model: Any, drafter: Any, budget: int = 16) -> Iterator[None]:
         budget: most tokens drafted in one step.
     """
     made: list[CandidateGenerator] = []
+    n_vocab = int(model.config.get_text_config(decoder=True).vocab_size)
 
     def make(*, generation_config: Any, **_: Any) -> CandidateGenerator:
         for before in made:
             before.close()
-        made.append(CandidateGenerator(drafter, budget, generation_config.max_length))
+        made.append(CandidateGenerator(drafter, budget, generation_config.max_length, n_vocab))
         return made[-1]
 
+    # An instance's own method, if any, is that of an outer call.
+    before = vars(model).get("_get_candidate_generator")
     chosen = model.generation_config.prompt_lookup_num_tokens
     model._get_candidate_generator = make
     model.generation_config.prompt_lookup_num_tokens = budget  # what chooses assisted generation
     try:
         yield
     finally:
-        del model._get_candidate_generator
+        if before is None:
+            del model._get_candidate_generator
+        else:
+            model._get_candidate_generator = before
         model.generation_config.prompt_lookup_num_tokens = chosen
         for generator in made:
             generator.close()

@@ -21,6 +21,7 @@ from tokenloom import sample
 from tokenloom.control import Reader
 from tokenloom.errors import ParamsError
 from tokenloom.sample import Params
+from tokenloom.torch.options import check_count
 
 __all__ = ["Guided", "classifier_free", "contrastive", "follow"]
 
@@ -121,7 +122,11 @@ def follow(
         params: sampling rules, applied to the reader's law.
         seed: all the randomness.
         eos: tokens that end the text.
+
+    Raises:
+        ArrayError: ``max_new_tokens`` is no integer of at least 0.
     """
+    check_count(max_new_tokens, 0, "max_new_tokens")
     ends: frozenset[Any] = frozenset(int(token) for token in eos)
     ids: list[int] = []
     rows = reader.start(prompt) if max_new_tokens else None

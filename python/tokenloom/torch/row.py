@@ -21,7 +21,7 @@ from tokenloom.torch.gate import Gate
 from tokenloom.torch.result import Generation, Stats
 from tokenloom.torch.tree_attention import chain_first, main_chain, subtree
 
-__all__ = ["MAX_FORCED", "Row", "as_tree"]
+__all__ = ["MAX_FORCED", "Row", "as_tree", "known_part"]
 
 _NOTHING = DraftTree(tokens=[], parents=[])
 
@@ -127,15 +127,16 @@ class Row:
         given, self._read = self._read, None
         return given
 
-    def plan(self, proposed: Any, budget: int, chain_only: bool) -> None:
+    def plan(self, proposed: Any, budget: int, chain_only: bool, n_vocab: int) -> None:
         """Take of what the drafter proposed at most ``budget`` nodes, none deeper than useful, none forbidden.
 
         Args:
             proposed: anything with ``tokens``, ``parents`` and perhaps ``probs``, or None.
             budget: most nodes.
             chain_only: keep the main chain alone.
+            n_vocab: tokens from here on are never drawn; a drafter that has seen another model's texts names them.
         """
-        tree = _NOTHING if proposed is None else as_tree(proposed)
+        tree = _NOTHING if proposed is None else known_part(as_tree(proposed), n_vocab)
         if len(tree) and chain_only:
             tree = subtree(tree, main_chain(tree))
         if len(tree) and (len(tree) > budget or int(tree.depths.max()) > self.n_useful):
@@ -274,6 +275,11 @@ def as_tree(proposed: Any) -> DraftTree:
         np.asarray(proposed.parents, dtype=np.int64),
         None if probs is None else np.asarray(probs, dtype=np.float32),
     )
+
+
+def known_part(tree: DraftTree, n_vocab: int) -> DraftTree:
+    """The tree without the tokens from ``n_vocab`` on, and what stands behind them."""
+    return tree if (tree.tokens < n_vocab).all() else tree.cut(tree.tokens < n_vocab)[0]
 
 
 def _first_nodes(tree: DraftTree, budget: int, n_useful: int) -> DraftTree:

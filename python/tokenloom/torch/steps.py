@@ -67,7 +67,7 @@ def decode(model: Any, rows: Sequence[Row], plan: Plan) -> dict[int, Generation]
         start = time.perf_counter()
         proposed = _propose(rows, plan)
         for row, tree in zip(rows, proposed, strict=True):
-            row.plan(tree, plan.budget, plan.chain_only)
+            row.plan(tree, plan.budget, plan.chain_only, plan.n_vocab)
         trees = [row.tree for row in rows]
         for row, tree in zip(rows, trees if plan.pace is None else plan.pace.cut(trees), strict=True):
             row.read(tree)
