@@ -39,6 +39,19 @@ def test_greedy_equals_transformers(tiny_model: LlamaForCausalLM, tiny_tokenizer
         assert generation.finish_reason == "length"
 
 
+@pytest.mark.parametrize("drafter", [None, tl.draft.Suffix()], ids=["plain", "drafts"])
+def test_rules_that_look_at_the_text_equal_transformers(
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, drafter: Any
+) -> None:
+    rules = {"repetition_penalty": 1.3, "no_repeat_ngram_size": 2}
+    found = run(tiny_model, tiny_tokenizer, params=tl.sample.Params(temperature=0.0, **rules), drafter=drafter)
+    for prompt, generation in zip(PROMPTS, found, strict=True):
+        ids = torch.tensor([tiny_tokenizer.encode_list(prompt)])
+        options = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0, "suppress_tokens": range(266, 272)}
+        expected = tiny_model.generate(ids, max_new_tokens=40, **options, **rules)
+        assert generation.ids.tolist() == expected[0, ids.shape[1] :].tolist()
+
+
 @pytest.mark.parametrize("params", [tl.sample.Params(temperature=0.0), SAMPLED], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_drafts_and_batches_change_nothing(

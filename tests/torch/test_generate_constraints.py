@@ -59,6 +59,7 @@ RULES = [
     tl.sample.Params(top_p=0.8),
     tl.sample.Params(temperature=2.0, top_k=40, top_p=0.95, min_p=0.01),
     tl.sample.Params(typical_p=0.9),
+    tl.sample.Params(repetition_penalty=2.0, presence_penalty=1.0),
 ]
 
 

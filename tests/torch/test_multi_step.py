@@ -183,6 +183,9 @@ def test_guidance_of_scale_one_is_the_model(tiny_model: LlamaForCausalLM, tiny_t
     found = follow(guided(1.0), prompt, max_new_tokens=8, seed=5, eos=[END])
     assert found.tolist() == plain.ids.tolist()
     assert follow(guided(3.0), prompt, max_new_tokens=8, seed=5, eos=[END]).tolist() != found.tolist()
+    options = {"max_new_tokens": 8, "seed": 5, "params": tl.sample.Params(frequency_penalty=3.0)}
+    plain = tl.torch.generate(tiny_model, tiny_tokenizer, [prompt], eos=[END], **options)[0]
+    assert follow(guided(1.0), prompt, eos=[END], **options).tolist() == plain.ids.tolist()
     with pytest.raises(ArrayError, match="max_new_tokens as an integer of at least 0, found -1"):
         follow(guided(1.0), prompt, max_new_tokens=-1)
     constraint = tl.control.regex("[a-f]{3}", tiny_tokenizer)

@@ -19,18 +19,19 @@ def no_vowel(prefix: bytes) -> bool:
     return not set(prefix) & set(b"aeiou")
 
 
+@pytest.mark.parametrize("params", [tl.sample.Params(), tl.sample.Params(presence_penalty=3.0, order="vllm")], ids=str)
 def test_a_cache_of_rows_says_what_fresh_contexts_say(
-    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+    tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, params: tl.sample.Params
 ) -> None:
     constraint = tl.control.predicate(no_vowel, tiny_tokenizer)
     prompt = tiny_tokenizer.encode_list("the cat and")
     smc = tl.control.Smc(particles=6, ess=1.0)
-    reader = tl.torch.CachedReader(tiny_model, tiny_tokenizer.vocab_size)
+    reader = tl.torch.CachedReader(tiny_model, tiny_tokenizer.vocab_size, params)
     lm = tl.torch.LanguageModel(tiny_model)
 
     def fresh(contexts: list[list[int]]) -> np.ndarray:
         rows = lm(contexts)[:, : tiny_tokenizer.vocab_size]
-        return rows - np.logaddexp.reduce(rows, axis=1, keepdims=True)
+        return np.log(tl.sample.distribution(rows, params, history=contexts, prompt_lengths=len(prompt)))
 
     for seed in (1, 2):
         options: dict[str, Any] = {"max_new_tokens": 8, "eos": [END], "seed": seed, "limit": "cut"}

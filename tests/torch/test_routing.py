@@ -11,7 +11,7 @@ import tokenloom as tl
 import torch
 from scipy.special import digamma, softmax
 from scipy.stats import entropy
-from tokenloom.errors import ArrayError
+from tokenloom.errors import ArrayError, UnsupportedFeatureError
 from tokenloom.torch import routing
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -71,7 +71,12 @@ def test_hysteresis_by_hand() -> None:
         routing.Hysteresis(bool, rise=0.2, fall=0.3)
 
 
-@pytest.mark.parametrize("params", [GREEDY, tl.sample.Params(temperature=0.8)], ids=["greedy", "sampled"])
+PENALISED = tl.sample.Params(temperature=0.8, repetition_penalty=5.0, frequency_penalty=0.5)
+
+
+@pytest.mark.parametrize(
+    "params", [GREEDY, tl.sample.Params(temperature=0.8), PENALISED], ids=["greedy", "sampled", "penalised"]
+)
 def test_one_model_alone_says_what_it_says(
     small: LlamaForCausalLM, tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer, params: Any
 ) -> None:
@@ -142,7 +147,8 @@ def test_a_cascade_defers_what_the_rule_names(
     options: dict[str, Any] = {"max_new_tokens": 8, "eos": (), "seed": [1, 2, 3]}
     ours = tl.torch.generate(small, tiny_tokenizer, texts, **options)
     theirs = tl.torch.generate(tiny_model, tiny_tokenizer, texts, **options)
-    threshold = sorted(routing.chow_average(answer.logprobs) for answer in ours)[1]
+    # Between the first and the second: the scores are read anew, so they may differ by rounding.
+    threshold = np.mean(sorted(routing.chow_average(answer.logprobs) for answer in ours)[:2])
     answers, deferred = routing.cascade(
         small, tiny_model, tiny_tokenizer, texts, rule=routing.below(routing.chow_average, threshold), **options
     )
@@ -150,3 +156,60 @@ def test_a_cascade_defers_what_the_rule_names(
     for at, answer in enumerate(answers):
         assert answer.ids.tolist() == (theirs if deferred[at] else ours)[at].ids.tolist()
     assert not routing.cascade(small, tiny_model, tiny_tokenizer, texts, rule=lambda _: False, **options)[1].any()
+
+
+def test_a_cascade_judges_by_the_models_own_law(
+    small: LlamaForCausalLM,
+    tiny_model: LlamaForCausalLM,
+    tiny_tokenizer: tl.Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Drawn greedily, every token is certain under the rules; the model itself was not."""
+    monkeypatch.setattr(routing, "_N_READ", 3)
+    seen: list[Any] = []
+    for params in (GREEDY, tl.sample.Params(temperature=0.5, top_k=3)):
+        seen.clear()
+        options: dict[str, Any] = {"max_new_tokens": 8, "eos": (), "params": params, "seed": 3}
+        answers, deferred = routing.cascade(
+            small, tiny_model, tiny_tokenizer, ["the cat", "a"], rule=lambda of: bool(seen.append(of)), **options
+        )
+        assert not deferred.any()
+        for answer, found in zip(answers, seen, strict=True):
+            text = torch.tensor([[*answer.prompt_ids.tolist(), *answer.ids.tolist()]])
+            with torch.inference_mode():
+                laws = small(text).logits[0, -9:-1, : tiny_tokenizer.vocab_size].log_softmax(-1)
+            expected = laws[range(8), answer.ids.astype(np.int64)]
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+            assert found.mean() < -0.01
+    rule = routing.below(routing.chow_average, -1e-9)
+    assert routing.cascade(small, tiny_model, tiny_tokenizer, "the cat", rule=rule, params=GREEDY)[1].tolist() == [True]
+    assert not routing.cascade(small, tiny_model, tiny_tokenizer, "a", rule=rule, max_new_tokens=0)[1].any()
+
+
+def test_a_cascade_streams_what_it_returns(
+    small: LlamaForCausalLM, tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+) -> None:
+    heard: dict[int, str] = {}
+
+    def stream(index: int, piece: str) -> None:
+        heard[index] = heard.get(index, "") + piece
+
+    texts, wanted = ["the cat", "x", "in the"], iter([False, True, True])
+    answers, deferred = routing.cascade(
+        small, tiny_model, tiny_tokenizer, texts, rule=lambda _: next(wanted), stream=stream, max_new_tokens=8
+    )
+    assert deferred.tolist() == [False, True, True]
+    assert heard == {at: answer.text for at, answer in enumerate(answers) if answer.text}
+    assert len(heard) > 1
+
+
+def test_what_a_cascade_cannot_take(
+    small: LlamaForCausalLM, tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer
+) -> None:
+    options: Any = {"rule": lambda _: True, "max_new_tokens": 2}
+    with pytest.raises(ArrayError, match="texts as prompts of two tokenizers, found list"):
+        routing.cascade(small, tiny_model, tiny_tokenizer, [[1, 2]], large_tokenizer=tiny_tokenizer, **options)
+    routing.cascade(small, tiny_model, tiny_tokenizer, "a", large_tokenizer=tiny_tokenizer, **options)
+    for particles in ({"particles": 2}, {"method": "smc"}):
+        with pytest.raises(UnsupportedFeatureError, match="found particles"):
+            routing.cascade(small, tiny_model, tiny_tokenizer, "a", **options, **particles)

@@ -110,6 +110,11 @@ class _Walker:
     def position(self) -> int:
         return self.row.position + len(self.drawn.tokens)
 
+    @property
+    def text(self) -> NDArray[np.uint32]:
+        """The prompt and all that came, uint32[n]."""
+        return np.array([*self.row.prompt_ids, *self.row.ids, *self.drawn.tokens], dtype=np.uint32)
+
     def logits(self, mask: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
         """The logits where the walker stands, float32[V]; rules of the caller's own see what ``mask`` allows alone."""
         row: NDArray[np.float32] = self._logits[self.drawn.path[-1] + 1 if self.drawn.path else 0]
@@ -171,12 +176,21 @@ def _draw_together(walkers: list[_Walker]) -> None:
         seeds=np.array([walker.row.seed for walker in walkers], dtype=np.uint64),
         positions=np.array([walker.position for walker in walkers], dtype=np.int64),
         mask=masks,
+        **_texts(walkers),
     )
     for walker, token, logprob in zip(walkers, sampled.tokens, sampled.logprobs, strict=True):
         if token < 0:  # every allowed token is impossible
             walker.stop()
         else:
             walker.take(int(token), float(logprob))
+
+
+def _texts(walkers: Sequence[_Walker]) -> dict[str, Any]:
+    """The texts so far as the sampling rules take them; nothing where no rule looks at them."""
+    if not any(walker.row.params.rules.needs_history for walker in walkers):
+        return {}
+    n_prompts = np.array([len(walker.row.prompt_ids) for walker in walkers], dtype=np.int64)
+    return {"history": [walker.text for walker in walkers], "prompt_lengths": n_prompts}
 
 
 def _each_by(method: str) -> Any:
@@ -212,7 +226,7 @@ def _draw_checked(walker: _Walker, gate: Gate) -> tuple[int, float, float]:
         return _draw_from_head(walker, gate, walker.logits(), ())
     if not mask.any():
         return -1, -np.inf, 0.0
-    return *_sample_one(row, walker.logits(mask), walker.position, mask[None]), 0.0
+    return *_sample_one(walker, walker.logits(mask), mask[None]), 0.0
 
 
 def _keeps_prefix(params: Params) -> bool:
@@ -243,11 +257,11 @@ def _draw_from_head(
                 continue
         if not allowed.any():
             return -1, -np.inf, 0.0
-        return *_sample_one(walker.row, logits, walker.position, mask), 0.0
+        return *_sample_one(walker, logits, mask), 0.0
     whole = gate.mask()
     if whole is None or not whole.any():
         return -1, -np.inf, 0.0
-    return *_sample_one(walker.row, logits, walker.position, whole[None]), 0.0
+    return *_sample_one(walker, logits, whole[None]), 0.0
 
 
 def _keep_alike(params: Params, logits: NDArray[np.float32], one: NDArray[np.int32], other: NDArray[np.int32]) -> bool:
@@ -256,15 +270,21 @@ def _keep_alike(params: Params, logits: NDArray[np.float32], one: NDArray[np.int
     return bool((kept[0] == kept[1]).all())
 
 
-def _sample_one(row: Row, logits: NDArray[np.float32], position: int, mask: NDArray[np.int32]) -> tuple[int, float]:
-    seeds, positions = np.array([row.seed], dtype=np.uint64), np.array([position], dtype=np.int64)
-    sampled = sample.sample(logits[None], row.params, seeds=seeds, positions=positions, mask=mask)
+def _sample_one(walker: _Walker, logits: NDArray[np.float32], mask: NDArray[np.int32]) -> tuple[int, float]:
+    sampled = sample.sample(
+        logits[None],
+        walker.row.params,
+        seeds=np.array([walker.row.seed], dtype=np.uint64),
+        positions=np.array([walker.position], dtype=np.int64),
+        mask=mask,
+        **_texts([walker]),
+    )
     return int(sampled.tokens[0]), float(sampled.logprobs[0])
 
 
 def _draw_awrs(walker: _Walker, gate: Gate) -> tuple[int, float, float]:
     with np.errstate(divide="ignore"):
-        logprobs = np.log(sample.distribution(walker.logits()[None], walker.row.params)[0])
+        logprobs = np.log(sample.distribution(walker.logits()[None], walker.row.params, **_texts([walker]))[0])
     token, log_weight, _ = control.awrs(logprobs, gate, sample.Rng(walker.row.seed, walker.position))
     if token < 0:
         return -1, -np.inf, -np.inf

@@ -132,8 +132,14 @@ def follow(
     rows = reader.start(prompt) if max_new_tokens else None
     while rows is not None:
         logits = np.asarray(rows, dtype=np.float32)
-        position = np.array([len(prompt) + len(ids)], dtype=np.int64)
-        drawn = sample.sample(logits, params, seeds=np.array([seed], dtype=np.uint64), positions=position)
+        drawn = sample.sample(
+            logits,
+            params,
+            seeds=np.array([seed], dtype=np.uint64),
+            positions=len(prompt) + len(ids),
+            history=[[*prompt, *ids]] if params.rules.needs_history else None,
+            prompt_lengths=len(prompt),
+        )
         ids.append(int(drawn.tokens[0]))
         is_over = ids[-1] in ends or len(ids) == max_new_tokens
         rows = None if is_over else reader.advance([0], ids[-1:])

@@ -23,4 +23,6 @@ def check_word(found: Any, known: tuple[str, ...], name: str) -> None:
 def check_count(found: Any, least: int, name: str) -> None:
     """Raises ``ArrayError`` where an option is no integer of at least ``least``."""
     if not isinstance(found, (int, np.integer)) or found < least:
-        raise ArrayError(f"expected {name} as an integer of at least {least}, found {found!r}", argument=name, found=found)
+        raise ArrayError(
+            f"expected {name} as an integer of at least {least}, found {found!r}", argument=name, found=found
+        )

@@ -46,21 +46,26 @@ class CachedReader:
         self._model, self._params = model, params
         self._n_vocab = n_vocab or int(model.config.get_text_config(decoder=True).vocab_size)
         self._batch = Batch(model, 1)
+        self._texts: list[list[int]] = []
+        self._n_prompt = 0
         self.n_calls = 0
         self.seconds = 0.0
 
     def start(self, prompt: Sequence[int]) -> NDArray[np.float64]:
         """One row reads the prompt."""
         self._batch = Batch(self._model, 1)
+        self._texts, self._n_prompt = [[]], len(prompt)
         return self._feed([[int(token) for token in prompt]])
 
     def advance(self, parents: Sequence[int], tokens: Sequence[int]) -> NDArray[np.float64]:
         """The rows go on as children of the former ones."""
         self._batch.select(parents)
+        self._texts = [self._texts[parent] for parent in parents]
         return self._feed([[int(token)] for token in tokens])
 
     def _feed(self, blocks: list[list[int]]) -> NDArray[np.float64]:
         start = time.perf_counter()
+        self._texts = [text + block for text, block in zip(self._texts, blocks, strict=True)]
         logits = self._batch.feed(blocks)[:, : self._n_vocab].numpy()
         # What was fed stays: the rows go on from here.
         self._batch.keep([range(len(block)) for block in blocks])
@@ -68,7 +73,9 @@ class CachedReader:
         if not np.isfinite(logits.max(axis=1)).all():
             raise DistributionError("expected finite logits, found a row that is not a number")
         with np.errstate(divide="ignore"):
-            logprobs: NDArray[np.float64] = np.log(sample.distribution(logits, self._params))
+            texts = self._texts if self._params.rules.needs_history else None
+            law = sample.distribution(logits, self._params, history=texts, prompt_lengths=self._n_prompt)
+            logprobs: NDArray[np.float64] = np.log(law)
         self.seconds += time.perf_counter() - start
         return logprobs
 

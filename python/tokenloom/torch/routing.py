@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tokenloom import sample
-from tokenloom.errors import ArrayError
+from tokenloom.draft import DraftTree
+from tokenloom.errors import ArrayError, UnsupportedFeatureError
 from tokenloom.sample import Params
 from tokenloom.torch.batch import Batch, largest_exact_batch
 from tokenloom.torch.loop import ends_of, generate
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _N_TOP = 10
+_N_READ = 256  # tokens of an answer that are read in one pass: their logits are held together
 LEVELS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -208,20 +211,41 @@ def cascade(
         large: answers what the rule defers.
         tokenizer: the small model's tokenizer.
         prompts: as for :func:`generate`.
-        rule: given an answer's log-probabilities, float64[n], says whether to defer: ``below(chow_average, -0.7)``,
-            ``below(chow_quantile(0.0), -3.0)``, or any function of :func:`quantile_vector`.
+        rule: given the log-probabilities of an answer's tokens, float64[n], says whether to defer:
+            ``below(chow_average, -0.7)``, ``below(chow_quantile(0.0), -3.0)``, or any function of
+            :func:`quantile_vector`. They are the small model's own, at temperature 1 and before every rule, so a greedy
+            answer has some, too; for them the small model reads each answer once more, in passes of 256 tokens.
         large_tokenizer: the large model's tokenizer, where it is another one; then prompts are texts.
-        options: what :func:`generate` takes.
+        options: what :func:`generate` takes, particles excepted. ``stream`` hears of each prompt one answer alone: the
+            small model's when it is known to stay, the large one's as it comes.
 
     Returns:
         The answers, and which of them are the large model's, bool[B].
+
+    Raises:
+        ArrayError: there is a ``large_tokenizer`` and a prompt is no text; and what :func:`generate` raises.
+        UnsupportedFeatureError: particles were asked for: a rule judges one answer a prompt.
     """
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if large_tokenizer is not None and (strangers := [text for text in texts if not isinstance(text, str)]):
+        raise ArrayError(
+            f"expected texts as prompts of two tokenizers, found {type(strangers[0]).__name__}", argument="prompts"
+        )
+    if options.get("method") == "smc" or options.get("particles", 1) != 1:
+        raise UnsupportedFeatureError("expected one answer a prompt in a cascade, found particles")
+    stream = options.pop("stream", None)
     answers = generate(small, tokenizer, texts, **options)
-    deferred = np.array([bool(rule(answer.logprobs)) for answer in answers], dtype=np.bool_)
-    again = np.flatnonzero(deferred)
-    if len(again):
+    n_vocab = min(int(tokenizer.vocab_size), _n_logits(small))
+    deferred = np.array([bool(rule(_model_logprobs(small, answer, n_vocab))) for answer in answers], dtype=np.bool_)
+    if stream is not None:
+        for at in np.flatnonzero(~deferred).tolist():
+            if answers[at].text:
+                stream(at, answers[at].text)
+    again = np.flatnonzero(deferred).tolist()
+    if again:
         each = {name: _chosen(options[name], again, len(texts)) for name in ("params", "seed") if name in options}
+        if stream is not None:
+            each["stream"] = lambda index, piece: stream(again[index], piece)
         tokenizer = tokenizer if large_tokenizer is None else large_tokenizer
         better = generate(large, tokenizer, [texts[at] for at in again], **(options | each))
         for at, answer in zip(again, better, strict=True):
@@ -229,7 +253,22 @@ def cascade(
     return answers, deferred
 
 
-def _chosen(value: Any, rows: NDArray[np.int64], n: int) -> Any:
+def _model_logprobs(model: Any, answer: Generation, n_vocab: int) -> NDArray[np.float64]:
+    """What the model itself says of each token of its answer, whatever rules and constraint it was drawn under."""
+    prompt, ids = answer.prompt_ids.tolist(), answer.ids.tolist()
+    if not ids:
+        return np.zeros(0)
+    batch, found = Batch(model, 1), []
+    for first in range(0, len(ids), _N_READ):
+        # The last token of what was read and a chain behind it: one row of logits for each token of the answer.
+        block, chain = (prompt if first == 0 else [ids[first - 1]]), ids[first : first + _N_READ]
+        logits = batch.feed([block], [DraftTree.chain(chain[:-1])])[:, :n_vocab].double()
+        laws = torch.log_softmax(logits, dim=-1)
+        found.append(laws[range(len(chain)), chain].numpy())
+    return np.concatenate(found)
+
+
+def _chosen(value: Any, rows: Sequence[int], n: int) -> Any:
     """The entries of a list that has one for each prompt; anything else as it is."""
     is_list = not isinstance(value, (Params, int, np.integer)) and len(value) == n
     return [value[at] for at in rows] if is_list else value
@@ -331,12 +370,20 @@ def _say(
 ) -> list[bool]:
     """Lengthen ``text`` to its end; says which tokens are the large model's."""
     by_large: list[bool] = []
+    n_prompt = len(text)
     while len(by_large) < n_tokens:
         logits = readers[0].after(text)
         is_large = bool(rule(token_stats(logits, seen.pop() if seen else None)))
         if is_large:
             logits = readers[1].after(text)
-        drawn = sample.sample(logits[None], params, seeds=np.array([seed], np.uint64), positions=np.array([len(text)]))
+        drawn = sample.sample(
+            logits[None],
+            params,
+            seeds=np.array([seed], np.uint64),
+            positions=len(text),
+            history=[text] if params.rules.needs_history else None,
+            prompt_lengths=n_prompt,
+        )
         text.append(int(drawn.tokens[0]))
         by_large.append(is_large)
         if text[-1] in ends:

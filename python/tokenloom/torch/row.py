@@ -84,7 +84,7 @@ class Row:
         self.stats = Stats()
         self.ids: list[int] = []
         self.taken: list[int] = []
-        self._prompt_ids = np.array(prompt, dtype=np.uint32)
+        self.prompt_ids = np.array(prompt, dtype=np.uint32)
         self._start = len(prompt) if start is None else start
         self._n_tokens = n_tokens
         self._eos = eos
@@ -249,7 +249,7 @@ class Row:
             self.stats.checks = self.gate.n_checks
         self.stats.seconds = seconds
         return Generation(
-            prompt_ids=self._prompt_ids,
+            prompt_ids=self.prompt_ids,
             text="" if self._writing is None else self._writing.finish(),
             ids=np.array(self.ids, dtype=np.uint32),
             logprobs=np.array(self._logprobs, dtype=np.float64),
