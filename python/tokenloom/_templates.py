@@ -111,11 +111,22 @@ class Fallback:
         self.threshold = threshold
 
     def should_verify(self, confidences: Sequence[float]) -> bool:
-        """Whether even the best branch is below the threshold; ``confidences`` are products along the branches."""
-        return max(confidences, default=0.0) < self.threshold
+        """Whether even the best branch is below the threshold; ``confidences`` are products along the branches.
+
+        Raises:
+            DraftError: a confidence is not from 0 to 1.
+        """
+        return max(_checked_confidences(confidences), default=0.0) < self.threshold
 
     def update(self, n_right: int, n_drafted: int, confidence: float) -> None:
-        """Learn from a verification: ``confidence`` was the best branch's when it began."""
+        """Learn from a verification: ``confidence`` was the best branch's when it began.
+
+        Raises:
+            DraftError: more tokens were right than drafted, a number is negative, or the confidence is not from 0 to 1.
+        """
+        if not 0 <= n_right <= n_drafted:
+            raise DraftError(f"expected from 0 to {n_drafted} drafted tokens to be right, found {n_right}")
+        (confidence,) = _checked_confidences([confidence])
         self.threshold = _core.next_threshold(self.threshold, n_right, n_drafted, confidence)
 
 
@@ -127,10 +138,21 @@ def next_branch(confidences: Sequence[float], n_tokens: Sequence[int]) -> int:
         n_tokens: tokens each branch has.
 
     Raises:
-        ArrayError: no branches, or not one number for each.
+        ArrayError: no branches, or not one number of tokens, an integer of at least 0, for each.
+        DraftError: a confidence is not from 0 to 1.
     """
-    if len(confidences) != len(n_tokens) or not confidences:
+    if len(confidences) != len(n_tokens) or not len(confidences):
         raise ArrayError(f"expected one count for each branch, found {len(n_tokens)} for {len(confidences)}")
-    found = _core.next_branch(list(confidences), list(n_tokens))
+    counts = np.asarray(n_tokens)
+    if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise ArrayError(f"expected counts of at least 0, found {counts.tolist()}", argument="n_tokens")
+    found = _core.next_branch(_checked_confidences(confidences), counts.tolist())
     assert found is not None
     return found
+
+
+def _checked_confidences(confidences: Sequence[float]) -> list[float]:
+    values = [float(value) for value in confidences]
+    if strangers := [value for value in values if not 0 <= value <= 1]:
+        raise DraftError(f"expected confidences from 0 to 1, found {strangers[0]}")
+    return values

@@ -45,6 +45,19 @@ def test_covers_come_as_often_as_they_are_probable(tiny_model: LlamaForCausalLM,
     assert statistic < chi2.isf(1e-6, max(int(common.sum()) - 1, 1))
 
 
+def test_rules_about_tokens_say_nothing_of_covers(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
+    """A ban of token 0 is no ban of cover 0, and a penalty needs no text to draw a cover."""
+
+    def covers(**rules: Any) -> list[list[int]]:
+        options: dict[str, Any] = {"params": tl.sample.Params(**rules), "max_new_tokens": 1, "heal": True}
+        found = tl.torch.generate(tiny_model, tiny_tokenizer, [PROMPT] * 20, seed=range(20), **options)
+        return [answer.prompt_ids.tolist() for answer in found]
+
+    plain = covers()
+    assert len({tuple(cover) for cover in plain}) > 1
+    assert covers(bad_words=((0,), (1,))) == covers(bias={2: 50.0}) == covers(repetition_penalty=2.0) == plain
+
+
 def test_text_goes_on_where_the_prompt_ended(tiny_model: LlamaForCausalLM, tiny_tokenizer: tl.Tokenizer) -> None:
     for seed in range(20):
         pieces: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -62,3 +63,23 @@ def test_pacing() -> None:
     assert fallback.threshold == pytest.approx(0.2)
     with pytest.raises(DraftError, match="threshold"):
         tl.draft.Fallback(0)
+
+
+def test_pacing_of_odd_numbers() -> None:
+    assert tl.draft.next_branch(np.array([0.5, 0.5]), np.array([2, 1])) == 1
+    for counts in ([1, -1], [1.5, 2.0], [[1], [2]]):
+        with pytest.raises(ArrayError, match="expected counts of at least 0"):
+            tl.draft.next_branch([0.5, 0.5], counts)  # type: ignore[arg-type]
+    fallback = tl.draft.Fallback(0.1)
+    assert fallback.should_verify(np.array([0.01, 0.02]))
+    for confidence in (math.nan, -0.1, 1.5):
+        with pytest.raises(DraftError, match="expected confidences from 0 to 1, found"):
+            tl.draft.next_branch([0.5, confidence], [1, 1])
+        with pytest.raises(DraftError, match="expected confidences from 0 to 1, found"):
+            fallback.should_verify([0.5, confidence])
+        with pytest.raises(DraftError, match="expected confidences from 0 to 1, found"):
+            fallback.update(1, 2, confidence)
+    for n_right, n_drafted in ((3, 2), (-1, 2), (0, -1)):
+        with pytest.raises(DraftError, match="drafted tokens to be right, found"):
+            fallback.update(n_right, n_drafted, 0.5)
+    assert fallback.threshold == 0.1

@@ -97,7 +97,6 @@ def custom_generate(
     assert torch.equal(model.generate(ids, custom_generate=with_drafts, **options), model.generate(ids, **options))
     ```
     """
-
     check_word(method, ("mask", "check", "awrs", "smc"), "method")
     check_word(forced, ("draft", "jump", "ask"), "forced")
     check_word(draft_shape, ("tree", "chain"), "draft_shape")

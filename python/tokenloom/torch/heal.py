@@ -7,7 +7,8 @@ goes on behind it: exact token healing (Hayase et al., "Sampling from your langu
 
 Cost: one more forward pass a prompt, which reads its covers as a tree behind what they share. The cache of that pass is
 handed on, so generation reads only the end of the drawn cover. Under sampling rules other than temperature 1 the covers
-are drawn by the same rules applied to the covers' own distribution; greedy takes the most probable cover.
+are drawn by the same rules applied to the covers' own distribution; greedy takes the most probable cover. Rules that
+name tokens or look at the text (penalties, biases, bans) say nothing of covers.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ from tokenloom.torch.batch import Batch
 from tokenloom.torch.language_model import LanguageModel
 
 __all__ = ["Cover", "Healer", "Overhang", "ends_in_blank", "is_extendable", "overhang"]
+
+_LAW_RULES = (
+    *("temperature", "dynatemp_range", "dynatemp_exponent", "order", "top_k", "top_p", "min_p", "typical_p"),
+    *("epsilon_cutoff", "eta_cutoff", "top_n_sigma", "p_less", "xtc_probability", "xtc_threshold"),
+)
+"""What looks at the probabilities alone, whatever they are probabilities of."""
 
 
 @dataclass
@@ -67,6 +74,7 @@ class Healer:
         """
         healed = self._byte_model.heal(prompt, context)
         logits = healed.log_probs[None].astype(np.float32)
+        rules = Params(**{name: getattr(rules, name) for name in _LAW_RULES})
         # The position of the cover's first token: the loop draws only behind the cover, so no randomness is used twice.
         drawn = sample.sample(logits, rules, seeds=np.array([seed], np.uint64), positions=len(healed.ids))
         ids = [*healed.ids.tolist(), *healed.tokens[int(drawn.tokens[0])].tolist()]

@@ -243,7 +243,9 @@ def cascade(
                 stream(at, answers[at].text)
     again = np.flatnonzero(deferred).tolist()
     if again:
-        each = {name: _chosen(options[name], again, len(texts)) for name in ("params", "seed") if name in options}
+        each: dict[str, Any] = {
+            name: _chosen(options[name], again, len(texts)) for name in ("params", "seed") if name in options
+        }
         if stream is not None:
             each["stream"] = lambda index, piece: stream(again[index], piece)
         tokenizer = tokenizer if large_tokenizer is None else large_tokenizer
