@@ -26,26 +26,28 @@ impl AsRef<[u32]> for Mapped {
     }
 }
 
-/// The words of a file, mapped if they are to be used `in_place`. Bytes behind the last whole word are left out.
+/// The words of a file, mapped if they are to be used `in_place`, and how many bytes it has: those behind the last whole
+/// word are left out.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn read_words(path: &Path, in_place: bool) -> io::Result<Arc<dyn Words>> {
+pub fn read_words(path: &Path, in_place: bool) -> io::Result<(Arc<dyn Words>, usize)> {
     if !in_place {
         let bytes = fs::read(path)?;
         let words = bytes.as_chunks().0.iter().map(|&word| u32::from_ne_bytes(word));
-        return Ok(Arc::new(words.collect::<Vec<_>>()));
+        return Ok((Arc::new(words.collect::<Vec<_>>()), bytes.len()));
     }
     let file = File::open(path)?;
     if file.metadata()?.len() == 0 {
-        return Ok(Arc::new(Vec::new()));
+        return Ok((Arc::new(Vec::new()), 0));
     }
     map(&file)
 }
 
 #[expect(unsafe_code)]
-fn map(file: &File) -> io::Result<Arc<dyn Words>> {
+fn map(file: &File) -> io::Result<(Arc<dyn Words>, usize)> {
     // SAFETY: the caller was told not to change the file while it is in use; files are replaced as a whole here.
     let map = unsafe { Mmap::map(file)? };
-    Ok(Arc::new(Mapped { map }))
+    let n_bytes = map.len();
+    Ok((Arc::new(Mapped { map }), n_bytes))
 }

@@ -27,6 +27,8 @@ const MAGIC: &[u8; 16] = b"tokenloom-draft\0";
 const VERSION: u32 = 1;
 const ALIGNMENT: usize = 16;
 const HEADER: usize = 16;
+/// Words of the header from here on are 0.
+const RESERVED: usize = 11;
 
 /// A file that is no history, or a damaged one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +60,14 @@ pub enum ArchiveErrorKind {
         expected: u64,
         /// Bytes found.
         found: u64,
+    },
+    /// The header was changed where nothing is kept yet.
+    #[error("expected 0 in word {word} of the header, found {found}: the file is damaged")]
+    Reserved {
+        /// Which of the words.
+        word: usize,
+        /// What it holds.
+        found: u32,
     },
     /// The content was changed.
     #[error("expected checksum {expected:016x}, found {found:016x}: the file is damaged")]
@@ -113,7 +123,7 @@ impl Archive {
         out.write_all(MAGIC)?;
         let sum = checksum.value();
         let halves = [n_words, sum].map(|value| [value as u32, (value >> 32) as u32]).concat();
-        let header = [&[VERSION, 1, segments.len() as u32][..], &halves, &[0; 5]].concat();
+        let header = [&[VERSION, 1, segments.len() as u32][..], &halves, &[0; HEADER - RESERVED]].concat();
         for section in std::iter::once(&header[..]).chain(sections) {
             for part in section.chunks(1 << 14) {
                 let bytes: Vec<u8> = part.iter().flat_map(|word| word.to_ne_bytes()).collect();
@@ -123,11 +133,16 @@ impl Archive {
         Ok(out)
     }
 
-    /// Adds the segments in `words` to a history, copied or `in_place`.
+    /// Adds the segments in `words`, a file of `n_bytes`, to a history, copied or `in_place`.
     ///
     /// # Errors
     /// [`ArchiveErrorKind`].
-    pub fn read(words: &Arc<dyn Words>, in_place: bool, history: &History) -> Result<(), ArchiveError> {
+    pub fn read(
+        words: &Arc<dyn Words>,
+        n_bytes: usize,
+        in_place: bool,
+        history: &History,
+    ) -> Result<(), ArchiveError> {
         let all = (**words).as_ref();
         let magic = all.iter().flat_map(|word| word.to_ne_bytes()).take(MAGIC.len());
         if all.len() < HEADER || !magic.eq(MAGIC.iter().copied()) {
@@ -142,9 +157,12 @@ impl Archive {
             return Err(ArchiveErrorKind::Version { version: all[4] }.into());
         }
         let wide = |at: usize| u64::from(all[at]) | u64::from(all[at + 1]) << 32;
-        let (expected, found) = (wide(7).saturating_mul(4), all.len() as u64 * 4);
+        let (expected, found) = (wide(7).saturating_mul(4), n_bytes as u64);
         if expected != found {
             return Err(ArchiveErrorKind::Length { expected, found }.into());
+        }
+        if let Some(word) = (RESERVED..HEADER).find(|&word| all[word] != 0) {
+            return Err(ArchiveErrorKind::Reserved { word, found: all[word] }.into());
         }
         let mut checksum = Checksum::of_segments(all[6]);
         checksum.add(&all[HEADER..]);
@@ -176,7 +194,7 @@ impl Archive {
     pub fn read_bytes(bytes: &[u8], history: &History) -> Result<(), ArchiveError> {
         let words = bytes.as_chunks().0.iter().map(|&word| u32::from_ne_bytes(word)).collect::<Vec<_>>();
         let words: Arc<dyn Words> = Arc::new(words);
-        Self::read(&words, false, history)
+        Self::read(&words, bytes.len(), false, history)
     }
 }
 
@@ -243,12 +261,13 @@ mod tests {
             for bit in 0..8 {
                 let mut damaged = bytes.clone();
                 damaged[i] ^= 1 << bit;
-                // What is reserved is not looked at.
-                let is_reserved = (44..64).contains(&i);
-                assert_eq!(Archive::read_bytes(&damaged, &into).is_err(), !is_reserved, "byte {i}");
-                into.clear();
+                assert!(Archive::read_bytes(&damaged, &into).is_err(), "bit {bit} of byte {i}");
             }
             assert!(Archive::read_bytes(&bytes[..i], &into).is_err(), "cut at {i}");
+        }
+        for n_added in 1..9 {
+            let longer = [&bytes[..], &[0; 8][..n_added]].concat();
+            assert!(Archive::read_bytes(&longer, &into).is_err(), "{n_added} bytes behind the end");
         }
         assert_eq!(into.n_tokens(), 0);
     }
@@ -267,7 +286,8 @@ mod tests {
         resum(&mut words);
         let read = |words: &[u32]| {
             let words: Arc<dyn Words> = Arc::new(words.to_vec());
-            Archive::read(&words, true, &History::new(1 << 20)).unwrap_err()
+            let n_bytes = 4 * (*words).as_ref().len();
+            Archive::read(&words, n_bytes, true, &History::new(1 << 20)).unwrap_err()
         };
         assert_eq!(*read(&words).kind(), ArchiveErrorKind::Segment { segment: 0 });
         words[HEADER] = 6;
