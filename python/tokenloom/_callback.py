@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from tokenloom._core import draft as _core
 from tokenloom._core.draft import DraftTree
 from tokenloom._cost import CostCurve, as_pair
-from tokenloom._streams import NativeDrafter, Stream, top_rows
-from tokenloom.errors import DraftError
+from tokenloom._streams import NativeDrafter, Stream, TreeBatch, as_buffers, top_rows
+from tokenloom.errors import ArrayError, DraftError
 
 __all__ = ["Callback", "Merged"]
 
@@ -23,8 +23,8 @@ class Callback:
     """Drafts what a function of the text says.
 
     Args:
-        propose: ``propose(ids, budget)`` gets the text so far, int32[n], and returns a :class:`DraftTree`, or for a
-            chain its tokens, or tokens and their probabilities. A tree that is too large is cut.
+        propose: ``propose(ids, budget)`` gets the text so far, int32[n], read-only, and returns a :class:`DraftTree`,
+            or for a chain its tokens, or tokens and their probabilities. A tree that is too large is cut.
 
     Raises:
         DraftError: what the function returned is no tree.
@@ -76,8 +76,80 @@ class Callback:
         topk_ids: ArrayLike | None = None,
         topk_logprobs: ArrayLike | None = None,
     ) -> CallbackStream:
-        """Open a stream with its prompt; what the model found likely is not used."""
-        return CallbackStream(self._propose, np.asarray(prompt_ids, dtype=np.int32).reshape(-1))
+        """Open a stream with its prompt; what the model found likely is not used.
+
+        Raises:
+            ArrayError: ``prompt_ids`` are no integers of one dimension.
+            DraftError: an id is negative or above 2**31 - 1.
+        """
+        return CallbackStream(self._propose, _core.checked_ids(prompt_ids))
+
+    def propose_batch(
+        self,
+        streams: Sequence[CallbackStream],
+        budget: int = 64,
+        *,
+        chain: bool = False,
+        out: TreeBatch | None = None,
+        threads: int = 1,
+    ) -> list[DraftTree] | TreeBatch:
+        """Ask the function about many streams, one after the other.
+
+        Args:
+            streams: streams of this drafter.
+            budget: most tokens drafted for each.
+            chain: draft chains only.
+            out: buffers to write into, one row a stream; also bounds the budget. It is returned.
+            threads: what other drafters take; the function is asked from the caller's thread alone.
+
+        Raises:
+            ArrayError: buffers of the wrong shape or type.
+            DraftError: as :meth:`CallbackStream.propose`, or a stream is another drafter's.
+        """
+        self._check_own(streams)
+        if out is not None:
+            budget = min(budget, as_buffers(out).tokens.shape[1])
+        trees = [stream.propose(budget, chain=chain) for stream in streams]
+        if out is None:
+            return trees
+        _core.write_trees(trees, out)
+        return out
+
+    def commit_batch(
+        self,
+        streams: Sequence[CallbackStream],
+        ids: Sequence[ArrayLike],
+        topk_ids: Sequence[ArrayLike | None] | None = None,
+        topk_logprobs: Sequence[ArrayLike | None] | None = None,
+        *,
+        threads: int = 1,
+    ) -> None:
+        """Commit to many streams. All streams take theirs, or none does; what the model found likely is not used.
+
+        Args:
+            streams: streams of this drafter.
+            ids: what each text goes on with.
+            topk_ids: what other drafters take.
+            topk_logprobs: what other drafters take.
+            threads: what other drafters take.
+
+        Raises:
+            ArrayError: not one entry for each stream, or an array of the wrong shape or type.
+            DraftError: as :meth:`CallbackStream.commit`, or a stream is another drafter's.
+        """
+        self._check_own(streams)
+        if len(ids) != len(streams):
+            raise ArrayError(f"expected one entry for each of the {len(streams)} streams, found {len(ids)}")
+        pairs = list(zip(streams, ids, strict=True))
+        for stream, news in pairs:
+            stream.continued(news)
+        for stream, news in pairs:
+            stream.commit(news)
+
+    def _check_own(self, streams: Sequence[CallbackStream]) -> None:
+        for index, stream in enumerate(streams):
+            if getattr(stream, "_propose", None) is not self._propose:
+                raise DraftError(f"expected streams of this drafter, found another's at index {index}")
 
 
 class CallbackStream:
@@ -85,6 +157,8 @@ class CallbackStream:
 
     def __init__(self, propose: Callable[[NDArray[np.int32], int], Any], ids: NDArray[np.int32]) -> None:
         self._propose = propose
+        # The function gets it as it is, and must not rewrite the text.
+        ids.flags.writeable = False
         self._ids: NDArray[np.int32] | None = ids
 
     @property
@@ -121,11 +195,18 @@ class CallbackStream:
         """Append tokens that are now part of the text.
 
         Raises:
-            DraftError: the stream has ended.
+            ArrayError: ``ids`` are no integers of one dimension.
+            DraftError: the stream has ended, or an id is negative or above 2**31 - 1.
         """
+        self._ids = self.continued(ids)
+
+    def continued(self, ids: ArrayLike | Sequence[int]) -> NDArray[np.int32]:
+        """The text with these tokens behind it; the stream stays as it is."""
         if self._ids is None:
             raise DraftError("the stream has ended: no tokens can be proposed or committed")
-        self._ids = np.concatenate([self._ids, np.asarray(ids, dtype=np.int32).reshape(-1)])
+        text = np.concatenate([self._ids, _core.checked_ids(ids)])
+        text.flags.writeable = False
+        return text
 
     def end(self) -> None:
         """End the stream. Ending twice is nothing."""
@@ -146,12 +227,13 @@ class Merged(NativeDrafter):
     it learned of its sources when it ends; that is pickled with the drafter.
 
     Args:
-        drafters: any of this module, each at most once; their shared state is theirs, their own floors are not used.
+        drafters: any of this module but ``Merged``, each at most once; their shared state is theirs, their own floors
+            are not used.
         min_prob: a node is drafted when the probability that it and all before it are right is at least this.
         cost: if given, only the nodes are drafted that pay on this device.
 
     Raises:
-        DraftError: an argument is out of range, or a drafter of another kind.
+        DraftError: an argument is out of range, or a drafter is of another kind or there twice.
 
     >>> import tokenloom as tl
     >>> drafter = tl.draft.Merged([tl.draft.Suffix(), tl.draft.Recycling()])
@@ -181,6 +263,10 @@ class Merged(NativeDrafter):
         unknown = [type(one).__name__ for one in self.drafters if not isinstance(one, (NativeDrafter, Callback))]
         if unknown or not self.drafters:
             raise DraftError(f"expected drafters of tokenloom.draft, found {', '.join(unknown) or 'none'}")
+        if any(isinstance(one, Merged) for one in self.drafters):
+            raise DraftError("expected drafters other than Merged, found one\nhint: list what it merges in its place")
+        if len({id(one) for one in self.drafters}) < len(self.drafters):
+            raise DraftError(f"expected each drafter at most once, found one twice in {list(self.drafters)}")
         native = [one._drafter for one in self.drafters if isinstance(one, NativeDrafter)]
         super().__init__(_core.Drafter.merged(native, len(self._callbacks), min_prob, as_pair(cost)))
 

@@ -158,16 +158,11 @@ class NativeDrafter:
 
         Raises:
             ArrayError: buffers of the wrong shape or type.
-            DraftError: a stream has ended, or the budget is negative.
+            DraftError: a stream has ended or is another drafter's, or the budget is negative.
         """
         if out is None:
-            return _core.propose_batch(streams, budget, chain, threads)
-        for name, buffer in out._asdict().items():
-            dtype = np.float32 if name == "probs" else np.int32
-            if not isinstance(buffer, np.ndarray) or buffer.dtype != dtype or not buffer.flags.carray:
-                raise ArrayError(f"expected out.{name} as a writable C-contiguous array of {np.dtype(dtype)}")
-        buffers = (out.tokens, out.parents, out.depths, out.probs, out.lengths)
-        _core.propose_into(streams, budget, chain, threads, buffers)
+            return _core.propose_batch(self._drafter, streams, budget, chain, threads)
+        _core.propose_into(self._drafter, streams, budget, chain, threads, as_buffers(out))
         return out
 
     def commit_batch(
@@ -190,12 +185,23 @@ class NativeDrafter:
 
         Raises:
             ArrayError: not one entry for each stream, or an array of the wrong shape or type.
-            DraftError: as :meth:`Stream.commit`.
+            DraftError: as :meth:`Stream.commit`, or a stream is another drafter's.
         """
         nothing = [None] * len(streams)
         pairs = zip(topk_ids or nothing, topk_logprobs or nothing, strict=True)
         tops = [top_rows(*pair) for pair in pairs]
-        _core.commit_batch(streams, list(ids), tops, threads)
+        _core.commit_batch(self._drafter, streams, list(ids), tops, threads)
+
+
+def as_buffers(out: TreeBatch) -> TreeBatch:
+    """Buffers that the core can write into."""
+    for name, buffer in out._asdict().items():
+        dtype, n_axes = np.dtype(np.float32 if name == "probs" else np.int32), 1 if name == "lengths" else 2
+        if not isinstance(buffer, np.ndarray) or (buffer.dtype, buffer.ndim) != (dtype, n_axes):
+            raise ArrayError(f"expected out.{name} as a writable C-contiguous array of {dtype} with {n_axes} axes")
+        if not buffer.flags.carray:
+            raise ArrayError(f"expected out.{name} as a writable C-contiguous array of {dtype}, found another layout")
+    return out
 
 
 def top_rows(

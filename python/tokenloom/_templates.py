@@ -71,20 +71,21 @@ def with_slots(tree: DraftTree, slots: int | ArrayLike, *, where: str = "every")
         where: "every" row (quadratic decoding), or only the "last" ones, the leaves (linear decoding).
 
     Raises:
-        ArrayError: not one number for each row.
+        ArrayError: not one number for each row, or ``where`` is neither.
+        LimitError: the mask takes more than 2 GiB.
 
     >>> import tokenloom as tl
     >>> tl.draft.with_slots(tl.draft.DraftTree.chain([5]), 2, where="last").offsets.tolist()
     [0, 1, 2, 3]
     """
+    if where not in ("every", "last"):
+        raise ArrayError(f'expected where as "every" or "last", found {where!r}')
     n_rows = len(tree) + 1
     counts = np.asarray(slots)
     if counts.ndim == 0:
         counts = np.full(n_rows, counts)
         if where == "last":
             counts[tree.parents + 1] = 0
-        elif where != "every":
-            raise ArrayError(f'expected where as "every" or "last", found {where!r}')
     if counts.shape != (n_rows,) or counts.dtype.kind not in "iu" or (counts < 0).any():
         raise ArrayError(f"expected a number of slots for each of the {n_rows} rows, found {counts.tolist()}")
     return SlotTemplate(*_core.with_slots(tree, counts.tolist()))

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 import tokenloom as tl
-from tokenloom.errors import ArrayError, DraftError
+from tokenloom.errors import ArrayError, DraftError, LimitError
 
 
 def committed(drafter: tl.draft.Suffix, ids: list[int]) -> None:
@@ -204,6 +204,26 @@ class TestTree:
         expected = [[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 1]]
         assert tree.attention_mask(2).astype(int).tolist() == expected
         assert tl.draft.DraftTree([], []).attention_mask(0).tolist() == [[True]]
+
+    @pytest.mark.parametrize("past", [10**12, 2**62, 2**63 - 1, 10**30])
+    def test_a_past_of_any_length(self, past: int) -> None:
+        tree = tl.draft.DraftTree([5, 6, 7], [-1, 0, 0])
+        with pytest.raises(LimitError, match="bytes of a mask of at most 2147483648, found") as caught:
+            tree.attention_mask(past)
+        assert caught.value.limit == 2**31
+        assert caught.value.value > 2**31
+        with pytest.raises(LimitError, match="tokens before the draft of at most 2147483647, found"):
+            tree.position_ids(past)
+        for call in (tree.attention_mask, tree.position_ids):
+            with pytest.raises(DraftError, match="past of at least 0, found -1"):
+                call(-1)
+        assert tree.position_ids(2**31 - 1)[1] == 2**31
+
+    def test_a_tree_of_any_size(self) -> None:
+        tree = tl.draft.DraftTree.chain(np.arange(2**18))
+        for call in (tree.mask_words, lambda: tree.attention_mask(0), lambda: tl.draft.with_slots(tree, 1)):
+            with pytest.raises(LimitError, match="bytes of a mask"):
+                call()
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

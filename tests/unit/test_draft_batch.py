@@ -53,6 +53,19 @@ class TestBatch:
         assert drafter.propose_batch([]) == []
         drafter.commit_batch([], [])
 
+    def test_streams_of_another_drafter(self) -> None:
+        drafter, streams = streams_of(2)
+        mixed = [streams[0], tl.draft.Suffix(min_prob=0.0).begin([1, 2])]
+        calls = (
+            lambda: drafter.propose_batch(mixed),
+            lambda: drafter.propose_batch(mixed, out=tl.draft.TreeBatch.empty(2, 3)),
+            lambda: drafter.commit_batch(mixed, [[1], [1]]),
+        )
+        for call in calls:
+            with pytest.raises(DraftError, match="streams of this drafter, found another's at index 1"):
+                call()
+        assert [stream.n_tokens for stream in mixed] == [30, 2]
+
     def test_buffers_that_do_not_fit(self) -> None:
         drafter, streams = streams_of(3)
         with pytest.raises(ArrayError, match="3 rows, as many as streams"):
@@ -62,6 +75,8 @@ class TestBatch:
             drafter.propose_batch(streams, out=out._replace(probs=np.zeros((3, 4))))
         with pytest.raises(ArrayError, match="of one width"):
             drafter.propose_batch(streams, out=out._replace(depths=np.zeros((3, 5), np.int32)))
+        with pytest.raises(ArrayError, match=r"out\.lengths .* with 1 axes"):
+            drafter.propose_batch(streams, out=out._replace(lengths=np.zeros((3, 1), np.int32)))
         assert [len(out.tree(row)) for row in range(3)] == [0, 0, 0]
 
 

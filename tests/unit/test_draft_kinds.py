@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tokenloom as tl
-from tokenloom.errors import DraftError, FormatError
+from tokenloom.errors import ArrayError, DraftError, FormatError
 
 DRAFTERS: dict[str, Callable[[], tl.draft.Drafter]] = {
     "suffix": tl.draft.Suffix,
@@ -192,6 +192,58 @@ class TestCallback:
         with pytest.raises(DraftError):
             tl.draft.Callback(lambda ids, budget: [-1]).begin([1]).propose()
 
+    @pytest.mark.parametrize(
+        "ids", [[-1], [1.5], np.array([2**31], np.uint32), np.array([1.0]), [[1, 2]], [2**31], [10**30], "12"]
+    )
+    def test_ids_are_those_of_other_drafters(self, ids: object) -> None:
+        errors = []
+        for drafter in (tl.draft.Callback(lambda ids, budget: [1]), tl.draft.Ngram()):
+            for use in (drafter.begin, (stream := drafter.begin([1])).commit):
+                with pytest.raises((ArrayError, DraftError)) as caught:
+                    use(ids)
+                errors.append((type(caught.value), str(caught.value)))
+            assert stream.n_tokens == 1
+        assert errors == errors[:1] * 4
+
+    def test_a_function_cannot_rewrite_the_text(self) -> None:
+        def rewrite(ids: np.ndarray, budget: int) -> list[int]:
+            ids[:] = 0
+            return [1]
+
+        stream = tl.draft.Callback(rewrite).begin([5, 6])
+        for _ in range(2):
+            with pytest.raises(ValueError, match="read-only"):
+                stream.propose()
+            stream.commit([7])
+
+    def test_batches(self) -> None:
+        drafter = tl.draft.Callback(lambda ids, budget: (ids[-3:], [0.5] * len(ids[-3:])))
+        streams = [drafter.begin(range(5, 5 + n)) for n in (4, 1, 7)]
+        singles = [stream.propose(2) for stream in streams]
+        assert drafter.propose_batch(streams, 2) == singles
+        out = tl.draft.TreeBatch.empty(3, 2)
+        assert drafter.propose_batch(streams, 9, chain=True, out=out, threads=2) is out
+        assert [out.tree(row) for row in range(3)] == singles
+        assert out.tokens.tolist() == [[6, 7], [5, -1], [9, 10]]
+        drafter.commit_batch(streams, [[1], [], np.array([2, 3])], threads=2)
+        assert [stream.n_tokens for stream in streams] == [5, 1, 9]
+        for wrong, error, message in (
+            ([[1], [2]], ArrayError, "one entry for each of the 3 streams, found 2"),
+            ([[1], [2], [-1]], DraftError, "found -1 at index 0"),
+        ):
+            with pytest.raises(error, match=message):
+                drafter.commit_batch(streams, wrong)
+        assert [stream.n_tokens for stream in streams] == [5, 1, 9]
+        with pytest.raises(ArrayError, match="3 rows, as many as streams"):
+            drafter.propose_batch(streams, out=tl.draft.TreeBatch.empty(2, 4))
+        other = tl.draft.Callback(lambda ids, budget: [1]).begin([1])
+        for stream in (other, tl.draft.Ngram().begin([1])):
+            with pytest.raises(DraftError, match="another's at index 1"):
+                drafter.propose_batch([streams[0], stream])
+            with pytest.raises(DraftError, match="another's at index 0"):
+                drafter.commit_batch([stream], [[1]])
+        assert drafter.propose_batch([]) == []
+
     def test_nested_exits_and_a_stop(self) -> None:
         asked: Iterator[float] = iter([0.9, 0.2, 0.9, 0.2])
         drafter = tl.draft.Callback.stepwise(
@@ -243,6 +295,14 @@ class TestMerged:
             tl.draft.Merged([])
         with pytest.raises(DraftError, match="found int"):
             tl.draft.Merged([tl.draft.Suffix(), 5])  # type: ignore[list-item]
+
+    def test_each_drafter_is_merged_once(self) -> None:
+        for drafter in (tl.draft.Suffix(), tl.draft.Callback(lambda ids, budget: [1])):
+            with pytest.raises(DraftError, match="each drafter at most once, found one twice in"):
+                tl.draft.Merged([drafter, tl.draft.Ngram(), drafter])
+            with pytest.raises(DraftError, match="other than Merged, found one"):
+                tl.draft.Merged([tl.draft.Merged([drafter]), tl.draft.Ngram()])
+        assert len(tl.draft.Merged([tl.draft.Suffix(), tl.draft.Suffix()]).drafters) == 2
 
     def test_pickle(self) -> None:
         drafter = tl.draft.Merged([tl.draft.Suffix(max_depth=9)])

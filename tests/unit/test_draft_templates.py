@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import tokenloom as tl
-from tokenloom.errors import ArrayError, DraftError
+from tokenloom.errors import ArrayError, DraftError, LimitError
 
 
 def test_sparse_trees_are_the_best_paths() -> None:
@@ -49,6 +49,11 @@ def test_slots_see_the_path_of_their_row() -> None:
             tl.draft.with_slots(tree, slots)
     with pytest.raises(ArrayError, match='"every" or "last"'):
         tl.draft.with_slots(tree, 1, where="first")
+    with pytest.raises(ArrayError, match='"every" or "last"'):
+        tl.draft.with_slots(tree, [1] * 4, where="first")
+    for n_slots in (10**5, 10**9, 2**62):
+        with pytest.raises(LimitError, match="bytes of a mask of at most 2147483648, found"):
+            tl.draft.with_slots(tree, n_slots)
 
 
 def test_pacing() -> None:

@@ -10,6 +10,7 @@ __all__ = [
     "DraftTree",
     "Drafter",
     "Stream",
+    "checked_ids",
     "commit_batch",
     "next_branch",
     "next_threshold",
@@ -18,6 +19,7 @@ __all__ = [
     "propose_into",
     "sparse_tree",
     "with_slots",
+    "write_trees",
 ]
 
 @final
@@ -93,9 +95,17 @@ class Stream:
 
 _Buffers = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]
 
-def propose_batch(streams: Sequence[Stream], budget: int, chain: bool, n_threads: int) -> list[DraftTree]: ...
-def propose_into(streams: Sequence[Stream], budget: int, chain: bool, n_threads: int, buffers: _Buffers) -> None: ...
-def commit_batch(streams: Sequence[Stream], ids: list[ArrayLike], tops: list[_Top], n_threads: int) -> None: ...
+def checked_ids(ids: ArrayLike | Sequence[int]) -> NDArray[np.int32]: ...
+def propose_batch(
+    drafter: Drafter, streams: Sequence[Stream], budget: int, chain: bool, n_threads: int
+) -> list[DraftTree]: ...
+def propose_into(
+    drafter: Drafter, streams: Sequence[Stream], budget: int, chain: bool, n_threads: int, buffers: _Buffers
+) -> None: ...
+def commit_batch(
+    drafter: Drafter, streams: Sequence[Stream], ids: list[ArrayLike], tops: list[_Top], n_threads: int
+) -> None: ...
+def write_trees(trees: Sequence[DraftTree], buffers: _Buffers) -> None: ...
 def paying(cost: _Cost, path_probs: list[float], rows: list[int]) -> tuple[int, list[float]]: ...
 def sparse_tree(accuracy: list[list[float]], n_nodes: int) -> DraftTree: ...
 def with_slots(tree: DraftTree, slots: list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]: ...

@@ -1,7 +1,7 @@
 //! The Python face of the `draft` domain: extract, detach, one core call, wrap.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1,
@@ -25,8 +25,8 @@ use crate::error::{DraftError, array_error, raise};
 pub(crate) mod draft {
     #[pymodule_export]
     use super::{
-        PyDraftTree, PyDrafter, PyStream, commit_batch, next_branch, next_threshold, paying, propose_batch,
-        propose_into, sparse_tree, with_slots,
+        PyDraftTree, PyDrafter, PyStream, checked_ids, commit_batch, next_branch, next_threshold, paying,
+        propose_batch, propose_into, sparse_tree, with_slots, write_trees,
     };
 }
 
@@ -106,7 +106,7 @@ impl PyDraftTree {
     /// row c where bit c % 32 of word c // 32 is set.
     fn mask_words<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<i32>>> {
         let n_rows = self.tree.n_nodes() + 1;
-        self.tree.mask_words().into_pyarray(py).reshape([n_rows, n_rows.div_ceil(32)])
+        self.tree.mask_words().map_err(raise)?.into_pyarray(py).reshape([n_rows, n_rows.div_ceil(32)])
     }
 
     /// Drafted ids, int32[n].
@@ -135,14 +135,23 @@ impl PyDraftTree {
 
     /// Which columns each row may see, bool[n + 1, past + n + 1]: row 0 is the last committed token, row j + 1 is node j;
     /// the first `past` columns are the tokens before.
-    fn attention_mask<'py>(&self, py: Python<'py>, past: usize) -> PyResult<Bound<'py, PyArray2<bool>>> {
-        let n_rows = self.tree.n_nodes() + 1;
-        py.detach(|| self.tree.attention_mask(past)).into_pyarray(py).reshape([n_rows, past + n_rows])
+    ///
+    /// Raises:
+    ///     DraftError: `past` is negative.
+    ///     LimitError: the mask takes more than 2 GiB.
+    fn attention_mask<'py>(&self, py: Python<'py>, past: Whole) -> PyResult<Bound<'py, PyArray2<bool>>> {
+        let (n_rows, past) = (self.tree.n_nodes() + 1, past.count("past")?);
+        let mask = py.detach(|| self.tree.attention_mask(past)).map_err(raise)?;
+        mask.into_pyarray(py).reshape([n_rows, past + n_rows])
     }
 
     /// Position of each row of `attention_mask`, int64[n + 1].
-    fn position_ids<'py>(&self, py: Python<'py>, past: usize) -> Bound<'py, PyArray1<i64>> {
-        self.tree.position_ids(past).into_pyarray(py)
+    ///
+    /// Raises:
+    ///     DraftError: `past` is negative.
+    ///     LimitError: `past` is above 2**31 - 1.
+    fn position_ids<'py>(&self, py: Python<'py>, past: Whole) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        Ok(self.tree.position_ids(past.count("past")?).map_err(raise)?.into_pyarray(py))
     }
 
     fn __len__(&self) -> usize {
@@ -291,8 +300,8 @@ impl PyDrafter {
 
     fn load(&self, py: Python<'_>, path: PathBuf, in_place: bool) -> PyResult<()> {
         let Some(history) = self.drafter.history() else { return Ok(()) };
-        let words = py.detach(|| read_words(&path, in_place))?;
-        py.detach(|| Archive::read(&words, in_place, history)).map_err(raise)
+        let (words, n_bytes) = py.detach(|| read_words(&path, in_place))?;
+        py.detach(|| Archive::read(&words, n_bytes, in_place, history)).map_err(raise)
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
@@ -318,6 +327,8 @@ impl PyDrafter {
 #[pyclass(frozen, subclass, name = "Stream", module = "tokenloom._core.draft")]
 pub(crate) struct PyStream {
     stream: Mutex<Stream>,
+    /// Whose it is; an ended stream does not keep its drafter alive.
+    drafter: Weak<dyn Drafter>,
 }
 
 impl PyStream {
@@ -333,7 +344,8 @@ impl PyStream {
     fn new(py: Python<'_>, drafter: Py<PyDrafter>, prompt_ids: TokenIds, top: Top<'_>) -> PyResult<Self> {
         let (drafter, top) = (&drafter.get().drafter, top_rows(&top)?);
         let begin = || drafter.begin(&token_ids(&prompt_ids.0)?, top.as_ref());
-        Ok(Self { stream: Mutex::new(py.detach(begin).map_err(raise)?) })
+        let stream = Mutex::new(py.detach(begin).map_err(raise)?);
+        Ok(Self { stream, drafter: Arc::downgrade(drafter) })
     }
 
     /// Draft at most ``budget`` tokens behind the text, the most probable chain first.
@@ -407,6 +419,13 @@ impl PyStream {
     }
 }
 
+/// Token ids that are checked as those of a stream, int32[n].
+#[pyfunction]
+fn checked_ids(py: Python<'_>, ids: TokenIds) -> PyResult<Bound<'_, PyArray1<i32>>> {
+    let ids = token_ids(&ids.0).map_err(raise)?;
+    Ok(PyArray1::from_iter(py, ids.into_iter().map(|id| id as i32)))
+}
+
 #[pyfunction]
 fn sparse_tree(accuracy: Vec<Vec<f32>>, n_nodes: usize) -> PyDraftTree {
     core::sparse_tree(&accuracy, n_nodes).into()
@@ -417,7 +436,7 @@ type Slots<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'
 
 #[pyfunction]
 fn with_slots<'py>(py: Python<'py>, tree: Py<PyDraftTree>, slots: Vec<usize>) -> PyResult<Slots<'py>> {
-    let template = py.detach(|| core::with_slots(&tree.get().tree, &slots));
+    let template = py.detach(|| core::with_slots(&tree.get().tree, &slots)).map_err(raise)?;
     let n_rows = template.offsets.len();
     let owners = PyArray1::from_iter(py, template.owners.iter().map(|&row| row as i64));
     Ok((owners, template.offsets.into_pyarray(py), template.mask.into_pyarray(py).reshape([n_rows, n_rows])?))
@@ -433,16 +452,30 @@ fn next_branch(confidences: Vec<f64>, n_tokens: Vec<usize>) -> Option<usize> {
     core::pacing::next_branch(&confidences, &n_tokens)
 }
 
+/// The streams of a batch, which are to be the drafter's own.
+fn own_streams<'a>(drafter: &PyDrafter, streams: &'a [Py<PyStream>]) -> PyResult<Vec<&'a Mutex<Stream>>> {
+    let is_own =
+        |stream: &PyStream| std::ptr::addr_eq(stream.drafter.as_ptr(), Arc::as_ptr(&drafter.drafter));
+    match streams.iter().position(|stream| !is_own(stream.get())) {
+        None => Ok(streams.iter().map(|stream| &stream.get().stream).collect()),
+        Some(index) => {
+            let message = format!("expected streams of this drafter, found another's at index {index}");
+            Err(DraftError::new_err(message))
+        }
+    }
+}
+
 #[pyfunction]
 fn propose_batch(
     py: Python<'_>,
+    drafter: Py<PyDrafter>,
     streams: Vec<Py<PyStream>>,
     budget: Whole,
     chain: bool,
     n_threads: Whole,
 ) -> PyResult<Vec<PyDraftTree>> {
     let n_threads = n_threads.count("threads")?;
-    let streams: Vec<_> = streams.iter().map(|stream| &stream.get().stream).collect();
+    let streams = own_streams(drafter.get(), &streams)?;
     let trees = py.detach(|| core::propose_batch(&streams, budget.0, chain, n_threads)).map_err(raise)?;
     Ok(trees.into_iter().map(|tree| PyDraftTree { tree }).collect())
 }
@@ -459,14 +492,44 @@ type Buffers<'py> = (
 #[pyfunction]
 fn propose_into(
     py: Python<'_>,
+    drafter: Py<PyDrafter>,
     streams: Vec<Py<PyStream>>,
     budget: Whole,
     chain: bool,
     n_threads: Whole,
     mut buffers: Buffers<'_>,
 ) -> PyResult<()> {
+    let (width, rows) = tree_rows(py, &mut buffers, streams.len())?;
+    let n_threads = n_threads.count("threads")?;
+    let streams = own_streams(drafter.get(), &streams)?;
+    py.detach(|| core::propose_into(&streams, budget.0, chain, n_threads, width, rows)).map_err(raise)
+}
+
+/// Trees that are there, of at most as many nodes as the buffers are wide.
+#[pyfunction]
+fn write_trees(py: Python<'_>, trees: Vec<Py<PyDraftTree>>, mut buffers: Buffers<'_>) -> PyResult<()> {
+    let (width, mut rows) = tree_rows(py, &mut buffers, trees.len())?;
+    if let Some(longer) = trees.iter().map(|tree| tree.get().tree.n_nodes()).find(|&n| n > width) {
+        return Err(array_error(
+            py,
+            "out",
+            &format!("{longer} wide, as the largest tree"),
+            &width.to_string(),
+        ));
+    }
+    for (row, tree) in trees.iter().enumerate() {
+        rows.write(row, width, &tree.get().tree);
+    }
+    Ok(())
+}
+
+/// The width of buffers for so many streams, and their memory.
+fn tree_rows<'a>(
+    py: Python<'_>,
+    buffers: &'a mut Buffers<'_>,
+    n_streams: usize,
+) -> PyResult<(usize, TreeRows<'a>)> {
     let (width, n_rows) = (buffers.0.as_array().ncols(), buffers.4.len());
-    let n_streams = streams.len();
     let shapes = [buffers.0.as_array().dim(), buffers.1.as_array().dim(), buffers.2.as_array().dim()];
     let is_right = |shape: &(usize, usize)| *shape == (n_streams, width);
     if n_rows != n_streams || !shapes.iter().all(is_right) || !is_right(&buffers.3.as_array().dim()) {
@@ -474,8 +537,6 @@ fn propose_into(
         let found = format!("{shapes:?}, {:?} and {n_rows}", buffers.3.as_array().dim());
         return Err(array_error(py, "out", &expected, &found));
     }
-    let n_threads = n_threads.count("threads")?;
-    let streams: Vec<_> = streams.iter().map(|stream| &stream.get().stream).collect();
     let rows = TreeRows {
         tokens: buffers.0.as_slice_mut()?,
         parents: buffers.1.as_slice_mut()?,
@@ -483,12 +544,13 @@ fn propose_into(
         probs: buffers.3.as_slice_mut()?,
         lengths: buffers.4.as_slice_mut()?,
     };
-    py.detach(|| core::propose_into(&streams, budget.0, chain, n_threads, width, rows)).map_err(raise)
+    Ok((width, rows))
 }
 
 #[pyfunction]
 fn commit_batch(
     py: Python<'_>,
+    drafter: Py<PyDrafter>,
     streams: Vec<Py<PyStream>>,
     ids: Vec<TokenIds>,
     tops: Vec<Top<'_>>,
@@ -499,7 +561,7 @@ fn commit_batch(
         return Err(array_error(py, "ids", &expected, &ids.len().to_string()));
     }
     let n_threads = n_threads.count("threads")?;
-    let streams: Vec<_> = streams.iter().map(|stream| &stream.get().stream).collect();
+    let streams = own_streams(drafter.get(), &streams)?;
     let tops: Vec<_> = tops.iter().map(top_rows).collect::<PyResult<_>>()?;
     let ids: Vec<_> = ids.iter().map(|ids| token_ids(&ids.0)).collect::<Result<_, _>>().map_err(raise)?;
     py.detach(|| core::commit_batch(&streams, &ids, &tops, n_threads)).map_err(raise)

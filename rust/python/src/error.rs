@@ -103,7 +103,14 @@ impl Raise for tokenloom_decode::dist::DistError {
 
 impl Raise for tokenloom_decode::draft::DraftError {
     fn into_py_err(self) -> PyErr {
-        DraftError::new_err(self.to_string())
+        use tokenloom_decode::draft::DraftErrorKind as Kind;
+        let message = self.to_string();
+        match *self.kind() {
+            Kind::TooLarge { found, limit, .. } => Python::attach(|py| {
+                with_fields(py.get_type::<LimitError>(), &message, [("limit", limit), ("value", found)])
+            }),
+            _ => DraftError::new_err(message),
+        }
     }
 }
 

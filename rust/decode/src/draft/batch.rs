@@ -56,7 +56,8 @@ impl<'a> TreeRows<'a> {
         )
     }
 
-    fn write(&mut self, row: usize, width: usize, tree: &DraftTree) {
+    /// Writes a tree of at most `width` nodes into a row.
+    pub fn write(&mut self, row: usize, width: usize, tree: &DraftTree) {
         let (start, n) = (row * width, tree.n_nodes());
         let (filled, rest) = (start..start + n, start + n..start + width);
         self.tokens[filled.clone()].copy_from_slice(tree.tokens());

@@ -81,6 +81,16 @@ pub enum DraftErrorKind {
         /// Tokens allowed.
         limit: usize,
     },
+    /// A mask or positions of more than a host has room for.
+    #[error("expected {what} of at most {limit}, found {found}")]
+    TooLarge {
+        /// What is asked for, and its unit.
+        what: &'static str,
+        /// The value found, or the largest number where it is beyond.
+        found: usize,
+        /// The largest value.
+        limit: usize,
+    },
     /// A budget below zero.
     #[error("expected a budget of at least 0 tokens, found {budget}")]
     Budget {

@@ -15,8 +15,9 @@ use std::collections::BinaryHeap;
 
 use tokenloom_vocab::TokenId;
 
+use super::error::DraftError;
 use super::growth::MAX_NODES;
-use super::tree::DraftTree;
+use super::tree::{DraftTree, empty_mask};
 
 /// A path that may become a node: a rank below a row of the tree.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,14 +78,17 @@ pub struct SlotTemplate {
 }
 
 /// `slots[row]` slots behind each row of the tree, row 0 being the last committed token.
-pub fn with_slots(tree: &DraftTree, slots: &[usize]) -> SlotTemplate {
+///
+/// # Errors
+/// [`DraftErrorKind::TooLarge`](super::DraftErrorKind::TooLarge).
+pub fn with_slots(tree: &DraftTree, slots: &[usize]) -> Result<SlotTemplate, DraftError> {
     let n_rows = tree.n_nodes() + 1;
+    let width = slots.iter().take(n_rows).fold(n_rows, |sum, &n| sum.saturating_add(n));
+    let mut mask = empty_mask(width, width)?;
     let owners: Vec<usize> =
         slots.iter().take(n_rows).enumerate().flat_map(|(row, &n)| std::iter::repeat_n(row, n)).collect();
-    let width = n_rows + owners.len();
-    let base = tree.attention_mask(0);
-    let mut offsets = tree.position_ids(0);
-    let mut mask = vec![false; width * width];
+    let base = tree.attention_mask(0)?;
+    let mut offsets = tree.position_ids(0)?;
     for row in 0..n_rows {
         mask[row * width..row * width + n_rows].copy_from_slice(&base[row * n_rows..(row + 1) * n_rows]);
     }
@@ -98,12 +102,13 @@ pub fn with_slots(tree: &DraftTree, slots: &[usize]) -> SlotTemplate {
         mask[at + n_rows + first..=at + n_rows + slot].fill(true);
         offsets.push(offsets[owner] + 1 + (slot - first) as i64);
     }
-    SlotTemplate { owners, offsets, mask }
+    Ok(SlotTemplate { owners, offsets, mask })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draft::DraftErrorKind;
 
     #[test]
     fn the_best_paths() {
@@ -119,7 +124,7 @@ mod tests {
     #[test]
     fn slots_see_their_path() {
         let tree = DraftTree::new(&[7, 8], &[-1, -1], vec![1.0; 2]).unwrap();
-        let template = with_slots(&tree, &[0, 2, 1]);
+        let template = with_slots(&tree, &[0, 2, 1]).unwrap();
         assert_eq!(template.owners, [1, 1, 2]);
         assert_eq!(template.offsets, [0, 1, 1, 2, 3, 2]);
         let rows: Vec<String> = template
@@ -128,5 +133,28 @@ mod tests {
             .map(|row| row.iter().map(|&sees| if sees { '1' } else { '.' }).collect())
             .collect();
         assert_eq!(rows, ["1.....", "11....", "1.1...", "11.1..", "11.11.", "1.1..1"]);
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused() {
+        let tree = DraftTree::new(&[7, 8], &[-1, -1], vec![1.0; 2]).unwrap();
+        let mask_bytes = |error: DraftError| match *error.kind() {
+            DraftErrorKind::TooLarge { what: "bytes of a mask", found, .. } => found,
+            _ => 0,
+        };
+        for n_slots in [1 << 16, usize::MAX] {
+            assert!(mask_bytes(with_slots(&tree, &[n_slots; 3]).unwrap_err()) > 1 << 31);
+        }
+        for n_past in [1 << 31, usize::MAX] {
+            assert!(mask_bytes(tree.attention_mask(n_past).unwrap_err()) > 1 << 31);
+            assert!(matches!(
+                *tree.position_ids(n_past).unwrap_err().kind(),
+                DraftErrorKind::TooLarge { limit: 0x7FFF_FFFF, .. }
+            ));
+        }
+        let chain: Vec<i64> = (0..1 << 18).collect();
+        let parents: Vec<i64> = chain.iter().map(|node| node - 1).collect();
+        let chain = DraftTree::new(&chain, &parents, vec![1.0; chain.len()]).unwrap();
+        assert!(mask_bytes(chain.mask_words().unwrap_err()) > 1 << 31);
     }
 }

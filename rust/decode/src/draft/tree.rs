@@ -8,6 +8,9 @@ use tokenloom_vocab::TokenId;
 
 use super::error::{DraftError, DraftErrorKind};
 
+/// The largest mask: a tree as large as drafters make, behind half a million tokens.
+const MAX_MASK_BYTES: usize = 1 << 31;
+
 /// Drafted tokens with parents, depths and probabilities.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DraftTree {
@@ -183,36 +186,64 @@ impl DraftTree {
     }
 
     /// Which columns each row attends to, `n_nodes + 1` rows of `n_past + n_nodes + 1`: the past, its ancestors, itself.
-    pub fn attention_mask(&self, n_past: usize) -> Vec<bool> {
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::TooLarge`].
+    pub fn attention_mask(&self, n_past: usize) -> Result<Vec<bool>, DraftError> {
         let n_rows = self.n_nodes() + 1;
-        let width = n_past + n_rows;
-        let mut mask = vec![false; n_rows * width];
+        let width = n_past.saturating_add(n_rows);
+        let mut mask = empty_mask(n_rows, width)?;
         mask[..=n_past].fill(true);
         for node in 0..self.n_nodes() {
             let (row, parent_row) = (node + 1, (self.parents[node] + 1) as usize);
             mask.copy_within(parent_row * width..(parent_row + 1) * width, row * width);
             mask[row * width + n_past + row] = true;
         }
-        mask
+        Ok(mask)
     }
 
     /// The mask among the rows alone, packed: bit `c % 32` of word `c / 32` of a row is set where it attends to row `c`.
-    pub fn mask_words(&self) -> Vec<i32> {
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::TooLarge`].
+    pub fn mask_words(&self) -> Result<Vec<i32>, DraftError> {
         let n_rows = self.n_nodes() + 1;
         let width = n_rows.div_ceil(32);
-        let mut words = vec![0; n_rows * width];
+        let mut words = empty_mask(n_rows, width)?;
         words[0] = 1;
         for node in 0..self.n_nodes() {
             let (row, parent_row) = (node + 1, (self.parents[node] + 1) as usize);
             words.copy_within(parent_row * width..(parent_row + 1) * width, row * width);
             words[row * width + row / 32] |= 1 << (row % 32);
         }
-        words
+        Ok(words)
     }
 
     /// The position of each row when `n_past` tokens lie before the last committed one.
-    pub fn position_ids(&self, n_past: usize) -> Vec<i64> {
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::TooLarge`].
+    pub fn position_ids(&self, n_past: usize) -> Result<Vec<i64>, DraftError> {
+        // As far as 32-bit positions reach, nothing wraps behind any depth.
+        let past = i32::try_from(n_past).map_err(|_| DraftErrorKind::TooLarge {
+            what: "tokens before the draft",
+            found: n_past,
+            limit: i32::MAX as usize,
+        })?;
         let depths = self.depths.iter().map(|&depth| i64::from(depth));
-        std::iter::once(0).chain(depths).map(|depth| n_past as i64 + depth).collect()
+        Ok(std::iter::once(0).chain(depths).map(|depth| i64::from(past) + depth).collect())
     }
+}
+
+/// A mask of zeros, or an error where its size, or the memory there is, does not allow it.
+pub(super) fn empty_mask<T: Clone + Default>(n_rows: usize, width: usize) -> Result<Vec<T>, DraftError> {
+    let n_cells = n_rows.saturating_mul(width);
+    let found = n_cells.saturating_mul(size_of::<T>());
+    let too_large = DraftErrorKind::TooLarge { what: "bytes of a mask", found, limit: MAX_MASK_BYTES };
+    let mut cells = Vec::new();
+    if found > MAX_MASK_BYTES || cells.try_reserve_exact(n_cells).is_err() {
+        return Err(too_large.into());
+    }
+    cells.resize(n_cells, T::default());
+    Ok(cells)
 }
