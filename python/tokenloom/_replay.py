@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -81,8 +81,9 @@ class Replayed(Counts):
     sizes: dict[int, int] = field(default_factory=dict)
 
     def speedup(self, cost: CostCurve) -> float:
-        """Predicted ratio of tokens a second to plain decoding, drafting included, where ``cost`` is in seconds."""
-        seconds = sum(n * cost.at(size + 1) for size, n in self.sizes.items())
+        """Predicted ratio of tokens a second to plain decoding; ``cost`` is in seconds, and what the drafter took is added."""
+        passes = sum(n * cost.at(size + 1) for size, n in self.sizes.items())
+        seconds = passes + self.propose_seconds + self.commit_seconds
         return self.n_tokens * cost.at(1) / max(seconds, 1e-30)
 
 
@@ -180,7 +181,8 @@ def read_record(row: Mapping[str, Any], encode: Any) -> Record:
     """A record from a parsed JSON line; ``encode`` turns text into ids.
 
     Raises:
-        ValueError: no object with a prompt and an answer, or these are neither text nor token ids.
+        ValueError: no object with a prompt and an answer, these are neither text nor token ids, or what the model found
+            likely does not fit them.
     """
     if not isinstance(row, Mapping):
         raise ValueError(f"expected an object, found {type(row).__name__}")
@@ -188,9 +190,34 @@ def read_record(row: Mapping[str, Any], encode: Any) -> Record:
     if answer is None or "prompt" not in row:
         raise ValueError(f"expected a prompt and an answer, found {', '.join(row) or 'nothing'}")
     ids = [encode(part) if isinstance(part, str) else _ids(part) for part in (row["prompt"], answer)]
-    names = ("topk_ids", "topk_logprobs", "prompt_topk_ids", "prompt_topk_logprobs")
-    top = [None if row.get(name) is None else np.array(row[name]) for name in names]
-    return Record(ids[0], ids[1], str(row.get("category", "all")), *top)
+    category = str(row.get("category", "all"))
+    category.encode()  # half a character can be told in JSON, but not printed
+    return Record(ids[0], ids[1], category, *_top(row, "", len(ids[1])), *_top(row, "prompt_", len(ids[0])))
+
+
+def _top(row: Mapping[str, Any], prefix: str, n_tokens: int) -> tuple[Any, Any]:
+    """What the model found likely at each token, where it was recorded: ids and their log-probabilities."""
+    names = (f"{prefix}topk_ids", f"{prefix}topk_logprobs")
+    ids, logprobs = (row.get(name) for name in names)
+    if ids is None and logprobs is None:
+        return None, None
+    if ids is None:
+        raise ValueError(f"expected {names[0]} beside {names[1]}, found none")
+    width = len(ids[0]) if isinstance(ids, list) and ids and isinstance(ids[0], list) else 1
+    _check_rows(names[0], ids, (n_tokens, width), lambda id: type(id) is int and -1 <= id < 2**31)
+    if logprobs is not None:
+        _check_rows(names[1], logprobs, (n_tokens, width), lambda log: type(log) in (int, float) and log <= 0)
+        logprobs = np.array(logprobs, np.float32).reshape(n_tokens, width)
+    return np.array(ids, np.int64).reshape(n_tokens, width), logprobs
+
+
+def _check_rows(name: str, rows: Any, shape: tuple[int, int], is_entry: Callable[[Any], bool]) -> None:
+    is_list = isinstance(rows, list) and len(rows) == shape[0] and shape[1] > 0
+    if not is_list or not all(isinstance(one, list) and len(one) == shape[1] and all(map(is_entry, one)) for one in rows):
+        kind = "token ids, -1 for none" if name.endswith("ids") else "log-probabilities of at most 0"
+        raise ValueError(
+            f"expected {name} as one row for each of {shape[0]} tokens, all of one width, of {kind}, found {str(rows)[:60]}"
+        )
 
 
 def _ids(part: Any) -> NDArray[np.int64]:

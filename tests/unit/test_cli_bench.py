@@ -10,7 +10,7 @@ import pytest
 import tokenloom as tl
 from click.testing import CliRunner
 from tokenloom.cli.program import program
-from tokenloom.draft import Record, replay
+from tokenloom.draft import Record, Replayed, replay
 
 
 def records() -> list[Record]:
@@ -33,7 +33,7 @@ class TestReplay:
     def test_no_draft_is_one_token_a_step(self) -> None:
         found = replay(tl.draft.Callback(lambda ids, budget: []), records())
         assert (found.tokens_per_step, found.drafted_per_step) == (1.0, 0.0)
-        assert found.speedup(tl.draft.CostCurve([1, 2], [1.0, 2.0])) == 1.0
+        assert found.speedup(tl.draft.CostCurve([1, 2], [1.0, 2.0])) == pytest.approx(1.0, rel=0.01)
 
     def test_a_drafter_that_knows_the_answer(self) -> None:
         [record] = records()[:1]
@@ -41,7 +41,13 @@ class TestReplay:
         drafter = tl.draft.Callback(lambda ids, budget: answer[len(ids) - 40 :][:budget])
         found = replay(drafter, [record], budget=9)
         assert (found.n_steps, found.n_tokens, found.n_drafted) == (4, 40, 36)
-        assert found.speedup(tl.draft.CostCurve([1, 100], [1.0, 1.0])) == pytest.approx(10.0)
+        assert found.speedup(tl.draft.CostCurve([1, 100], [1.0, 1.0])) == pytest.approx(10.0, rel=0.01)
+
+    def test_time_of_the_drafter_counts(self) -> None:
+        found = Replayed(n_tokens=40, n_steps=20, n_drafted=20, sizes={1: 20}, propose_seconds=1.0, commit_seconds=0.02)
+        milliseconds = tl.draft.CostCurve([1, 2], [0.001, 0.001])
+        assert found.speedup(milliseconds) == pytest.approx(0.04 / 1.04)
+        assert found.speedup(tl.draft.CostCurve([1, 2], [1.0, 1.0])) == pytest.approx(40 / 21.02)
 
     def test_recorded_likely_tokens_reach_the_drafter(self) -> None:
         # The model says at each token what it says next; the text never repeats.
@@ -122,6 +128,51 @@ class TestCommand:
         trace.write_bytes(b"\n")
         result = CliRunner().invoke(program, ["bench", "draft", "--trace", str(trace)])
         assert "found none" in str(result.exception)
+
+    @pytest.mark.parametrize(
+        ("top", "said"),
+        [
+            ({"topk_ids": [3, 4]}, "topk_ids as one row for each of 2 tokens"),
+            ({"topk_ids": []}, "of 2 tokens, all of one width, of token ids, -1 for none, found []"),
+            ({"topk_ids": "abc"}, "found abc"),
+            ({"topk_ids": [[1], "a"]}, "found [[1], 'a']"),
+            ({"topk_ids": [[], []]}, "found [[], []]"),
+            ({"topk_ids": [[1], [2, 3]]}, "found [[1], [2, 3]]"),
+            ({"topk_ids": [[1], [2.0]]}, "found [[1], [2.0]]"),
+            ({"topk_ids": [[1], [-2]]}, "found [[1], [-2]]"),
+            ({"topk_ids": [[1], [2**31]]}, "found [[1], [2147483648]]"),
+            ({"topk_ids": [[1]]}, "of 2 tokens"),
+            ({"topk_ids": [[1]] * 3}, "of 2 tokens"),
+            ({"topk_ids": [[1], [2]], "topk_logprobs": [[0], [-1, -2]]}, "topk_logprobs as one row"),
+            ({"topk_ids": [[1], [2]], "topk_logprobs": [[0], [float("nan")]]}, "at most 0, found [[0], [nan]]"),
+            ({"topk_ids": [[1], [2]], "topk_logprobs": [[0], [0.5]]}, "at most 0"),
+            ({"topk_logprobs": [[0], [0]]}, "topk_ids beside topk_logprobs"),
+            ({"prompt_topk_logprobs": [[0]]}, "prompt_topk_ids beside prompt_topk_logprobs"),
+            ({"topk_ids": [[1], [2]], "topk_logprobs": [[0], [-(10**400)]]}, "too large to convert to float"),
+            ({"prompt_topk_ids": [[1], [2]]}, "prompt_topk_ids as one row for each of 1 tokens"),
+            ({"category": "\ud800"}, "surrogates not allowed"),
+        ],
+    )
+    def test_likely_tokens_that_do_not_fit(self, tmp_path: Path, top: dict[str, object], said: str) -> None:
+        trace = tmp_path / "trace.jsonl"
+        trace.write_text(json.dumps({"prompt": [1], "answer": [2, 3], **top}))
+        result = CliRunner().invoke(program, ["bench", "draft", "--trace", str(trace)])
+        assert isinstance(result.exception, tl.errors.FormatError)
+        assert "line 1" in str(result.exception)
+        assert said in str(result.exception)
+
+    def test_names_are_no_markup(self, tmp_path: Path) -> None:
+        trace = tmp_path / "trace.jsonl"
+        top = {"topk_ids": [[3, -1]], "topk_logprobs": [[-0.1, -1e9]], "prompt_topk_ids": []}
+        rows = [{"prompt": [], "answer": [2], "category": name, **top} for name in ("[/]", "[red]x", "a\\")]
+        trace.write_text("\n".join(map(json.dumps, rows)))
+        (curve := tmp_path / "[bold].json").write_text(json.dumps({"rows": [1, 2], "seconds": [1, 1.1]}))
+        arguments = ["bench", "draft", "--trace", str(trace), "--cost", str(curve)]
+        result = CliRunner().invoke(program, arguments)
+        assert result.exit_code == 0, result.exception
+        assert "[/] " in result.output
+        assert "[red]x" in result.output
+        assert "[bold].json: do not draft" in result.output
 
     def test_no_name_is_cut_on_a_narrow_terminal(self, tmp_path: Path) -> None:
         trace = tmp_path / "trace.jsonl"

@@ -11,6 +11,7 @@ import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import tokenloom as tl
 from tokenloom._replay import Record, Replayed, read_record, replay
@@ -23,7 +24,8 @@ _CURVES = {
     "rows are cheap": tl.draft.CostCurve([1, 64], [1.0, 1.3]),
     "rows cost": tl.draft.CostCurve([1, 16], [1.0, 2.5]),
 }
-"""Where no curve was measured: a GPU at batch 1, and a CPU or a large batch."""
+"""Where no curve was measured: a GPU at batch 1, and a CPU or a large batch. A pass takes a second, drafting next to
+nothing beside it."""
 
 _ENTRIES: dict[str, Callable[[], Any]] = {
     "Ngram()": tl.draft.Ngram,
@@ -45,7 +47,7 @@ def bench() -> None:
 @bench.command(epilog="Example: tokenloom bench draft --trace ids.jsonl --cost curve.json --json")
 @click.option("--trace", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("--tokenizer", type=click.Path(exists=True, path_type=Path), help="For prompts and answers in text.")
-@click.option("--cost", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A saved CostCurve.")
+@click.option("--cost", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A saved CostCurve, in seconds.")
 @click.option("--budget", type=click.IntRange(0), default=64, show_default=True, help="Most nodes a step.")
 @click.option("--chain", is_flag=True, help="Chains only, for engines that verify nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
@@ -72,7 +74,8 @@ def draft(trace: Path, tokenizer: Path | None, cost: Path | None, budget: int, c
     console.print(_categories(rows))
     for curve, name in settings.items():
         said = f"take tl.draft.{name}" if name else "do not draft"
-        console.print(f"{curve}: {said} (predicted {max(speedups[best[curve]][curve], 1.0):.2f}x)", highlight=False)
+        predicted = max(speedups[best[curve]][curve], 1.0)
+        console.print(f"{curve}: {said} (predicted {predicted:.2f}x)", markup=False, highlight=False)
 
 
 def _read(trace: Path, tokenizer: Path | None) -> list[Record]:
@@ -89,7 +92,7 @@ def _read(trace: Path, tokenizer: Path | None) -> list[Record]:
             continue
         try:
             records.append(read_record(json.loads(line), encode))
-        except (ValueError, RecursionError) as error:
+        except (ValueError, OverflowError, RecursionError) as error:
             raise FormatError(f"expected a request in line {n_line} of {trace}: {error}") from error
     if not records:
         raise FormatError(f"expected JSON lines with a prompt and an answer in {trace}, found none")
@@ -114,7 +117,8 @@ def _table(title: str, heads: list[str]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("drafter", no_wrap=True)
     for head in heads:
-        table.add_column(head, justify="right")
+        # Names of categories and of files are no markup.
+        table.add_column(Text(head), justify="right")
     return table
 
 
