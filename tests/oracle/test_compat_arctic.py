@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,11 +52,13 @@ class VllmSuffixProposer:
         return drafts
 
 
-def serve(cache: Any, requests: dict[str, tuple[list[int], list[int]]], width: int = 3) -> tuple[float, list[Any]]:
-    """Answer requests in a batch that others join as some end; tokens per step, and a log of the cache's state."""
+def serve(
+    cache: Any, requests: dict[str, tuple[list[int], list[int]]], width: int = 3
+) -> tuple[int, int, int, list[Any]]:
+    """Answer requests in a batch that others join as some end; tokens, steps, drafted tokens, the cache's states."""
     proposer = VllmSuffixProposer(cache, 24, 8, 600)
     table, waiting, running, log = np.zeros((width, 600), np.int32), list(requests), [], []
-    n_steps = n_tokens = 0
+    n_steps = n_tokens = n_drafted = 0
     while waiting or running:
         while waiting and len(running) < width:
             running.append({"name": waiting.pop(0), "done": 0, "draft": []})
@@ -80,9 +84,10 @@ def serve(cache: Any, requests: dict[str, tuple[list[int], list[int]]], width: i
         )
         for at, draft in zip(running, proposer.propose(batch, sampled), strict=True):
             at["draft"] = draft
+            n_drafted += len(draft)
         log.append((sorted(cache.active_requests), list(cache.cached_requests)))
         running = [at for at in running if at["done"] < len(requests[at["name"]][1])]
-    return n_tokens / n_steps, log
+    return n_tokens, n_steps, n_drafted, log
 
 
 @pytest.fixture(scope="module")
@@ -99,16 +104,20 @@ def requests(asset: Callable[[str], Path]) -> dict[str, tuple[list[int], list[in
 
 
 def test_a_server_can_use_either(requests: dict[str, tuple[list[int], list[int]]]) -> None:
-    ours, our_log = serve(Ours(24, 10), requests)
-    theirs, their_log = serve(Theirs(24, 10), requests)
+    (*ours, our_log), (*theirs, their_log) = serve(Ours(24, 10), requests), serve(Theirs(24, 10), requests)
     for log in (our_log, their_log):
         for active, cached in log:
             started = [name for name in requests if name in cached or name in active]
             assert cached == started[-10:], "first in, first out"
             assert len(active) <= 3
         assert log[-1][1] == list(requests)[-10:]
-    print(f"tokens per step: ours {ours:.3f}, arctic-inference {theirs:.3f}")
-    assert ours >= theirs
+    # Ours drafts less where little is known: of what it drafts more is right, and nearly as many tokens come a step.
+    found = {}
+    for name, (n_tokens, n_steps, n_drafted) in {"ours": ours, "arctic-inference": theirs}.items():
+        found[name] = n_tokens / n_steps, (n_tokens - n_steps) / n_drafted
+        print(f"{name}: {found[name][0]:.3f} tokens per step, {found[name][1]:.3f} of the drafted ones stay")
+    assert found["ours"][0] >= 0.99 * found["arctic-inference"][0]
+    assert found["ours"][1] >= found["arctic-inference"][1]
 
 
 @pytest.mark.parametrize("make", [Ours, Theirs], ids=["ours", "theirs"])
@@ -167,12 +176,68 @@ def test_drafts_keep_the_bounds(make: Any) -> None:
         }
         draft = cache.speculate(0, text[max(0, at - 20) : at + 1], **options)
         assert len(draft.token_ids) <= options["max_spec_tokens"]
+        limit = options["max_spec_factor"] * draft.match_len + options["max_spec_offset"]
+        assert len(draft.token_ids) <= max(int(limit + 1e-6), 0)
         assert len(draft.token_ids) == len(draft.parents) == len(draft.probs)
         assert all(prob >= options["min_token_prob"] - 1e-6 for prob in draft.probs)
         assert all(parent < node for node, parent in enumerate(draft.parents))
         assert draft.score == pytest.approx(sum(draft.probs), abs=1e-4)
         if not options["use_tree_spec"]:
             assert draft.parents == list(range(-1, len(draft.parents) - 1))
+
+
+@pytest.mark.parametrize("make", [Ours, Theirs], ids=["ours", "theirs"])
+def test_the_factor_limits_drafts_from_other_answers(make: Any) -> None:
+    cache = make()
+    cache.start_request("a", [1])
+    cache.add_active_response("a", [*range(10, 20)])
+    cache.stop_request("a")
+    cache.start_request("b", [99, 11, 12])
+
+    def lengths(**options: float) -> list[int]:
+        drafts = [
+            cache.speculate("b", [99, 11, 12], 8, max_spec_factor=factor, min_token_prob=0.0001, **options)
+            for factor in (0, 0.5, 1)
+        ]
+        assert {draft.match_len for draft in drafts} == {2}
+        return [len(draft.token_ids) for draft in drafts]
+
+    assert lengths() == [0, 1, 2]
+    assert lengths(max_spec_offset=1.0) == [1, 2, 2] if make is Ours else [1, 2, 3]
+    assert cache.speculate("b", [98, 97], 8, max_spec_offset=5.0).token_ids == [], "no match, no draft"
+
+
+@pytest.mark.parametrize("make", [Ours, Theirs], ids=["ours", "theirs"])
+def test_arguments_of_wrong_types(make: Any) -> None:
+    cache = make()
+    cache.start_request("a", [1, 2, 3, 1, 2])
+    for wrong in ([1.5], "12", [2**31], [2**40], iter([1]), None, {1, 2}):
+        for call in (
+            lambda wrong=wrong: cache.start_request(repr(wrong), wrong),
+            lambda wrong=wrong: cache.add_active_response("a", wrong),
+            lambda wrong=wrong: cache.speculate("a", wrong, 8),
+        ):
+            with pytest.raises(TypeError):
+                call()
+    for n_tokens in (1.5, 1 + 1j):
+        with pytest.raises(TypeError):
+            cache.speculate("a", [1, 2], n_tokens)
+    assert make is Theirs or cache.active_requests == {"a"}, "theirs begins a request whose prompt it refuses"
+    assert cache.speculate("a", [1, 2], 8, min_token_prob=float("nan")).token_ids == []
+    deep = make(100_000)
+    deep.start_request("a", [1, 2, 3, 1, 2])
+    assert deep.max_tree_depth == 100_000
+    assert deep.speculate("a", [1, 2], 8).token_ids[:1] == [3]
+
+
+def test_limits_that_are_no_numbers() -> None:
+    cache = Ours()
+    cache.start_request("a", [1, 2, 3, 1, 2])
+    for factor, offset in ((np.nan, 0.0), (0.0, np.nan), (np.inf, -np.inf)):
+        with pytest.raises(tl.errors.DraftError, match="numbers as max_spec_factor and max_spec_offset, found"):
+            cache.speculate("a", [1, 2], 8, factor, offset)
+    assert cache.speculate("a", [1, 2], 2, np.inf, min_token_prob=0.01).token_ids == [3, 1]
+    assert cache.speculate("a", [1, 2], 2, -np.inf, min_token_prob=0.01).token_ids == []
 
 
 def test_context_decides_even_where_it_is_not_the_end_of_the_text() -> None:
@@ -199,3 +264,16 @@ def test_answers_are_shared_and_prompts_are_not() -> None:
     cache.start_request("c", [70, 50, 51, 52])
     assert cache.speculate("c", [50, 51, 52], max_spec_tokens=2).token_ids == []
     assert tl.compat.arctic.SuffixDecodingCache is Ours
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_the_guide_registers_with_and_without_the_original(is_installed: bool) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "serving-drafts.md").read_text("utf-8")
+    [block] = [part.split("```")[0] for part in guide.split("```python\n")[1:] if "def register" in part]
+    hide = "import importlib.util as util; find = util.find_spec\n"
+    hide += "util.find_spec = lambda name: find(name) if name in sys.modules else None\n"
+    program = "import sys\n" + ("" if is_installed else hide) + block + "register()\n"
+    if is_installed:
+        program += "import arctic_inference.envs\nassert arctic_inference.__file__\n"
+    program += "assert SuffixDecodingCache is tokenloom.compat.arctic.SuffixDecodingCache\n"
+    subprocess.run([sys.executable, "-c", program], check=True)

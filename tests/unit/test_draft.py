@@ -74,6 +74,20 @@ class TestHistory:
         assert stream.propose(2).tokens.tolist() == [4, 5]
         assert len(tl.draft.Suffix(max_bytes=0).begin([9, 1, 2, 3]).propose()) == 0
 
+    def test_matches_in_both_texts_are_measured(self) -> None:
+        drafter = tl.draft.Suffix()
+        stream = drafter.begin([9, 1, 2, 3, 7, 2, 3])
+        assert stream.n_matched() == 2
+        drafter.begin([8, 1, 7, 2, 3, 4]).end()
+        drafter.begin([5, 3, 7, 2, 3]).end()
+        # The longest match ends its text: nothing followed.
+        assert stream.n_matched() == 3
+        assert drafter.begin([6]).n_matched() == tl.draft.Recycling().begin([6, 6]).n_matched() == 0
+        assert tl.draft.Ngram().begin([1, 2, 1, 2]).n_matched() == 2
+        stream.end()
+        with pytest.raises(DraftError, match="has ended"):
+            stream.n_matched()
+
     def test_nothing_crosses_the_end_of_a_stream(self) -> None:
         drafter = tl.draft.Suffix(min_prob=0.0)
         committed(drafter, [1, 2, 3])

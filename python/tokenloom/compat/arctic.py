@@ -19,6 +19,8 @@ Example:
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Hashable, KeysView, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenloom._core import draft as _core
 from tokenloom.draft import Suffix
 from tokenloom.errors import ArrayError, DraftError
 
@@ -33,6 +36,7 @@ __all__ = ["SuffixDecodingCache", "SuffixDecodingDraft"]
 
 _MAX_REQUESTS = 2**31 - 1
 _LEAST_PROB = 0.01
+_MAX_DEPTH = 65536
 
 
 @dataclass
@@ -44,7 +48,7 @@ class SuffixDecodingDraft:
         parents: index of each token's parent, -1 for a child of the context's last token.
         probs: how probable it is that the text goes on with the path to each token.
         score: the sum of ``probs``, which is the expected number of accepted tokens.
-        match_len: how many of the last tokens occurred before in the request's own text.
+        match_len: how many of the last tokens occurred before, in the request's own text or in an answer before it.
     """
 
     token_ids: list[int] = field(default_factory=list)
@@ -58,7 +62,7 @@ class SuffixDecodingCache:
     """Drafts for requests, from their own text and from the answers of requests before them.
 
     Args:
-        max_tree_depth: longest match, in tokens.
+        max_tree_depth: longest match, in tokens, of which at most 65536 count.
         max_cached_requests: most names of answered requests that are remembered, the oldest going first; -1 for no
             limit. 0: nothing is drafted from other requests.
         max_bytes: memory of answers; None for the drafter's own default. Not an argument of the original.
@@ -75,7 +79,7 @@ class SuffixDecodingCache:
         self._max_tree_depth = max_tree_depth
         self._max_cached_requests = max_cached_requests
         n_bytes = 0 if max_cached_requests == 0 else max_bytes
-        self._drafter = Suffix(max_tree_depth, n_bytes, _LEAST_PROB, share_prompts=False)
+        self._drafter = Suffix(min(max_tree_depth, _MAX_DEPTH), n_bytes, _LEAST_PROB, share_prompts=False)
         self._streams: dict[Hashable, Any] = {}
         self._texts: dict[Hashable, list[NDArray[np.int32]]] = {}
         self._cached: dict[Hashable, None] = {}
@@ -109,6 +113,7 @@ class SuffixDecodingCache:
 
         Raises:
             ValueError: the name is in use by an active request, or the array is not such.
+            TypeError: what is given is no sequence of token ids.
         """
         if req_id in self._streams:
             raise DraftError(f"expected a request that is not active, found {req_id!r}")
@@ -136,6 +141,7 @@ class SuffixDecodingCache:
 
         Raises:
             ValueError: the request is not active, or the array is not a contiguous int32[n].
+            TypeError: what is given is no sequence of token ids.
         """
         stream = self._stream(req_id)
         tokens = _tokens(token_ids)
@@ -169,28 +175,31 @@ class SuffixDecodingCache:
             context: tokens to continue, of which the last ``max_tree_depth`` count. Where they are not the end of the
                 request's own text, that text is read again, which takes time in proportion to its length.
             max_spec_tokens: most tokens; None for ``max_tree_depth``.
-            max_spec_factor: with ``max_spec_offset``: where the request's own text matches ``m`` tokens, at most
+            max_spec_factor: with ``max_spec_offset``: where the longest match is of ``m`` tokens, at most
                 ``max_spec_factor * m + max_spec_offset`` are drafted.
             max_spec_offset: see there.
             min_token_prob: least probability of the path to a token; below 0.01 it is 0.01.
             use_tree_spec: draft a tree, not its main chain alone.
 
         Raises:
-            ValueError: the request is not active, or the array is not a contiguous int32[n].
+            ValueError: the request is not active, the array is not a contiguous int32[n], or the limits are NaN.
+            TypeError: ``context`` is no sequence of token ids, or ``max_spec_tokens`` no int.
         """
         stream = self._stream(req_id)
         tail = _tokens(context)[-self._max_tree_depth :]
         if not len(tail):
             return SuffixDecodingDraft()
-        budget = self._max_tree_depth if max_spec_tokens is None else max_spec_tokens
+        budget = self._max_tree_depth if max_spec_tokens is None else operator.index(max_spec_tokens)
         if not np.array_equal(tail, self._end_of(req_id, len(tail))):
             stream = self._drafter.begin(np.concatenate([*self._texts[req_id], tail]))
-        found = stream.occurrence()
-        match_len = 0 if found is None else int(found[0])
-        if match_len:
-            budget = min(budget, int(max_spec_factor * match_len + max_spec_offset + 1e-6))
-        if budget <= 0:
-            return SuffixDecodingDraft()
+        match_len = stream.n_matched()
+        limit = max_spec_factor * match_len + max_spec_offset + 1e-6
+        if math.isnan(limit):
+            found = f"{max_spec_factor} and {max_spec_offset}"
+            raise DraftError(f"expected numbers as max_spec_factor and max_spec_offset, found {found}")
+        budget = int(max(min(budget, limit), 0))
+        if budget == 0 or match_len == 0:
+            return SuffixDecodingDraft(match_len=match_len)
         return _draft(stream.propose(budget=budget, chain=not use_tree_spec), match_len, min_token_prob, use_tree_spec)
 
     def _stream(self, req_id: Hashable) -> Any:
@@ -218,7 +227,7 @@ def _draft(tree: Any, match_len: int, min_prob: float, as_tree: bool) -> SuffixD
         if parent not in place or not (as_tree or parent == node - 1):
             continue
         reached = prob * (1.0 if parent < 0 else draft.probs[place[parent]])
-        if reached < min_prob:
+        if not reached >= min_prob:  # as the original, none where it is NaN
             continue
         place[node] = len(draft.token_ids)
         draft.token_ids.append(token)
@@ -233,5 +242,8 @@ def _tokens(values: Any) -> NDArray[np.int32]:
         if values.ndim != 1 or values.dtype != np.int32 or not values.flags.contiguous:
             found = f"{values.dtype}{list(values.shape)}"
             raise ArrayError(f"expected token ids as a contiguous int32[n], found {found}", argument="token_ids")
-        return values.copy()
-    return np.fromiter((int(token) for token in values), dtype=np.int32)
+    try:
+        return _core.checked_ids(values)
+    except DraftError as error:
+        # The original raises TypeError where an id does not fit.
+        raise ArrayError(str(error), argument="token_ids") from None

@@ -406,6 +406,15 @@ impl PyStream {
         Ok(occurrence.map(|found| (found.n_tokens, found.n_continued, found.latest)))
     }
 
+    /// How many of the latest tokens occurred before and were continued, in the stream's own text or in ended ones that
+    /// the drafter shares; 0 where they are new or the drafter has no index.
+    ///
+    /// Raises:
+    ///     DraftError: the stream has ended.
+    fn n_matched(&self) -> PyResult<usize> {
+        self.lock().n_matched().map_err(raise)
+    }
+
     /// Tokens of the text, prompt included; 0 once the stream has ended.
     #[getter]
     fn n_tokens(&self) -> usize {

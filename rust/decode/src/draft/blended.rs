@@ -11,6 +11,7 @@ use tokenloom_vocab::TokenId;
 use super::calibration::{Cell, StreamCalibration};
 use super::cost::CostCurve;
 use super::growth::{Node, Shape, Workspaces};
+use super::source::Source;
 use super::sources::Sources;
 use super::stream::{Commit, Ended, Proposer};
 use super::suffix::Occurrence;
@@ -97,6 +98,14 @@ impl<S: Sources> Proposer for Blended<S> {
 
     fn occurrence(&self) -> Option<Occurrence> {
         self.sources.all().find_map(|source| source.occurrence())
+    }
+
+    fn n_matched(&mut self) -> usize {
+        let matched = |source: &mut dyn Source| {
+            source.prepare(0);
+            source.n_matched()
+        };
+        self.sources.each().map(matched).max().unwrap_or(0)
     }
 
     fn n_bytes(&self) -> usize {

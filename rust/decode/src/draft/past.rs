@@ -139,6 +139,11 @@ impl Source for PastTexts {
         }
     }
 
+    fn n_matched(&self) -> usize {
+        let is_continued = |place: &&(u32, Neighbour)| self.follower(place, 0) != END_OF_DOCUMENT;
+        self.neighbours.iter().find(is_continued).map_or(0, |(_, neighbour)| neighbour.n_tokens as usize)
+    }
+
     fn n_bytes(&self) -> usize {
         self.context.capacity() * size_of::<TokenId>()
             + self.neighbours.capacity() * size_of::<(u32, Neighbour)>()

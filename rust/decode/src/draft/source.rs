@@ -58,6 +58,11 @@ pub trait Source: Debug + Send {
         None
     }
 
+    /// How many of the latest tokens it saw before and knows a follower of; as of the last look at what is shared.
+    fn n_matched(&self) -> usize {
+        self.occurrence().map_or(0, |found| found.n_tokens)
+    }
+
     /// The text is complete: what has to be shared.
     fn end(self: Box<Self>) -> Vec<Ended> {
         Vec::new()

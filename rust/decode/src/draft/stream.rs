@@ -100,6 +100,11 @@ pub trait Proposer: Debug + Send {
         None
     }
 
+    /// How many of the latest tokens were seen before, in any text, and continued.
+    fn n_matched(&mut self) -> usize {
+        self.occurrence().map_or(0, |found| found.n_tokens)
+    }
+
     /// Bytes held by the stream.
     fn n_bytes(&self) -> usize;
 }
@@ -302,6 +307,14 @@ impl Stream {
     /// [`DraftErrorKind::StreamEnded`].
     pub fn occurrence(&self) -> Result<Option<Occurrence>, DraftError> {
         Ok(self.live.as_ref().ok_or(DraftErrorKind::StreamEnded)?.proposer.occurrence())
+    }
+
+    /// How many of the latest tokens were seen before and continued, in the stream's own text or in one that is shared.
+    ///
+    /// # Errors
+    /// [`DraftErrorKind::StreamEnded`].
+    pub fn n_matched(&mut self) -> Result<usize, DraftError> {
+        Ok(self.live.as_mut().ok_or(DraftErrorKind::StreamEnded)?.proposer.n_matched())
     }
 
     /// How many tokens the stream has; 0 when it has ended.
