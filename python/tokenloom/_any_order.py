@@ -43,11 +43,12 @@ def any_order(
             the tokens drafted for the places before it in the list.
         q: [n, V]: row i is what token i was drawn from.
         tokens: the drafted ids, integer[n].
-        positions: their places in the text, integer[n], at least 0, in the order in which they are decided.
+        positions: their places in the text, integer[n], at least 0, all different, in the order in which they are
+            decided.
         rng: an int seed, or a :class:`tokenloom.Rng`, whose position is added to every place.
 
     Raises:
-        ArrayError: wrong dtype or shape.
+        ArrayError: wrong dtype or shape, or a place is there twice.
         DistributionError: a row that is read is no distribution; ``row`` names it.
         DraftError: a token is out of range, or has probability 0 in its row of ``q``.
     """
@@ -80,7 +81,8 @@ def any_order_batch(
         threads: at most this many threads, which live for this call only; every usable core where ``None``.
 
     Raises:
-        ArrayError: wrong dtype or shape, or not one rng a text. Bad numbers do not raise: see ``status``.
+        ArrayError: wrong dtype or shape, a place is twice in a list, or not one rng a text. Bad numbers do not raise: see
+            ``status``.
         DraftError: a token is negative (and not -1) or above 2**31 - 1.
         ValueError: ``threads`` is below 1.
     """

@@ -100,12 +100,17 @@ def continuous_batch(
         threads: at most this many threads, which live for this call only; every usable core where ``None``.
 
     Raises:
-        ArrayError: the shapes do not fit, or not one rng a chain. Bad numbers do not raise: see ``status``.
+        ArrayError: the shapes or the lengths do not fit, or not one rng a chain. Bad numbers do not raise: see
+            ``status``.
         ValueError: ``threads`` is below 1.
     """
     chains = _Chains(*(np.asarray(array, dtype=np.float64) for array in (p_mean, q_mean, points)))
+    n_chains, n_points = chains.points.shape[:2] if chains.points.ndim == 3 else (0, 0)
     if lengths is None:
-        lengths = [chains.points.shape[1]] * len(chains.points) if chains.points.ndim == 3 else []
+        lengths = [n_points] * n_chains
+    if len(lengths) != n_chains or not all(0 <= length <= n_points for length in lengths):
+        expected = f"one number from 0 to {n_points} for each of the {n_chains} chains"
+        raise ArrayError(f"expected lengths to be {expected}, found {list(lengths)}", argument="lengths")
     counts, samples, status, _ = _run(chains, p_std, q_std, list(lengths), list(rngs), usable(threads))
     return AcceptedPointBatch(counts, samples, status)
 

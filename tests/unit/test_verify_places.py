@@ -59,6 +59,11 @@ def test_batches_of_any_order_equal_single_texts() -> None:
         tl.verify.any_order(p[0], q[0], [0] * 5, [-3] * 5, 0)
     with pytest.raises(ArrayError, match="positions with 5 elements, found 4"):
         tl.verify.any_order(p[0], q[0], [0] * 5, [0] * 4, 0)
+    with pytest.raises(ArrayError, match="positions that differ, found 4 twice"):
+        tl.verify.any_order(p[0, :2], q[0, :2], [0, 1], [4, 4], 0)
+    places[0] = [4, 2, 0, 2, 1]
+    with pytest.raises(ArrayError, match="positions that differ, found 2 twice"):
+        tl.verify.any_order_batch(p, q, tokens, places, [1, 2, 3])
 
 
 def test_context_drafts_equal_the_twin() -> None:
@@ -190,8 +195,9 @@ def test_points_that_are_none() -> None:
         tl.verify.continuous(0.0, 1.0, 0.0, 1.0, 0.0, 0)
     with pytest.raises(ArrayError, match="rngs with 1 elements, found 0"):
         tl.verify.continuous_batch(*longer, [])
-    with pytest.raises(ArrayError, match="below 2, found 4"):
-        tl.verify.continuous_batch(*longer, [0], lengths=[4])
+    for lengths in ([4], [5], [-1], [], [1, 1]):
+        with pytest.raises(ArrayError, match="lengths to be one number from 0 to 1 for each of the 1 chains, found"):
+            tl.verify.continuous_batch(*longer, [0], lengths=lengths)
 
 
 def test_a_cut_changes_no_walk() -> None:

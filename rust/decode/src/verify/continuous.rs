@@ -162,7 +162,7 @@ impl<'a> Points<'a> {
     /// [`Points::accept`] for every chain; `lengths` are the points of each.
     ///
     /// # Errors
-    /// [`VerifyErrorKind::Length`] where the arrays do not fit each other, [`VerifyErrorKind::Place`] for a length above
+    /// [`VerifyErrorKind::Length`] where the arrays do not fit each other, [`VerifyErrorKind::Points`] for a length above
     /// that of the longest chain.
     pub fn accept_all(&self, lengths: &[usize], rngs: &[Rng], n_threads: usize) -> Results<Point> {
         let (n_chains, n) = (lengths.len(), lengths.len() * self.n_points * self.n_dims);
@@ -179,8 +179,8 @@ impl<'a> Points<'a> {
                 return Err(VerifyErrorKind::Length { argument, expected, found }.into());
             }
         }
-        if let Some(&place) = lengths.iter().find(|&&length| length > self.n_points) {
-            return Err(VerifyErrorKind::Place { place, n_places: self.n_points + 1 }.into());
+        if let Some(&length) = lengths.iter().find(|&&length| length > self.n_points) {
+            return Err(VerifyErrorKind::Points { length, n_points: self.n_points }.into());
         }
         Ok(in_threads(n_chains, n, n_threads, |i| self.accept(i, lengths[i], rngs[i])))
     }

@@ -59,6 +59,20 @@ pub enum VerifyErrorKind {
         /// How many there are.
         n_places: usize,
     },
+    /// A place of a text that is to be decided twice.
+    #[error("expected positions that differ, found {place} twice")]
+    Twice {
+        /// The place.
+        place: u64,
+    },
+    /// A chain of more points than there are.
+    #[error("expected lengths of at most {n_points}, found {length}")]
+    Points {
+        /// The length.
+        length: usize,
+        /// How many points there are.
+        n_points: usize,
+    },
     /// A rule for chains was given a tree.
     #[error("expected a chain, found node {node} with parent {parent}")]
     Branch {

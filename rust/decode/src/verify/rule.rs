@@ -132,7 +132,8 @@ impl<'a, T: Number> Drafts<'a, T> {
     /// [`any_order`] for chains of drafts at `places`, one list a chain.
     ///
     /// # Errors
-    /// [`VerifyErrorKind::Length`] as [`Drafts::accept_all`], and where a chain has not as many places as tokens.
+    /// [`VerifyErrorKind::Length`] as [`Drafts::accept_all`], and where a chain has not as many places as tokens;
+    /// [`VerifyErrorKind::Twice`].
     pub fn decide_all(&self, places: &[Vec<u64>], rngs: &[Rng], n_threads: usize) -> Results<Decided> {
         self.check_length("rngs", rngs.len())?;
         self.check_length("positions", places.len())?;
@@ -140,6 +141,12 @@ impl<'a, T: Number> Drafts<'a, T> {
             let (expected, found) = (tree.n_nodes(), places.len());
             if expected != found {
                 return Err(VerifyErrorKind::Length { argument: "positions", expected, found }.into());
+            }
+            // A place has one set of random numbers, so a second decision would repeat the first.
+            let mut sorted = places.clone();
+            sorted.sort_unstable();
+            if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(VerifyErrorKind::Twice { place: pair[0] }.into());
             }
         }
         let decide = |n_tree: usize| {
