@@ -90,3 +90,13 @@ def test_other_texts_and_other_drafters() -> None:
     counter = tl.draft.Callback(lambda ids, budget: [int(ids[-1]) + 1])
     (tokens,), *_ = worker_step(NgramCorpus(draft_token_num=3, drafter=counter), {"a": [7]}, 18)
     assert tokens.tolist() == [7, 8, 0]
+
+
+@pytest.mark.parametrize(
+    "call", [(["a", "b"], [[1]], [1, 1]), (["a"], [[1], [2]], [1, 1]), (["a"], [[1]], []), (["a"], [[1]], [1, 2])]
+)
+def test_lists_of_other_lengths(call: Any) -> None:
+    corpus = NgramCorpus(draft_token_num=3)
+    with pytest.raises(ArrayError, match="one window and one length for each request, found"):
+        corpus.batch_get(*call)
+    assert not corpus._requests

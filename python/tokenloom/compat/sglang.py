@@ -80,6 +80,9 @@ class NgramCorpus:
         Raises:
             ArrayError: an empty window, or not one entry for each request.
         """
+        if not len(req_ids) == len(batch_tokens) == len(total_lens):
+            found = f"{len(batch_tokens)} windows and {len(total_lens)} lengths for {len(req_ids)} requests"
+            raise ArrayError(f"expected one window and one length for each request, found {found}")
         n = self.draft_token_num
         tokens = np.zeros((len(req_ids), n), np.int64)
         mask = np.zeros((len(req_ids), n, n), np.uint8)
