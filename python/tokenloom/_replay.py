@@ -81,7 +81,7 @@ class Replayed(Counts):
     sizes: dict[int, int] = field(default_factory=dict)
 
     def speedup(self, cost: CostCurve) -> float:
-        """Predicted ratio of tokens a second to plain decoding; ``cost`` is in seconds, and what the drafter took is added."""
+        """Predicted ratio of tokens a second to plain decoding, with ``cost`` in seconds and the drafter's time added."""
         passes = sum(n * cost.at(size + 1) for size, n in self.sizes.items())
         seconds = passes + self.propose_seconds + self.commit_seconds
         return self.n_tokens * cost.at(1) / max(seconds, 1e-30)
@@ -213,11 +213,12 @@ def _top(row: Mapping[str, Any], prefix: str, n_tokens: int) -> tuple[Any, Any]:
 
 def _check_rows(name: str, rows: Any, shape: tuple[int, int], is_entry: Callable[[Any], bool]) -> None:
     is_list = isinstance(rows, list) and len(rows) == shape[0] and shape[1] > 0
-    if not is_list or not all(isinstance(one, list) and len(one) == shape[1] and all(map(is_entry, one)) for one in rows):
+    if not is_list or not all(
+        isinstance(one, list) and len(one) == shape[1] and all(map(is_entry, one)) for one in rows
+    ):
         kind = "token ids, -1 for none" if name.endswith("ids") else "log-probabilities of at most 0"
-        raise ValueError(
-            f"expected {name} as one row for each of {shape[0]} tokens, all of one width, of {kind}, found {str(rows)[:60]}"
-        )
+        expected = f"one row for each of {shape[0]} tokens, all of one width, of {kind}"
+        raise ValueError(f"expected {name} as {expected}, found {str(rows)[:60]}")
 
 
 def _ids(part: Any) -> NDArray[np.int64]:

@@ -47,7 +47,9 @@ def bench() -> None:
 @bench.command(epilog="Example: tokenloom bench draft --trace ids.jsonl --cost curve.json --json")
 @click.option("--trace", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("--tokenizer", type=click.Path(exists=True, path_type=Path), help="For prompts and answers in text.")
-@click.option("--cost", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A saved CostCurve, in seconds.")
+@click.option(
+    "--cost", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A saved CostCurve, in seconds."
+)
 @click.option("--budget", type=click.IntRange(0), default=64, show_default=True, help="Most nodes a step.")
 @click.option("--chain", is_flag=True, help="Chains only, for engines that verify nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
