@@ -81,8 +81,8 @@ def any_order_batch(
         threads: at most this many threads, which live for this call only; every usable core where ``None``.
 
     Raises:
-        ArrayError: wrong dtype or shape, a place is twice in a list, or not one rng a text. Bad numbers do not raise: see
-            ``status``.
+        ArrayError: wrong dtype or shape, a place is twice in a list, or not one rng a text. Bad numbers do not raise:
+            see ``status``.
         DraftError: a token is negative (and not -1) or above 2**31 - 1.
         ValueError: ``threads`` is below 1.
     """

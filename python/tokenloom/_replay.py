@@ -81,7 +81,7 @@ class Replayed(Counts):
     sizes: dict[int, int] = field(default_factory=dict)
 
     def speedup(self, cost: CostCurve) -> float:
-        """Predicted ratio of tokens a second to plain decoding, with ``cost`` in seconds and the drafter's time added."""
+        """Predicted ratio of tokens a second to plain decoding, ``cost`` in seconds and the drafter's time added."""
         passes = sum(n * cost.at(size + 1) for size, n in self.sizes.items())
         seconds = passes + self.propose_seconds + self.commit_seconds
         return self.n_tokens * cost.at(1) / max(seconds, 1e-30)
