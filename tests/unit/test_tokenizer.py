@@ -135,6 +135,14 @@ def test_long_texts_of_every_width_have_the_ids_of_their_bytes(tok, extra):
         assert tok.encode(text).tolist() == tok.encode(data).tolist() == tok.encode_list(text)
 
 
+@pytest.mark.parametrize("n_ids", [2**19 - 1, 2**19, 3 * 2**19 + 5])
+def test_lists_of_megabytes_are_those_of_the_array(tok, n_ids):
+    text = ("xyz 1" * (n_ids // 5 + 1))[:n_ids]
+    ids = tok.encode_list(text)
+    assert ids == tok.encode(text).tolist()
+    assert len(ids) == n_ids
+
+
 def test_a_result_stays_as_it_was(tok):
     texts = ["hello world " * 4000, "wörld 中 " * 4000, "a" * 60_000]
     kept = [tok.encode(text) for text in texts * 3]

@@ -7,9 +7,11 @@
 //! a table of larger slots; a mark in the first table says that such a short one is in the other. All else is not kept.
 //!
 //! The tables start small and grow while they fill, up to [`PretokenCache::MAX_BYTES`]; after that a new entry takes the
-//! place of the oldest one that did not come again. So memory is bounded whatever the text, an entry costs O(1), and text
+//! place of one that did not come again. So memory is bounded whatever the text, an entry costs O(1), and text
 //! that never repeats pays one missed look-up a pretoken. What a look-up answers depends on the pretoken alone: the cache
 //! changes the time, never the ids.
+
+use std::ops::Range;
 
 use tokenloom_vocab::TokenId;
 
@@ -27,6 +29,8 @@ const LONG_IDS: usize = 16;
 
 /// Above the length, in a slot: how many of its ids count, or one of these.
 const STATE_SHIFT: u32 = 60;
+/// The caller has its ids; where, the first two of the slot's say.
+const APART: u64 = 11;
 /// Long, and merged together with others.
 const TOGETHER: u64 = 12;
 /// Missed already; what it becomes will be known soon.
@@ -83,6 +87,19 @@ impl Slot {
 
     fn in_state(key: Key, state: u64) -> Self {
         Self { key: [key[0], key[1] | state << STATE_SHIFT], ids: [0; SHORT_IDS] }
+    }
+
+    /// Of a pretoken of more ids than a slot has, which the caller keeps in a span of its own.
+    pub(crate) fn apart(ids: Range<u32>) -> Self {
+        let mut slot = Self::in_state([0; 2], APART);
+        (slot.ids[0], slot.ids[1]) = (ids.start, ids.end);
+        slot
+    }
+
+    /// The span of the caller's in which the ids are.
+    #[inline]
+    pub(crate) fn span_apart(&self) -> Option<Range<usize>> {
+        (self.state() == APART).then(|| self.ids[0] as usize..self.ids[1] as usize)
     }
 
     /// Of a long pretoken that is merged together with others.
@@ -405,12 +422,12 @@ impl PretokenCache {
     }
 
     fn insert_long(&mut self, piece: &[u8], ids: &[TokenId]) {
-        let mut slot = LongSlot { tag: hash(piece) as u32, ..NO_LONG };
-        (slot.n_bytes, slot.n_ids) = (piece.len() as u8, ids.len() as u8);
+        self.grow_long();
+        let hash = hash(piece);
+        let slot = self.place_of_long(hash);
+        (slot.tag, slot.n_bytes, slot.n_ids) = (hash as u32, piece.len() as u8, ids.len() as u8);
         slot.bytes[..piece.len()].copy_from_slice(piece);
         slot.ids[..ids.len()].copy_from_slice(ids);
-        self.grow_long();
-        self.put_long(slot);
     }
 
     /// Into the line of what came once, unless the other one has room.
@@ -423,10 +440,12 @@ impl PretokenCache {
         }
     }
 
-    fn put_long(&mut self, slot: LongSlot) {
-        let hash = hash(&slot.bytes[..usize::from(slot.n_bytes)]);
+    /// Where a long pretoken is put: the first place of its pair if that is free, then one and the other by turns.
+    #[inline]
+    fn place_of_long(&mut self, hash: u64) -> &mut LongSlot {
         let pair = &mut self.long[(hash >> self.long_shift) as usize];
-        *pair = [slot, pair[0]];
+        let is_second = pair[0].n_bytes > 0 && (pair[1].n_bytes == 0 || self.n_long % 2 == 1);
+        &mut pair[usize::from(is_second)]
     }
 
     /// Makes the table of short pretokens four times as large once half as many entries were made as it has slots: to move them
@@ -458,7 +477,9 @@ impl PretokenCache {
         let old = std::mem::replace(&mut self.long, larger);
         (self.long_shift, self.n_long) = (self.long_shift - 1, old.len() / 2);
         for pair in &*old {
-            pair.iter().rev().filter(|slot| slot.n_bytes > 0).for_each(|&slot| self.put_long(slot));
+            for slot in pair.iter().filter(|slot| slot.n_bytes > 0) {
+                *self.place_of_long(hash(&slot.bytes[..usize::from(slot.n_bytes)])) = *slot;
+            }
         }
     }
 }

@@ -326,7 +326,7 @@ impl Tokenizer {
     pub(crate) fn merge_missed(&self, text: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
         let mut found = std::mem::take(&mut scratch.found);
         let Scratch { bpe, cache, .. } = &mut *scratch;
-        let Found { missed, together, ids, ends, .. } = &mut found;
+        let Found { missed, apart, together, ids, ends, .. } = &mut found;
         for missed in missed.iter_mut().filter(|missed| missed.is_long()) {
             let span = missed.start..missed.end;
             let piece = &text[span.clone()];
@@ -346,6 +346,11 @@ impl Tokenizer {
             } else {
                 missed.slot = cache.keep(missed.slot.key(), ids);
             }
+            if missed.slot.ids().is_none() {
+                let start = apart.len() as u32;
+                apart.extend_from_slice(ids);
+                missed.slot = Slot::apart(start..apart.len() as u32);
+            }
         });
         self.bpe().encode_together(text, together, ids, ends, bpe);
         let (mut n_out, mut n_together, mut ends) = (0, 0, found.ends.iter());
@@ -355,6 +360,8 @@ impl Tokenizer {
             let slot = if slot.is_pending() { *scratch.cache.find(slot.key()) } else { slot };
             if let Some(ids) = slot.ids() {
                 out.extend_from_slice(ids);
+            } else if let Some(span) = slot.span_apart() {
+                out.extend_from_slice(&found.apart[span]);
             } else if slot.is_together()
                 && let Some(&end_of_ids) = ends.next()
             {

@@ -35,19 +35,25 @@ fn layout<T>(n: usize) -> Option<Layout> {
 /// Asks for large pages under the room that a vector has left, where it is several pages.
 pub(crate) fn ask_for_room<T: Copy>(vector: &mut Vec<T>) {
     let room = vector.spare_capacity_mut();
-    if size_of_val(room) >= 2 * PAGE_BYTES {
-        ask(room.as_mut_ptr().cast(), size_of_val(room));
+    ask_for(room.as_mut_ptr().cast(), size_of_val(room));
+}
+
+/// Asks for large pages under memory that was not written to, where it is several pages. The address may be any: no memory is
+/// read or written, whatever lies there.
+pub fn ask_for(start: *mut u8, n_bytes: usize) {
+    if n_bytes >= 2 * PAGE_BYTES {
+        ask(start, n_bytes);
     }
 }
 
-/// Asks for large pages under memory that the caller alone has, as far as whole small pages of it go.
+/// Asks for large pages under memory, as far as whole small pages of it go.
 fn ask(start: *mut u8, n_bytes: usize) {
     #[cfg(target_os = "linux")]
     {
         const SMALL_PAGE_BYTES: usize = 1 << 12;
         let skipped = start.align_offset(SMALL_PAGE_BYTES);
         let n_bytes = n_bytes.saturating_sub(skipped) / SMALL_PAGE_BYTES * SMALL_PAGE_BYTES;
-        // SAFETY: whole pages of memory that nobody else has. What is in them stays as it is, and an error changes nothing.
+        // SAFETY: what is in the pages stays as it is, whose ever they are, and an error changes nothing.
         unsafe { libc::madvise(start.wrapping_add(skipped).cast(), n_bytes, libc::MADV_HUGEPAGE) };
     }
     #[cfg(not(target_os = "linux"))]

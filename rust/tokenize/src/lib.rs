@@ -31,7 +31,7 @@ mod error;
 mod fallback;
 mod gather;
 mod interpreted;
-mod large_pages;
+pub mod large_pages;
 mod lookup;
 mod nfc;
 mod normalize;

@@ -16,6 +16,7 @@ use crate::pretokenize::MAX_BATCH;
 pub(crate) const MAX_BATCHES: usize = 16;
 /// unless so many pretokens are missed.
 pub(crate) const MANY_MISSED: usize = 48;
+const MANY_BYTES: usize = 6;
 
 /// What was found of some batches.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub(crate) struct Found {
     others: Vec<(usize, usize)>,
     /// The pretokens between them, by the number of ids before them.
     pub(crate) missed: Vec<Missed>,
+    /// The ids of those of more than a slot has.
+    pub(crate) apart: Vec<TokenId>,
     /// The long ones of these that are merged together, and what became of them.
     pub(crate) together: Vec<Range<usize>>,
     pub(crate) ids: Vec<TokenId>,
@@ -38,6 +41,7 @@ impl Found {
     pub(crate) fn clear(&mut self) {
         self.n_ready = 0;
         self.missed.clear();
+        self.apart.clear();
         self.together.clear();
         self.ids.clear();
         self.ends.clear();
@@ -70,8 +74,10 @@ impl Found {
                 is_new(places[index].key);
             }
             let start = index.checked_sub(1).map_or(start, |before| ends[before]);
-            if slot.is_elsewhere() || slot.key() == [0; 2] {
-                cache.prefetch_long(&text[start..ends[index]]);
+            let piece = &text[start..ends[index]];
+            // A new one of many bytes may become more ids than the table of short ones keeps.
+            if slot.is_elsewhere() || slot.key() == [0; 2] || slot.is_unknown() && piece.len() > MANY_BYTES {
+                cache.prefetch_long(piece);
             }
             missed.push(Missed { at, start, end: ends[index], slot });
         }

@@ -260,6 +260,11 @@ impl<'a> MergesBelow<'a> {
         self.table.answer(question).filter(|(rank, _)| rank.0 < self.limit)
     }
 
+    /// Above every rank, and at most half as many again as there are.
+    pub(crate) fn rank_bound(self) -> usize {
+        self.table.slots.len().min(self.limit as usize)
+    }
+
     /// As [`MergeTable::iter`].
     pub(crate) fn iter(self) -> impl Iterator<Item = ((TokenId, TokenId), (Rank, TokenId))> + 'a {
         self.table.iter().filter(move |(_, (rank, _))| rank.0 < self.limit)

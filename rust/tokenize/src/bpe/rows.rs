@@ -10,7 +10,7 @@
 
 use tokenloom_vocab::{TokenId, TokenTable};
 
-use super::merges::{MergeTable, MergesBelow, Question};
+use super::merges::{MergesBelow, Question};
 
 /// So many words are merged side by side.
 pub(crate) const MAX_ROWS: usize = 32;
@@ -18,11 +18,27 @@ pub(crate) const MAX_ROWS: usize = 32;
 /// Longer words are quicker in the engine of long ones.
 pub(crate) const MAX_ROW_BYTES: usize = 32;
 
-/// Words of so few symbols look through the first ranks only.
-const FEW_SYMBOLS: usize = 16;
+/// Ranks are below this where words are merged side by side.
+pub(crate) const MAX_RANK_BOUND: usize = (NONE.to_bits() - FIRST) as usize / MAX_ROW_BYTES;
 
-/// No merge: above every rank. Signed, as every x86-64 compares four signed numbers at once.
-const NONE: i32 = MergeTable::MAX_MERGES as i32;
+/// When a merge comes: by rank, then by place. As a positive number with a fraction, whose bits grow as it does: of these
+/// every x86-64 finds the smaller four times at once.
+type Turn = f32;
+
+/// No merge: above every turn.
+const NONE: Turn = Turn::MAX;
+/// The bits of the smallest number that is normal; smaller ones may be slow.
+const FIRST: u32 = Turn::MIN_POSITIVE.to_bits();
+
+#[inline]
+fn turn(rank: u32, place: usize) -> Turn {
+    Turn::from_bits(FIRST + rank * MAX_ROW_BYTES as u32 + place as u32)
+}
+
+#[inline]
+fn place(turn: Turn) -> usize {
+    (turn.to_bits() - FIRST) as usize % MAX_ROW_BYTES
+}
 
 /// Words that are being merged.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +59,8 @@ struct Row {
     /// A bit for each symbol that was not merged into the one before it.
     alive: u64,
     ids: [TokenId; MAX_ROW_BYTES],
-    /// By symbol: the rank of its merge with the next one.
-    ranks: [i32; MAX_ROW_BYTES],
+    /// By symbol: when it is merged with the next one.
+    turns: [Turn; MAX_ROW_BYTES],
     results: [TokenId; MAX_ROW_BYTES],
     /// What was asked of pairs, and the places of their left symbols.
     asked: [Question; MAX_ROW_BYTES],
@@ -124,6 +140,13 @@ impl BytePairs {
         Self(pairs)
     }
 
+    /// The smallest rank of the merges that cross between the two bytes where one of them is alone.
+    #[inline]
+    pub(crate) fn first_rank(&self, left: u8, right: u8) -> u32 {
+        let pair = self.get(left, right);
+        (pair.rank & !AFTER_OTHERS).min(pair.takes_left).min(pair.takes_right)
+    }
+
     #[inline]
     fn get(&self, left: u8, right: u8) -> BytePair {
         self.0[index(left, right)]
@@ -148,7 +171,7 @@ impl Rows {
         self.n_rows += 1;
         let row = self.rows.get_mut(self.n_rows - 1)?;
         (row.word, row.n_symbols, row.n_asked) = (word, 0, 0);
-        row.ranks = [NONE; MAX_ROW_BYTES];
+        row.turns = [NONE; MAX_ROW_BYTES];
         Some(row)
     }
 
@@ -237,10 +260,10 @@ impl Row {
     fn set(&mut self, at: usize, merge: Option<(u32, TokenId)>) {
         match merge {
             Some((rank, result)) => {
-                self.ranks[at] = rank as i32;
+                self.turns[at] = turn(rank, at);
                 self.results[at] = result;
             }
-            None => self.ranks[at] = NONE,
+            None => self.turns[at] = NONE,
         }
     }
 
@@ -261,19 +284,16 @@ impl Row {
             let merge = merges.answer(self.asked[answer]);
             self.set(self.places[answer], merge.map(|(rank, result)| (rank.0, result)));
         }
-        let (smallest, at) = if self.n_symbols <= FEW_SYMBOLS {
-            first_smallest::<FEW_SYMBOLS>(&self.ranks)
-        } else {
-            first_smallest::<MAX_ROW_BYTES>(&self.ranks)
-        };
-        if smallest == NONE {
+        let first = first(&self.turns);
+        if first == NONE {
             return false;
         }
+        let at = place(first);
         let behind = self.alive & !((2 << at) - 1);
         let next = behind.trailing_zeros() as usize;
         self.alive &= !(1 << next);
         self.ids[at] = self.results[at];
-        (self.ranks[at], self.ranks[next]) = (NONE, NONE);
+        (self.turns[at], self.turns[next]) = (NONE, NONE);
         let after = self.alive & !((2 << at) - 1);
         let before = self.alive & ((1 << at) - 1);
         if after != 0 {
@@ -281,7 +301,7 @@ impl Row {
         }
         if before != 0 {
             let previous = before.ilog2() as usize;
-            self.ranks[previous] = NONE;
+            self.turns[previous] = NONE;
             self.ask(previous, at, merges);
         }
         after != 0 || before != 0
@@ -298,17 +318,43 @@ impl Row {
     }
 }
 
-/// The smallest of the first `N` ranks, and the first place where it is.
+/// The smallest turn.
 #[inline(always)]
-fn first_smallest<const N: usize>(ranks: &[i32; MAX_ROW_BYTES]) -> (i32, usize) {
-    let smallest = ranks[..N].iter().fold(NONE, |smallest, &rank| smallest.min(rank));
-    let places =
-        (0..).zip(&ranks[..N]).fold(0_u32, |places, (at, &rank)| places | u32::from(rank == smallest) << at);
-    (smallest, places.trailing_zeros() as usize % N)
+fn first(turns: &[Turn; MAX_ROW_BYTES]) -> Turn {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    {
+        // SAFETY: every x86-64 has SSE.
+        unsafe { first_of_fours(turns) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        turns.iter().fold(NONE, |first, &turn| first.min(turn))
+    }
+}
+
+/// The same; a loop would be compiled to 32 minima of one number.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse")]
+#[inline]
+fn first_of_fours(turns: &[Turn; MAX_ROW_BYTES]) -> Turn {
+    use std::arch::x86_64::{_mm_cvtss_f32, _mm_min_ps, _mm_movehl_ps, _mm_setr_ps, _mm_shuffle_ps};
+
+    let (fours, _) = turns.as_chunks::<4>();
+    let mut chains = [_mm_setr_ps(NONE, NONE, NONE, NONE); 2];
+    for two in fours.as_chunks::<2>().0 {
+        for (chain, &[a, b, c, d]) in chains.iter_mut().zip(two) {
+            *chain = _mm_min_ps(*chain, _mm_setr_ps(a, b, c, d));
+        }
+    }
+    let four = _mm_min_ps(chains[0], chains[1]);
+    let two = _mm_min_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_min_ps(two, _mm_shuffle_ps::<1>(two, two)))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::MergeTable;
     use super::super::merges::from_all_cuts;
     use super::super::scan;
     use super::*;

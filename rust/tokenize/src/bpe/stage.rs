@@ -1,17 +1,21 @@
 //! What do the merges below some rank make of a pretoken?
 //!
-//! The merges of all ranks are a stage, too. What long pretokens need is made when the first of them comes.
+//! The merges of all ranks are a stage, too. What long pretokens need takes longer to make than a few of them to merge without: it
+//! is made once that stops being so.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokenloom_vocab::TokenId;
 
+use super::chunks::{ChunkMerger, Chunks, Guided};
+use super::linear::{LinearScratch, NoGuesses};
 use super::merges::MergesBelow;
 use super::pair_memo::PairMemo;
 use super::pairs::{Derivations, Verdict};
 use super::prefixes::Prefixes;
-use super::rows::{BytePairs, MAX_ROW_BYTES, MAX_ROWS, Rows};
+use super::rows::{BytePairs, MAX_RANK_BOUND, MAX_ROW_BYTES, MAX_ROWS, Rows};
 use super::scan::{self, Row};
 use super::{Bpe, Engine, HeapScratch, heap, linear};
 use crate::cache::Missed;
@@ -25,6 +29,8 @@ pub(crate) struct Stage {
     produced: Arc<[AtomicU8]>,
     byte_pairs: OnceLock<BytePairs>,
     long: OnceLock<Arc<Long>>,
+    /// How many bytes were merged without.
+    n_heaped: Arc<AtomicUsize>,
 }
 
 /// What long pretokens need.
@@ -39,9 +45,10 @@ pub(crate) struct Long {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StageScratch {
     pub(crate) heap: HeapScratch,
-    dead: linear::Dead,
+    linear: LinearScratch,
     pairs: PairMemo,
     rows: Rows,
+    chunks: Chunks,
 }
 
 /// Whether a token is what its bytes become.
@@ -52,11 +59,20 @@ const NO: u8 = 2;
 impl Stage {
     /// The limit of the stage that has all merges.
     pub(crate) const ALL: u32 = u32::MAX;
+    /// So many bytes are merged by the heap before what is quicker is made, which takes as long as some hundred thousand of them.
+    const MAX_HEAPED_BYTES: usize = if cfg!(test) { 1 << 6 } else { 1 << 14 };
 
     /// Of the merges of ranks below `limit`; ids are below `id_bound`.
     pub(crate) fn new(limit: u32, id_bound: usize) -> Self {
         let produced = (0..id_bound).map(|_| AtomicU8::new(UNKNOWN)).collect();
-        Self { limit, produced, byte_pairs: OnceLock::new(), long: OnceLock::new() }
+        Self { limit, produced, byte_pairs: OnceLock::new(), long: OnceLock::new(), n_heaped: Arc::default() }
+    }
+
+    /// Whether to merge so many bytes more by the heap costs less than to make what long pretokens need.
+    fn prefers_heap(&self, n_bytes: usize) -> bool {
+        self.long.get().is_none()
+            && n_bytes <= Self::MAX_HEAPED_BYTES
+            && self.n_heaped.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes <= Self::MAX_HEAPED_BYTES
     }
 
     /// Whether it is known that the token is what its own bytes become.
@@ -158,7 +174,7 @@ impl Bpe {
     }
 
     /// Encodes those of `missed` of which nothing is known, of at most [`MAX_ROW_BYTES`] symbols, and calls `done` with each and its
-    /// ids. Those whose symbols are not all tokens are passed over. With `whole_first` a short one that is a token becomes
+    /// ids. Those whose symbols are not all tokens are passed over, and all where there are too many ranks. With `whole_first` a short one that is a token becomes
     /// that, whatever merging does.
     pub(crate) fn merge_side_by_side(
         &self,
@@ -172,6 +188,9 @@ impl Bpe {
         let (ids, are_all_bytes) = (self.symbols.of_bytes(), self.symbols.are_all_bytes());
         let id_of_byte = |byte| ids[usize::from(byte)];
         let merges = self.merges_of(stage);
+        if merges.rank_bound() > MAX_RANK_BOUND {
+            return;
+        }
         for missed in missed.chunks_mut(MAX_ROWS) {
             let pairs = stage.byte_pairs.get_or_init(|| BytePairs::new(&self.table, merges, id_of_byte));
             scratch.rows.clear();
@@ -216,16 +235,67 @@ impl Bpe {
         out: &mut Vec<TokenId>,
         scratch: &mut StageScratch,
     ) {
-        if self.symbols.leaves_out_bytes() && piece.iter().any(|&byte| self.byte_id(byte).is_none()) {
-            let kept: Vec<u8> = piece.iter().copied().filter(|&byte| self.byte_id(byte).is_some()).collect();
-            self.merge_known(stage, &kept, out, scratch);
+        let whole = 0..piece.len();
+        self.prepare_words(stage, std::iter::once(whole.clone()), scratch);
+        self.merge_word(stage, piece, whole, out, scratch);
+    }
+
+    /// Says which words of a text [`Bpe::merge_word`] will be asked for, in order; it may be asked for others as well.
+    pub(crate) fn prepare_words(
+        &self,
+        stage: &Stage,
+        words: impl Iterator<Item = Range<usize>>,
+        scratch: &mut StageScratch,
+    ) {
+        scratch.chunks.clear();
+        let is_linear = || stage.long.get().is_none_or(|long| long.engine == Engine::Linear);
+        let has_rows = || self.merges_of(stage).rank_bound() <= MAX_RANK_BOUND;
+        if self.engine.is_none() && self.symbols.are_all_bytes() && is_linear() && has_rows() {
+            words.for_each(|word| scratch.chunks.push(word));
+        }
+    }
+
+    /// The same as [`Bpe::merge_within`] for a word of a text.
+    pub(crate) fn merge_word(
+        &self,
+        stage: &Stage,
+        text: &[u8],
+        word: Range<usize>,
+        out: &mut Vec<TokenId>,
+        scratch: &mut StageScratch,
+    ) {
+        let has_token = |&byte: &u8| self.byte_id(byte).is_some();
+        if self.symbols.leaves_out_bytes() && !text[word.clone()].iter().all(has_token) {
+            let kept: Vec<u8> = text[word].iter().copied().filter(has_token).collect();
+            self.merge_known(stage, &kept, 0..kept.len(), out, scratch);
         } else {
-            self.merge_known(stage, piece, out, scratch);
+            self.merge_known(stage, text, word, out, scratch);
         }
     }
 
     /// The same for bytes that all have a token.
-    fn merge_known(&self, stage: &Stage, piece: &[u8], out: &mut Vec<TokenId>, scratch: &mut StageScratch) {
+    fn merge_known(
+        &self,
+        stage: &Stage,
+        text: &[u8],
+        word: Range<usize>,
+        out: &mut Vec<TokenId>,
+        scratch: &mut StageScratch,
+    ) {
+        let merges = self.merges_of(stage);
+        let StageScratch { heap, linear, pairs, rows, chunks } = scratch;
+        let ids = self.symbols.of_bytes();
+        let mut merger = (!chunks.is_empty()).then(|| {
+            let id_of_byte = |byte: u8| ids[usize::from(byte)];
+            let pairs = stage.byte_pairs.get_or_init(|| BytePairs::new(&self.table, merges, id_of_byte));
+            ChunkMerger { text, rows, pairs, merges, ids }
+        });
+        if let Some(merger) = &mut merger
+            && let Some(tokens) = chunks.whole(&word, merger)
+        {
+            return out.extend_from_slice(tokens);
+        }
+        let piece = &text[word.clone()];
         let scans = match self.engine {
             None if stage.long.get().is_some() => piece.len() <= Self::MAX_SCANNED_BYTES,
             None | Some(Engine::Scan) => piece.len() <= scan::MAX_SYMBOLS,
@@ -234,27 +304,32 @@ impl Bpe {
         if scans {
             let mut row = Row::new();
             self.symbols.for_each(piece, |id| row.push(id));
-            out.extend_from_slice(row.merge_all(self.merges_of(stage)).0);
+            out.extend_from_slice(row.merge_all(merges).0);
             return;
         }
-        let engine = self.engine.unwrap_or_else(|| self.long(stage).engine);
+        let engine = match self.engine {
+            Some(engine) => engine,
+            None if stage.prefers_heap(piece.len()) => Engine::Heap,
+            None => self.long(stage).engine,
+        };
         // Positions in the heap are 32 bits.
         if engine == Engine::Linear || piece.len() >= u32::MAX as usize {
             let Long { derivations, prefixes, .. } = self.long(stage);
-            let StageScratch { dead, pairs, .. } = scratch;
-            linear::encode(
-                (prefixes, derivations),
-                piece,
-                dead,
-                out,
-                |left, right| {
-                    pairs.look_up(left, right, || self.are_neighbours(stage, derivations, left, right))
-                },
-                |byte| self.symbols.fallback(byte),
-            );
+            let is_valid = |left, right| {
+                pairs.look_up(left, right, || self.are_neighbours(stage, derivations, left, right))
+            };
+            let fallback = |byte| self.symbols.fallback(byte);
+            let tables = (prefixes, derivations);
+            match merger {
+                Some(merger) => {
+                    let guesses = Guided { chunks, merger, word, derivations };
+                    linear::encode(tables, piece, linear, out, guesses, is_valid, fallback);
+                }
+                None => linear::encode(tables, piece, linear, out, NoGuesses, is_valid, fallback),
+            }
         } else {
-            self.symbols.for_each(piece, |id| scratch.heap.push(id));
-            heap::merge_all(self.merges_of(stage), &mut scratch.heap, |id| out.push(id));
+            self.symbols.for_each(piece, |id| heap.push(id));
+            heap::merge_all(merges, heap, |id| out.push(id));
         }
     }
 }

@@ -232,6 +232,11 @@ impl Bpe {
         self.merge_side_by_side(stage, text, missed, false, &mut memory.stage, |missed, ids| {
             found[missed.at] = cache.keep(missed.slot.key(), ids);
         });
+        let is_merged = |(word, slot): &(&Word, &Slot)| {
+            slot.key() == [0; 2] && cache.long(&text[word.start..word.end]).is_none()
+        };
+        let merged = words.iter().zip(&*found).filter(is_merged);
+        self.prepare_words(stage, merged.map(|(word, _)| word.start..word.end), &mut memory.stage);
         ready.resize(4 * MAX_WORDS, 0);
         piece_ends.clear();
         let mut n_ready = 0;
@@ -248,7 +253,10 @@ impl Bpe {
                 let bytes = &text[word.start..word.end];
                 if !cache.recall(bytes, out) {
                     let n_before = out.len();
-                    self.merge_word(stage, bytes, out, &mut memory.stage);
+                    match self.whole().get(bytes) {
+                        Ok(Some(id)) if self.is_produced(stage, id) => out.push(id),
+                        _ => self.merge_word(stage, text, word.start..word.end, out, &mut memory.stage),
+                    }
                     cache.insert(bytes, &out[n_before..]);
                 }
             }
@@ -257,13 +265,6 @@ impl Bpe {
             }
         }
         out.extend_from_slice(&ready[..n_ready]);
-    }
-
-    fn merge_word(&self, stage: &Stage, word: &[u8], out: &mut Vec<TokenId>, scratch: &mut StageScratch) {
-        match self.whole().get(word) {
-            Ok(Some(id)) if self.is_produced(stage, id) => out.push(id),
-            _ => self.merge_within(stage, word, out, scratch),
-        }
     }
 
     /// Merges the runs of `tokens` that are complete, appends the result to `out` and takes them away.
