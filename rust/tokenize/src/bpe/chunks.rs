@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use tokenloom_vocab::TokenId;
 
-use super::linear::Guesses;
+use super::linear::{Guess, Guesses};
 use super::merges::MergesBelow;
 use super::pairs::Derivations;
 use super::rows::{BytePairs, MAX_ROW_BYTES, MAX_ROWS, Rows};
@@ -157,18 +157,15 @@ pub(crate) struct Guided<'a, 'b> {
 
 impl Guesses for Guided<'_, '_> {
     #[inline]
-    fn from(&mut self, at: usize) -> &[TokenId] {
-        let at = self.word.start + at;
-        if at >= self.word.end {
-            return &[];
-        }
-        let Some(chunk) = self.chunks.at(at, &mut self.merger) else { return &[] };
-        let (mut n_ids, mut start) = (0, chunk.span.start);
-        while start < at {
-            start += self.derivations.n_bytes(chunk.ids[n_ids]);
+    fn from(&mut self, at: usize) -> Option<Guess<'_>> {
+        let (start, at) = (self.word.start, self.word.start + at);
+        let chunk = self.chunks.at(at, &mut self.merger)?;
+        let (mut n_ids, mut reached) = (0, chunk.span.start);
+        while reached < at {
+            reached += self.derivations.n_bytes(chunk.ids[n_ids]);
             n_ids += 1;
         }
-        if start == at { &chunk.ids()[n_ids..] } else { &[] }
+        (reached == at).then(|| Guess { tokens: &chunk.ids()[n_ids..], end: chunk.span.end - start })
     }
 }
 

@@ -6,22 +6,19 @@
 //! once can never lead to the end: it is marked dead, and every `(position, token)` is tried at most once.
 //! O(n · candidates · spine) time, one bit a byte of memory. In running text almost no step goes back.
 
+use std::ops::{Range, RangeInclusive};
+
 use tokenloom_vocab::TokenId;
 
 use super::pairs::Derivations;
 use super::prefixes::{NONE, Prefixes};
 
-/// What the search remembers of positions: a bit each, none until the first one is set.
+/// Positions from which no encoding leads to the end: a bit each, none until the first one is set.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Positions(Vec<u64>);
+struct Dead(Vec<u64>);
 
-impl Positions {
-    fn clear(&mut self) {
-        self.0.clear();
-    }
-
+impl Dead {
     /// Of positions up to `last`.
-    #[inline]
     fn set(&mut self, at: usize, last: usize) {
         if self.0.is_empty() {
             self.0.resize(last / 64 + 1, 0);
@@ -29,34 +26,36 @@ impl Positions {
         self.0[at / 64] |= 1 << (at % 64);
     }
 
+    /// Whether any of so few positions is among them.
+    #[inline]
+    fn has_any(&self, mut positions: RangeInclusive<usize>) -> bool {
+        !self.0.is_empty() && positions.any(|at| self.has(at))
+    }
+
     #[inline]
     fn has(&self, at: usize) -> bool {
         self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
-    }
-
-    /// Whether the position was set, which it is no longer.
-    fn take(&mut self, at: usize) -> bool {
-        let had = self.has(at);
-        if had {
-            self.0[at / 64] &= !(1 << (at % 64));
-        }
-        had
     }
 }
 
 /// Reusable memory of the search.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LinearScratch {
-    /// Positions from which no encoding leads to the end.
-    dead: Positions,
-    /// Positions at which the token is a guess.
-    guessed: Positions,
+    dead: Dead,
+    /// Between which positions the tokens are guesses, in order.
+    guessed: Vec<Range<usize>>,
 }
 
-/// Tokens that may be those from a position on.
+/// Tokens that may be those from one position to another. Every pair that is adjacent in them is valid.
+pub(crate) struct Guess<'a> {
+    pub(crate) tokens: &'a [TokenId],
+    pub(crate) end: usize,
+}
+
+/// What the tokens from a position on may be.
 pub(crate) trait Guesses {
-    /// Tokens of which every adjacent pair is valid, or none. Asked for a position before the end.
-    fn from(&mut self, at: usize) -> &[TokenId];
+    /// At least one token from a position before the end of the text on.
+    fn from(&mut self, at: usize) -> Option<Guess<'_>>;
 }
 
 /// No guess.
@@ -64,8 +63,8 @@ pub(crate) struct NoGuesses;
 
 impl Guesses for NoGuesses {
     #[inline(always)]
-    fn from(&mut self, _at: usize) -> &[TokenId] {
-        &[]
+    fn from(&mut self, _at: usize) -> Option<Guess<'_>> {
+        None
     }
 }
 
@@ -83,25 +82,20 @@ pub(crate) fn encode(
     fallback: impl Fn(u8) -> Option<TokenId>,
 ) {
     let mut base = out.len();
-    dead.clear();
+    dead.0.clear();
     guessed.clear();
     let mut at = 0;
     loop {
         // Come to a new position.
-        let guess = if at < bytes.len() { guesses.from(at) } else { &[] };
-        if let Some(&first) = guess.first()
-            && !dead.has(at + derivations.n_bytes(first))
-            && (out.len() == base || is_valid(out[out.len() - 1], first))
+        if at < bytes.len()
+            && let Some(Guess { tokens, end }) = guesses.from(at)
+            // Where anything is dead, which is rare, the search goes its own way to the end of the guess.
+            && !dead.has_any(at..=end)
+            && (out.len() == base || is_valid(out[out.len() - 1], tokens[0]))
         {
-            for &token in guess {
-                let end = at + derivations.n_bytes(token);
-                if dead.has(end) {
-                    break;
-                }
-                guessed.set(at, bytes.len());
-                out.push(token);
-                at = end;
-            }
+            out.extend_from_slice(tokens);
+            guessed.push(at..end);
+            at = end;
             continue;
         }
         let mut candidate = prefixes.longest_match(&bytes[at..]);
@@ -127,9 +121,15 @@ pub(crate) fn encode(
                 dead.set(at, bytes.len());
                 let Some(last) = out.pop() else { return };
                 at -= derivations.n_bytes(last);
-                candidate = match guessed.take(at) {
-                    true => prefixes.longest_match(&bytes[at..]),
-                    false => derivations.shorter(last),
+                candidate = match guessed.last_mut() {
+                    Some(guess) if at < guess.end => {
+                        guess.end = at;
+                        if guess.start == guess.end {
+                            guessed.pop();
+                        }
+                        prefixes.longest_match(&bytes[at..])
+                    }
+                    _ => derivations.shorter(last),
                 };
             }
         }

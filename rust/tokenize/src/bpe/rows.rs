@@ -216,8 +216,10 @@ impl Rows {
             let end = start + 1 + (joined >> symbol & 1) as usize;
             if joined >> symbol & 3 != 0 {
                 row.ask(symbol, symbol + 1, merges);
-            } else if let Some(&next) = bytes.get(end) {
-                row.set(symbol, pairs.get(bytes[start], next).merge());
+            } else if let Some(&next) = bytes.get(end)
+                && let Some((rank, result)) = pairs.get(bytes[start], next).merge()
+            {
+                row.set(symbol, rank, result);
             }
             start = end;
         }
@@ -256,15 +258,12 @@ impl Row {
         self.alive = (1 << self.n_symbols) - 1;
     }
 
+    /// Notes a merge of two symbols that had none.
     #[inline]
-    fn set(&mut self, at: usize, merge: Option<(u32, TokenId)>) {
-        match merge {
-            Some((rank, result)) => {
-                self.turns[at] = turn(rank, at);
-                self.results[at] = result;
-            }
-            None => self.turns[at] = NONE,
-        }
+    fn set(&mut self, at: usize, rank: u32, result: TokenId) -> Turn {
+        let turn = turn(rank, at);
+        (self.turns[at], self.results[at]) = (turn, result);
+        turn
     }
 
     /// Asks whether two symbols merge, if there are two; until the answer they do not.
@@ -280,11 +279,14 @@ impl Row {
     /// Hears the answers, merges once, and asks again. False where nothing is left to merge.
     #[inline]
     fn advance(&mut self, merges: MergesBelow<'_>) -> bool {
+        // Before the answers are written: they would have to be in memory before four of them can be read at once.
+        let mut first = first(&self.turns);
         for answer in 0..std::mem::take(&mut self.n_asked) {
-            let merge = merges.answer(self.asked[answer]);
-            self.set(self.places[answer], merge.map(|(rank, result)| (rank.0, result)));
+            let place = self.places[answer];
+            if let Some((rank, result)) = merges.answer(self.asked[answer]) {
+                first = first.min(self.set(place, rank.0, result));
+            }
         }
-        let first = first(&self.turns);
         if first == NONE {
             return false;
         }
