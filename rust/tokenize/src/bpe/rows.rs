@@ -55,7 +55,6 @@ pub(crate) struct Rows {
 struct Row {
     /// What the caller calls it.
     word: usize,
-    n_symbols: usize,
     /// A bit for each symbol that was not merged into the one before it.
     alive: u64,
     ids: [TokenId; MAX_ROW_BYTES],
@@ -90,6 +89,9 @@ const NEVER: u32 = u32::MAX;
 const AFTER_OTHERS: u32 = 1 << 31;
 
 impl BytePair {
+    /// Of what is no pair.
+    const NONE: Self = Self { rank: NEVER, result: 0, takes_right: NEVER, takes_left: NEVER };
+
     fn merge(self) -> Option<(u32, TokenId)> {
         (self.rank != NEVER).then_some((self.rank & !AFTER_OTHERS, self.result))
     }
@@ -106,8 +108,7 @@ impl BytePairs {
         merges: MergesBelow<'_>,
         id_of_byte: impl Fn(u8) -> Option<TokenId>,
     ) -> Self {
-        let none = BytePair { rank: NEVER, result: 0, takes_right: NEVER, takes_left: NEVER };
-        let mut pairs = vec![none; 1 << 16].into_boxed_slice();
+        let mut pairs = vec![BytePair::NONE; 1 << 16].into_boxed_slice();
         // Of the tokens of the two bytes: the smallest rank of a merge that has them as a part.
         let mut first_uses = vec![NEVER; 1 << 16];
         let is_alone = |id, bytes: &[u8]| matches!(bytes, &[byte] if id_of_byte(byte) == Some(id));
@@ -170,7 +171,7 @@ impl Rows {
         self.active.push(self.n_rows);
         self.n_rows += 1;
         let row = self.rows.get_mut(self.n_rows - 1)?;
-        (row.word, row.n_symbols, row.n_asked) = (word, 0, 0);
+        row.word = word;
         row.turns = [NONE; MAX_ROW_BYTES];
         Some(row)
     }
@@ -188,52 +189,53 @@ impl Rows {
         id_of_byte: impl Fn(u8) -> Option<TokenId>,
     ) {
         let Some(row) = self.next(word) else { return };
-        // By symbol: whether it is two bytes.
-        let (mut joined, mut at, mut before) = (0_u64, 0, NEVER);
+        let pair_at = |at: usize| match bytes.get(at..) {
+            Some(&[left, right, ..]) => pairs.get(left, right),
+            _ => BytePair::NONE,
+        };
+        // By symbol: whether it is two bytes. Numbers stay out of the row until they are right, where each would wait for the last.
+        let (mut joined, mut n_symbols, mut at) = (0_u64, 0, 0);
+        // The rank from which on a token on the left may take the byte.
+        let mut takes_first = NEVER;
+        let mut pair = pair_at(0);
         while at < bytes.len() {
-            let pair = bytes.get(at + 1).map(|&next| pairs.get(bytes[at], next));
-            // The rank from which on a token on the left may take this byte.
-            let takes_first = std::mem::replace(&mut before, NEVER);
-            if let Some(pair) = pair {
-                let behind = bytes.get(at + 2).map(|&next| pairs.get(bytes[at + 1], next));
-                if pair.is_before(takes_first, behind.map_or(NEVER, |behind| behind.takes_left)) {
-                    joined |= 1 << row.n_symbols;
-                    before = behind.map_or(NEVER, |behind| behind.takes_right);
-                    row.ids[row.n_symbols] = pair.result;
-                    row.n_symbols += 1;
-                    at += 2;
-                    continue;
-                }
-                before = pair.takes_right;
+            let behind = pair_at(at + 1);
+            let is_joined = pair.is_before(takes_first, behind.takes_left);
+            row.ids[n_symbols] =
+                if is_joined { pair.result } else { id_of_byte(bytes[at]).unwrap_or_default() };
+            joined |= u64::from(is_joined) << n_symbols;
+            n_symbols += 1;
+            if is_joined {
+                takes_first = behind.takes_right;
+                at += 2;
+                pair = pair_at(at);
+            } else {
+                takes_first = pair.takes_right;
+                at += 1;
+                pair = behind;
             }
-            row.ids[row.n_symbols] = id_of_byte(bytes[at]).unwrap_or_default();
-            row.n_symbols += 1;
-            at += 1;
         }
-        row.all_are_alive();
-        let mut start = 0;
-        for symbol in 0..row.n_symbols {
+        let (mut start, mut n_asked) = (0, 0);
+        for symbol in 0..n_symbols.saturating_sub(1) {
             let end = start + 1 + (joined >> symbol & 1) as usize;
             if joined >> symbol & 3 != 0 {
-                row.ask(symbol, symbol + 1, merges);
-            } else if let Some(&next) = bytes.get(end)
-                && let Some((rank, result)) = pairs.get(bytes[start], next).merge()
-            {
+                row.ask(n_asked, symbol, symbol + 1, merges);
+                n_asked += 1;
+            } else if let Some((rank, result)) = pairs.get(bytes[start], bytes[end]).merge() {
                 row.set(symbol, rank, result);
             }
             start = end;
         }
+        row.begin(n_symbols, n_asked);
     }
 
     /// Adds a word of symbols, at most [`MAX_ROW_BYTES`].
     pub(crate) fn push_symbols(&mut self, word: usize, symbols: &[TokenId], merges: MergesBelow<'_>) {
         let Some(row) = self.next(word) else { return };
-        row.n_symbols = symbols.len();
-        row.all_are_alive();
         row.ids[..symbols.len()].copy_from_slice(symbols);
-        for symbol in 0..row.n_symbols {
-            row.ask(symbol, symbol + 1, merges);
-        }
+        let n_asked = symbols.len().saturating_sub(1);
+        (0..n_asked).for_each(|symbol| row.ask(symbol, symbol, symbol + 1, merges));
+        row.begin(symbols.len(), n_asked);
     }
 
     /// Merges all words and calls `done` with each of them and its ids.
@@ -254,8 +256,9 @@ impl Rows {
 }
 
 impl Row {
-    fn all_are_alive(&mut self) {
-        self.alive = (1 << self.n_symbols) - 1;
+    /// All symbols are there, and so much was asked.
+    fn begin(&mut self, n_symbols: usize, n_asked: usize) {
+        (self.alive, self.n_asked) = ((1 << n_symbols) - 1, n_asked);
     }
 
     /// Notes a merge of two symbols that had none.
@@ -266,14 +269,11 @@ impl Row {
         turn
     }
 
-    /// Asks whether two symbols merge, if there are two; until the answer they do not.
+    /// Asks whether two symbols merge, as question number `n`; until the answer they do not.
     #[inline(always)]
-    fn ask(&mut self, left: usize, right: usize, merges: MergesBelow<'_>) {
-        if right < self.n_symbols {
-            let question = merges.ask(self.ids[left], self.ids[right]);
-            (self.asked[self.n_asked], self.places[self.n_asked]) = (question, left);
-            self.n_asked += 1;
-        }
+    fn ask(&mut self, n: usize, left: usize, right: usize, merges: MergesBelow<'_>) {
+        self.asked[n] = merges.ask(self.ids[left], self.ids[right]);
+        self.places[n] = left;
     }
 
     /// Hears the answers, merges once, and asks again. False where nothing is left to merge.
@@ -281,7 +281,7 @@ impl Row {
     fn advance(&mut self, merges: MergesBelow<'_>) -> bool {
         // Before the answers are written: they would have to be in memory before four of them can be read at once.
         let mut first = first(&self.turns);
-        for answer in 0..std::mem::take(&mut self.n_asked) {
+        for answer in 0..self.n_asked {
             let place = self.places[answer];
             if let Some((rank, result)) = merges.answer(self.asked[answer]) {
                 first = first.min(self.set(place, rank.0, result));
@@ -290,23 +290,26 @@ impl Row {
         if first == NONE {
             return false;
         }
-        let at = place(first);
-        let behind = self.alive & !((2 << at) - 1);
-        let next = behind.trailing_zeros() as usize;
-        self.alive &= !(1 << next);
+        let (at, mut alive) = (place(first), self.alive);
+        let next = (alive & !((2 << at) - 1)).trailing_zeros() as usize;
+        alive &= !(1 << next);
+        self.alive = alive;
         self.ids[at] = self.results[at];
         (self.turns[at], self.turns[next]) = (NONE, NONE);
-        let after = self.alive & !((2 << at) - 1);
-        let before = self.alive & ((1 << at) - 1);
+        let (after, before) = (alive & !((2 << at) - 1), alive & ((1 << at) - 1));
+        let mut n_asked = 0;
         if after != 0 {
-            self.ask(at, after.trailing_zeros() as usize, merges);
+            self.ask(n_asked, at, after.trailing_zeros() as usize, merges);
+            n_asked += 1;
         }
         if before != 0 {
             let previous = before.ilog2() as usize;
             self.turns[previous] = NONE;
-            self.ask(previous, at, merges);
+            self.ask(n_asked, previous, at, merges);
+            n_asked += 1;
         }
-        after != 0 || before != 0
+        self.n_asked = n_asked;
+        n_asked > 0
     }
 
     fn tokens(&self) -> ([TokenId; MAX_ROW_BYTES], usize) {
