@@ -8,7 +8,7 @@
 //!
 //! The tables start small and grow while they fill, up to [`PretokenCache::MAX_BYTES`]; after that a new entry takes the
 //! place of one that did not come again. So memory is bounded whatever the text, an entry costs O(1), and text
-//! that never repeats pays one missed look-up a pretoken. What a look-up answers depends on the pretoken alone: the cache
+//! that never repeats pays one missed look-up a pretoken; of its longer ones few are kept. What a look-up answers depends on the pretoken alone: the cache
 //! changes the time, never the ids.
 
 use std::ops::Range;
@@ -202,6 +202,35 @@ pub(crate) struct PretokenCache {
     /// Entries made since a table last grew.
     n_short: usize,
     n_long: usize,
+    worth: Worth,
+}
+
+/// Whether long pretokens come again, by what came of those that were kept: text that never repeats need not wait for the memory of
+/// a large table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Worth {
+    n_found: usize,
+    n_offered: usize,
+    is_little: bool,
+}
+
+impl Worth {
+    /// So many pretokens are offered before it is decided anew,
+    const N_OFFERED: usize = 1 << 10;
+    /// and of so many offered one was found again where it pays,
+    const N_A_HIT: usize = 32;
+    /// of so many one is kept where it does not.
+    const N_A_TRY: usize = 8;
+
+    /// Whether to keep one more.
+    fn keeps_next(&mut self) -> bool {
+        self.n_offered += 1;
+        if self.n_offered == Self::N_OFFERED {
+            let is_little = self.n_found < Self::N_OFFERED / Self::N_A_HIT;
+            *self = Self { n_found: 0, n_offered: 0, is_little };
+        }
+        !self.is_little || self.n_offered % Self::N_A_TRY == 0
+    }
 }
 
 impl Default for PretokenCache {
@@ -214,6 +243,7 @@ impl Default for PretokenCache {
             long_shift: 64 - long.trailing_zeros(),
             n_short: 0,
             n_long: 0,
+            worth: Worth::default(),
         }
     }
 }
@@ -230,7 +260,7 @@ impl PretokenCache {
 
     /// The ids of a long pretoken, or of a short one of more ids than its table keeps.
     #[inline]
-    pub(crate) fn long(&self, piece: &[u8]) -> Option<&[TokenId]> {
+    pub(crate) fn long(&mut self, piece: &[u8]) -> Option<&[TokenId]> {
         if piece.len() > MAX_KEPT_BYTES {
             return None;
         }
@@ -241,7 +271,9 @@ impl PretokenCache {
                 && usize::from(slot.n_bytes) == piece.len()
                 && slot.bytes[..piece.len()] == *piece
         };
-        slots.iter().find(same).map(|slot| &slot.ids[..usize::from(slot.n_ids)])
+        let slot = slots.iter().find(same)?;
+        self.worth.n_found += 1;
+        Some(&slot.ids[..usize::from(slot.n_ids)])
     }
 
     /// The keys of spans of the text and where they would be, with that memory on the way. A long pretoken has the key of none.
@@ -396,7 +428,7 @@ impl PretokenCache {
         }
         if piece.len() <= MAX_KEY_BYTES {
             self.keep(pack(piece), ids);
-        } else {
+        } else if self.worth.keeps_next() {
             self.insert_long(piece, ids);
         }
     }
@@ -405,16 +437,18 @@ impl PretokenCache {
     pub(crate) fn keep(&mut self, key: Key, ids: &[TokenId]) -> Slot {
         let made = Slot::new(key, ids);
         let set = self.set_of(key);
+        let is_kept = !made.is_elsewhere() || self.worth.keeps_next();
         match self.short[set].0.as_flattened_mut().iter_mut().find(|slot| slot.is_of(key)) {
             Some(slot) if !slot.is_pending() => return *slot,
-            Some(slot) => *slot = made,
+            Some(slot) => *slot = if is_kept { made } else { NO_SLOT },
+            None if !is_kept => {}
             None => {
                 self.n_short += 1;
                 self.grow_short();
                 self.put_short(made);
             }
         }
-        if made.is_elsewhere() {
+        if made.is_elsewhere() && is_kept {
             let (bytes, n_bytes) = unpack(key);
             self.insert_long(&bytes[..n_bytes], ids);
         }
@@ -598,6 +632,22 @@ mod tests {
         (0..n_entries).for_each(|n| cache.insert(&n.to_le_bytes(), &[n]));
         let n_kept = (0..n_entries).filter(|n| look_up(&mut cache, &n.to_le_bytes()).is_some()).count();
         assert!(n_kept > n_entries as usize * 9 / 10, "{n_kept} of {n_entries}");
+    }
+
+    #[test]
+    fn what_never_comes_again_is_kept_seldom_until_something_does() {
+        let mut cache = PretokenCache::default();
+        let piece = |n: usize| format!("{n:020}").into_bytes();
+        (0..Worth::N_OFFERED).for_each(|n| cache.insert(&piece(n), &[0]));
+        let mut n_kept = |n: usize| {
+            cache.insert(&piece(n), &[0]);
+            usize::from(look_up(&mut cache, &piece(n)).is_some())
+        };
+        let end = 2 * Worth::N_OFFERED;
+        let seldom: usize = (Worth::N_OFFERED..end - 1).map(&mut n_kept).sum();
+        assert_eq!(seldom, Worth::N_OFFERED / Worth::N_A_TRY - 1);
+        let again: usize = (end..end + 100).map(&mut n_kept).sum();
+        assert!(again > 98, "{again}");
     }
 
     #[test]
