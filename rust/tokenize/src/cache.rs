@@ -229,7 +229,7 @@ impl Worth {
             let is_little = self.n_found < Self::N_OFFERED / Self::N_A_HIT;
             *self = Self { n_found: 0, n_offered: 0, is_little };
         }
-        !self.is_little || self.n_offered % Self::N_A_TRY == 0
+        !self.is_little || self.n_offered.is_multiple_of(Self::N_A_TRY)
     }
 }
 
