@@ -28,18 +28,18 @@ impl FirstRanks {
         let mut ranks = vec![NEVER; 1 << 16].into_boxed_slice();
         for byte in (0..=255).filter(|&byte| symbols.of_byte(byte).is_none()) {
             for other in 0..=255 {
-                ranks[index(byte, other)] = ALWAYS;
-                ranks[index(other, byte)] = ALWAYS;
+                ranks[index([byte, other])] = ALWAYS;
+                ranks[index([other, byte])] = ALWAYS;
             }
         }
         for bytes in symbols.all(table).filter_map(|id| table.bytes(id)) {
-            bytes.windows(2).for_each(|pair| ranks[index(pair[0], pair[1])] = ALWAYS);
+            bytes.windows(2).for_each(|pair| ranks[index([pair[0], pair[1]])] = ALWAYS);
         }
         for ((left, right), (rank, _)) in merges.iter() {
             let (left, right) =
                 (table.bytes(left).unwrap_or_default(), table.bytes(right).unwrap_or_default());
             if let (Some(&before), Some(&behind)) = (left.last(), right.first()) {
-                let first = &mut ranks[index(before, behind)];
+                let first = &mut ranks[index([before, behind])];
                 *first = rank.0.min(*first);
             }
         }
@@ -51,7 +51,7 @@ impl FirstRanks {
     /// no such rank.
     pub(crate) fn transition(&self) -> Option<u32> {
         const N_ODD: usize = 3;
-        let mut ranks: Vec<u32> = (b'!'..=b'~').map(|byte| self.0[index(byte, b' ')]).collect();
+        let mut ranks: Vec<u32> = (b'!'..=b'~').map(|byte| self.0[index([byte, b' '])]).collect();
         ranks.sort_unstable();
         let usual = ranks[N_ODD];
         ranks.into_iter().find(|&rank| usual != NEVER && rank >= usual / 2)
@@ -82,8 +82,8 @@ impl Cuts {
     }
 
     #[inline]
-    fn is_cut(&self, [before, behind]: [u8; 2]) -> bool {
-        self.is_cut[index(before, behind)]
+    fn is_cut(&self, pair: [u8; 2]) -> bool {
+        self.is_cut[index(pair)]
     }
 
     /// Whether there is a cut inside `bytes`.
@@ -106,19 +106,13 @@ impl Cuts {
                 padded[..end - at + 1].copy_from_slice(&text[at - 1..end]);
                 &padded
             });
-            // No jump for each byte, which would be guessed wrong at every word; loops, as `from_fn` calls its closure.
-            let mut flags = [0; BLOCK];
-            for (flag, &pair) in flags.iter_mut().zip(pairs.array_windows()) {
-                *flag = self.is_cut(pair).into();
-            }
-            let mut cuts = bits(&flags) & u64::MAX >> (BLOCK - (end - at));
+            // No jump for each byte, which would be guessed wrong at every word.
+            let mut cuts =
+                bits(pairs, |pair| self.is_cut[usize::from(pair)]) & u64::MAX >> (BLOCK - (end - at));
             let alone = cuts & (cuts << 1 | carry) & cuts >> 1;
             carry = cuts >> (BLOCK - 1);
             if alone != 0 && !pairs.is_ascii() {
-                for (flag, &byte) in flags.iter_mut().zip(&pairs[1..]) {
-                    *flag = (byte & 0xC0 == 0x80).into();
-                }
-                cuts &= !(alone & bits(&flags));
+                cuts &= !(alone & bits(pairs, |pair| pair & 0xC000 == 0x8000));
             }
             if !block(at..end, cuts) {
                 return;
@@ -214,14 +208,21 @@ impl Cuts {
     }
 }
 
-/// Bit `i` is that of byte `i`, 0 or 1.
+/// Bit `i` says what `flag` says of bytes `i` and `i + 1`. Eight at a time from two words: a loop of known length becomes
+/// code without one.
 #[inline(always)]
-fn bits(flags: &[u8; BLOCK]) -> u64 {
-    let (words, _) = flags.as_chunks::<8>();
-    words.iter().rev().fold(0, |bits, &word| {
-        // Moves bit 0 of byte i to bit i of the highest byte.
-        bits << 8 | u64::from_le_bytes(word).wrapping_mul(0x0102_0408_1020_4080) >> 56
-    })
+fn bits(bytes: &[u8; BLOCK + 1], flag: impl Fn(u16) -> bool) -> u64 {
+    let (words, _) = bytes.as_chunks::<8>();
+    let (words_behind, _) = bytes[1..].as_chunks::<8>();
+    let mut bits = 0;
+    for (word, behind) in words.iter().zip(words_behind).rev() {
+        let (word, behind) = (u64::from_le_bytes(*word), u64::from_le_bytes(*behind));
+        for at in (1..8).rev() {
+            bits = bits << 1 | u64::from(flag((behind >> (8 * (at - 1))) as u16));
+        }
+        bits = bits << 1 | u64::from(flag(word as u16));
+    }
+    bits
 }
 
 /// The [`MAX_UNCUT_BYTES`] places behind each place.
@@ -232,6 +233,6 @@ fn behind(places: u64) -> u64 {
 }
 
 #[inline]
-fn index(before: u8, behind: u8) -> usize {
-    usize::from(u16::from_le_bytes([before, behind]))
+fn index(pair: [u8; 2]) -> usize {
+    usize::from(u16::from_le_bytes(pair))
 }
