@@ -47,6 +47,15 @@ impl<'a> Text<'a> {
             Self::Bytes(bytes) => bytes,
         }
     }
+
+    /// The bytes of a span, if they are UTF-8.
+    #[inline]
+    pub(crate) fn characters(self, span: Range<usize>) -> Option<&'a str> {
+        match self {
+            Self::Str(text) => text.get(span),
+            Self::Bytes(bytes) => std::str::from_utf8(bytes.get(span)?).ok(),
+        }
+    }
 }
 
 /// Which special tokens are matched in text; the others are ordinary text.
@@ -293,7 +302,7 @@ impl Tokenizer {
         let (mut at, mut flow) = (0, ControlFlow::Continue(()));
         while at < text.len() && flow.is_continue() {
             at = self.look_up(text, at, &find_ends, scratch);
-            self.merge_missed(text.as_bytes(), scratch, out);
+            self.merge_missed(text, scratch, out);
             flow = go_on(out);
         }
         flow
@@ -323,13 +332,14 @@ impl Tokenizer {
     }
 
     /// Appends the ids of the pretokens that were looked up.
-    pub(crate) fn merge_missed(&self, text: &[u8], scratch: &mut Scratch, out: &mut Vec<TokenId>) {
+    pub(crate) fn merge_missed(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<TokenId>) {
+        let bytes = text.as_bytes();
         let mut found = std::mem::take(&mut scratch.found);
         let Scratch { bpe, cache, .. } = &mut *scratch;
         let Found { missed, apart, together, ids, ends, .. } = &mut found;
         for missed in missed.iter_mut().filter(|missed| missed.is_long()) {
             let span = missed.start..missed.end;
-            let piece = &text[span.clone()];
+            let piece = &bytes[span.clone()];
             if cache.long(piece).is_some() {
                 missed.slot = Slot::elsewhere();
             } else if !self.bpe().can_encode_side_by_side(piece) {
@@ -340,9 +350,9 @@ impl Tokenizer {
                 }
             }
         }
-        self.bpe().encode_side_by_side(text, missed, bpe, |missed, ids| {
+        self.bpe().encode_side_by_side(text.into(), missed, bpe, |missed, ids| {
             if missed.is_long() {
-                cache.insert(&text[missed.start..missed.end], ids);
+                cache.insert(&bytes[missed.start..missed.end], ids);
             } else {
                 missed.slot = cache.keep(missed.slot.key(), ids);
             }
@@ -352,7 +362,7 @@ impl Tokenizer {
                 missed.slot = Slot::apart(start..apart.len() as u32);
             }
         });
-        self.bpe().encode_together(text, together, ids, ends, bpe);
+        self.bpe().encode_together(bytes, together, ids, ends, bpe);
         let (mut n_out, mut n_together, mut ends) = (0, 0, found.ends.iter());
         for &Missed { at, start, end, slot } in &found.missed {
             out.extend_from_slice(&found.ready()[n_out..at]);
@@ -367,9 +377,9 @@ impl Tokenizer {
             {
                 let ids = &found.ids[std::mem::replace(&mut n_together, end_of_ids)..end_of_ids];
                 out.extend_from_slice(ids);
-                scratch.cache.insert(&text[start..end], ids);
+                scratch.cache.insert(&bytes[start..end], ids);
             } else {
-                self.encode_piece(&text[start..end], scratch, out);
+                self.encode_piece(&bytes[start..end], scratch, out);
             }
         }
         out.extend_from_slice(&found.ready()[n_out..]);

@@ -97,7 +97,7 @@ impl Tokenizer {
     ) {
         self.look_up_gathered(text, gathered, scratch);
         if std::mem::take(&mut gathered.n_batches) > 0 {
-            self.merge_missed(text.as_bytes(), scratch, out);
+            self.merge_missed(text, scratch, out);
         }
     }
 }

@@ -130,11 +130,12 @@ impl Chunks {
 }
 
 fn merge_rows(chunks: &mut [Chunk], rows: &mut Rows, merges: MergesBelow<'_>) {
-    rows.merge_all(merges, |at, tokens| {
+    let done = |at: usize, tokens: &[TokenId]| {
         let Chunk { n_ids, ids, .. } = &mut chunks[at];
         ids[..tokens.len()].copy_from_slice(tokens);
         *n_ids = tokens.len();
-    });
+    };
+    rows.merge_all(merges, |_| (), done);
 }
 
 /// Where a chunk ends that begins with the span: at its end, or where merges cross only late.

@@ -41,9 +41,9 @@ use tokenloom_vocab::{TokenId, TokenList, TokenTable};
 use whole::WholePieces;
 use words::{Words, WordsScratch};
 
-use crate::BuildErrorKind;
 use crate::cache::{Key, MAX_KEY_BYTES, Missed};
 use crate::spec::{Merge, Ranks, Symbols};
+use crate::{BuildErrorKind, Text};
 
 /// How pretokens become ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +248,7 @@ impl Bpe {
     /// engine are passed over.
     pub(crate) fn encode_side_by_side(
         &self,
-        text: &[u8],
+        text: Text<'_>,
         missed: &mut [Missed],
         scratch: &mut BpeScratch,
         done: impl FnMut(&mut Missed, &[TokenId]),

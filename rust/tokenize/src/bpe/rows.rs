@@ -238,19 +238,26 @@ impl Rows {
         row.begin(symbols.len(), n_asked);
     }
 
-    /// Merges all words and calls `done` with each of them and its ids.
-    pub(crate) fn merge_all(&mut self, merges: MergesBelow<'_>, mut done: impl FnMut(usize, &[TokenId])) {
+    /// Merges all words and calls `made` with what each merge makes, `done` with each word and its ids.
+    pub(crate) fn merge_all(
+        &mut self,
+        merges: MergesBelow<'_>,
+        mut made: impl FnMut(TokenId),
+        mut done: impl FnMut(usize, &[TokenId]),
+    ) {
         let Self { rows, active, .. } = self;
         while !active.is_empty() {
-            active.retain(|&index| {
+            let mut at = 0;
+            while let Some(&index) = active.get(at) {
                 let row = &mut rows[index];
-                let goes_on = row.advance(merges);
-                if !goes_on {
+                if row.advance(merges, &mut made) {
+                    at += 1;
+                } else {
                     let (ids, n_ids) = row.tokens();
                     done(row.word, &ids[..n_ids]);
+                    active.swap_remove(at);
                 }
-                goes_on
-            });
+            }
         }
     }
 }
@@ -278,13 +285,15 @@ impl Row {
 
     /// Hears the answers, merges once, and asks again. False where nothing is left to merge.
     #[inline]
-    fn advance(&mut self, merges: MergesBelow<'_>) -> bool {
+    fn advance(&mut self, merges: MergesBelow<'_>, made: &mut impl FnMut(TokenId)) -> bool {
         // Before the answers are written: they would have to be in memory before four of them can be read at once.
         let mut first = first(&self.turns);
         for answer in 0..self.n_asked {
             let place = self.places[answer];
             if let Some((rank, result)) = merges.answer(self.asked[answer]) {
-                first = first.min(self.set(place, rank.0, result));
+                let turn = self.set(place, rank.0, result);
+                // Not `min`, which asks for what is not a number.
+                first = if turn < first { turn } else { first };
             }
         }
         if first == NONE {
@@ -295,6 +304,7 @@ impl Row {
         alive &= !(1 << next);
         self.alive = alive;
         self.ids[at] = self.results[at];
+        made(self.results[at]);
         (self.turns[at], self.turns[next]) = (NONE, NONE);
         let (after, before) = (alive & !((2 << at) - 1), alive & ((1 << at) - 1));
         let mut n_asked = 0;
@@ -394,7 +404,7 @@ mod tests {
                     }
                 }
                 let mut n_done = 0;
-                rows.merge_all(merges, |word, ids| {
+                rows.merge_all(merges, |_| (), |word, ids| {
                     let mut alone = scan::Row::new();
                     words[word].iter().for_each(|&byte| alone.push(byte.into()));
                     assert_eq!(ids, alone.merge_all(merges).0);

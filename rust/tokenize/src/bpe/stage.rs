@@ -18,6 +18,7 @@ use super::prefixes::Prefixes;
 use super::rows::{BytePairs, MAX_RANK_BOUND, MAX_ROW_BYTES, MAX_ROWS, Rows};
 use super::scan::{self, Row};
 use super::{Bpe, Engine, HeapScratch, heap, linear};
+use crate::Text;
 use crate::cache::Missed;
 use crate::prefetch::prefetch;
 
@@ -179,7 +180,7 @@ impl Bpe {
     pub(crate) fn merge_side_by_side(
         &self,
         stage: &Stage,
-        text: &[u8],
+        text: Text<'_>,
         missed: &mut [Missed],
         whole_first: bool,
         scratch: &mut StageScratch,
@@ -203,7 +204,7 @@ impl Bpe {
             }
             let unknown = |(_, (word, _)): &(usize, (&mut Missed, &Option<TokenId>))| word.slot.is_unknown();
             for (at, (word, whole)) in missed.iter_mut().zip(&wholes).enumerate().filter(unknown) {
-                let bytes = &text[word.start..word.end];
+                let bytes = &text.as_bytes()[word.start..word.end];
                 match *whole {
                     Some(id) if whole_first || stage.knows_to_be_produced(id) => done(word, &[id]),
                     _ if are_all_bytes || bytes.iter().all(|&byte| id_of_byte(byte).is_some()) => {
@@ -211,18 +212,18 @@ impl Bpe {
                     }
                     _ => {
                         let mut symbols = [0; MAX_ROW_BYTES];
-                        if let Some(symbols) = self.symbols.of_text(bytes, &mut symbols) {
+                        let characters = text.characters(word.start..word.end);
+                        if let Some(symbols) =
+                            characters.and_then(|text| self.symbols.of_text(text, &mut symbols))
+                        {
                             scratch.rows.push_symbols(at, symbols, merges);
                         }
                     }
                 }
             }
-            scratch.rows.merge_all(merges, |at, ids| {
-                if let &[id] = ids {
-                    stage.produced[id as usize].store(YES, Ordering::Relaxed);
-                }
-                done(&mut missed[at], ids);
-            });
+            // What a merge makes, its bytes become wherever they are: none before it reached beyond them.
+            let made = |id: TokenId| stage.produced[id as usize].store(YES, Ordering::Relaxed);
+            scratch.rows.merge_all(merges, made, |at, ids| done(&mut missed[at], ids));
         }
     }
 
@@ -330,6 +331,46 @@ impl Bpe {
         } else {
             self.symbols.for_each(piece, |id| heap.push(id));
             heap::merge_all(merges, heap, |id| out.push(id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::BpeScratch;
+    use super::super::merges::from_all_cuts;
+    use super::*;
+    use crate::cache::{MAX_KEY_BYTES, Slot, pack};
+    use crate::spec::{Ranks, Symbols};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn what_is_known_to_be_produced_is_what_its_bytes_become(
+            tokens in prop::collection::vec(prop::collection::vec(97_u8..100, 2..6), 0..30),
+            words in prop::collection::vec(prop::collection::vec(97_u8..100, 1..=MAX_KEY_BYTES), 1..60),
+        ) {
+            let (table, merges) = from_all_cuts(&tokens);
+            let bpe = Bpe::new(table, &Symbols::Bytes, &merges, &Ranks::ByPlace, false).unwrap();
+            let text = words.concat();
+            let mut end = 0;
+            let mut missed: Vec<Missed> = words
+                .iter()
+                .map(|word| {
+                    let start = end;
+                    end += word.len();
+                    Missed { at: 0, start, end, slot: Slot::unknown(pack(word)) }
+                })
+                .collect();
+            let mut n_done = 0;
+            bpe.encode_side_by_side((&*text).into(), &mut missed, &mut BpeScratch::default(), |_, _| n_done += 1);
+            prop_assert_eq!(n_done, words.len());
+            for (id, bytes) in bpe.table.iter_answering().filter(|&(id, _)| bpe.all.knows_to_be_produced(id)) {
+                prop_assert_eq!(bpe.by_definition(&bpe.all, &[bytes]).0, [id]);
+            }
         }
     }
 }

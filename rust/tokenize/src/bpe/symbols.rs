@@ -122,11 +122,11 @@ impl InitialSymbols {
         }
     }
 
-    /// The symbols of bytes that have room for them, if they are text and each character is one.
-    pub(crate) fn of_text<'a>(&self, bytes: &[u8], symbols: &'a mut [TokenId]) -> Option<&'a [TokenId]> {
+    /// The symbols of a text that have room for them, if each character is one.
+    pub(crate) fn of_text<'a>(&self, text: &str, symbols: &'a mut [TokenId]) -> Option<&'a [TokenId]> {
         let Self::Characters { ascii, others, .. } = self else { return None };
         let mut n = 0;
-        for c in std::str::from_utf8(bytes).ok()?.chars() {
+        for c in text.chars() {
             symbols[n] = if c.is_ascii() { ascii[c as usize]? } else { others.get(c)? };
             n += 1;
         }

@@ -229,7 +229,7 @@ impl Bpe {
     /// Appends what the stage makes of the words that were found. Notes after how many tokens a piece ends.
     fn recall_words(&self, stage: &Stage, text: &[u8], memory: &mut WordsScratch, out: &mut Vec<TokenId>) {
         let WordsScratch { cache, words, found, missed, ready, piece_ends, .. } = memory;
-        self.merge_side_by_side(stage, text, missed, false, &mut memory.stage, |missed, ids| {
+        self.merge_side_by_side(stage, text.into(), missed, false, &mut memory.stage, |missed, ids| {
             found[missed.at] = cache.keep(missed.slot.key(), ids);
         });
         let is_merged = |(word, slot): &(&Word, &Slot)| {
