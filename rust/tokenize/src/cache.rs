@@ -16,7 +16,7 @@ use std::ops::Range;
 use tokenloom_vocab::TokenId;
 
 use crate::large_pages::Table;
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, prefetch_line};
 
 /// A pretoken of at most 15 bytes, with its length in the low bits of the last byte; `[0; 2]` is none.
 pub(crate) type Key = [u64; 2];
@@ -295,11 +295,9 @@ impl PretokenCache {
                 *place = self.place_at_end(&text[start..end]);
                 break;
             };
-            // Without a branch: a long pretoken has the key of no bytes.
-            let n_bytes = if end - start > MAX_KEY_BYTES { 0 } else { end - start };
-            let (low, high) = key_of(chunk, n_bytes);
+            let (low, high) = key_of(chunk, end - start);
             let set = self.set_of([low, high]);
-            prefetch(&self.short, set);
+            prefetch_line(self.short.as_ptr().wrapping_add(set));
             *place = Place { key: [low, high], set };
         }
         places.for_each(|(place, (start, end))| *place = self.place_at_end(&text[start..end]));
@@ -536,24 +534,27 @@ fn hash(bytes: &[u8]) -> u64 {
     mix([hash, u64::from_le_bytes(*last)])
 }
 
-/// Masks of the low bytes of two words, by the number of bytes.
-const LOW: [Key; 16] = {
-    let mut masks = [[0; 2]; 16];
+/// What becomes of two words of text, by the number of bytes that count: their masks, and what the second one gets in its last byte.
+/// Of more bytes than a key has nothing is left.
+const SHAPES: [[u64; 3]; MAX_KEY_BYTES + 2] = {
+    let mut shapes = [[0; 3]; MAX_KEY_BYTES + 2];
     let mut n_bytes = 1;
-    while n_bytes < 16 {
-        masks[n_bytes] = masks[n_bytes - 1];
-        masks[n_bytes][(n_bytes - 1) / 8] = masks[n_bytes][(n_bytes - 1) / 8] << 8 | 0xFF;
+    while n_bytes <= MAX_KEY_BYTES {
+        shapes[n_bytes] = shapes[n_bytes - 1];
+        shapes[n_bytes][(n_bytes - 1) / 8] = shapes[n_bytes][(n_bytes - 1) / 8] << 8 | 0xFF;
+        shapes[n_bytes][2] = (n_bytes as u64) << 56;
         n_bytes += 1;
     }
-    masks
+    shapes
 };
 
-/// The two words of the key of the first bytes of a text; at most 15. As an array they would wait to be read as one.
+/// The two words of the key of the first bytes of a text, none where they are too many. As an array they would wait to be read as one.
 #[inline(always)]
 pub(crate) fn key_of(chunk: &[u8; 16], n_bytes: usize) -> (u64, u64) {
-    let (words, mask) = (chunk.as_chunks::<8>().0, &LOW[n_bytes % 16]);
+    let (words, [mask, high_mask, length]) =
+        (chunk.as_chunks::<8>().0, SHAPES[n_bytes.min(MAX_KEY_BYTES + 1)]);
     let (low, high) = (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]));
-    (low & mask[0], high & mask[1] | (n_bytes as u64) << 56)
+    (low & mask, high & high_mask | length)
 }
 
 /// The bytes in order, and their number in the last byte.
@@ -603,6 +604,9 @@ mod tests {
             assert_eq!([low.to_le_bytes(), high.to_le_bytes()].concat(), plain, "{length} bytes");
             assert_eq!(unpack([low, high]), (plain, length));
             assert_eq!(key_of(bytes.first_chunk().unwrap(), length), (low, high), "{length} bytes");
+        }
+        for length in [0, MAX_KEY_BYTES + 1, 100] {
+            assert_eq!(key_of(&[7; 16], length), (0, 0), "{length} bytes");
         }
     }
 
