@@ -82,13 +82,13 @@ impl Cuts {
     }
 
     #[inline]
-    fn is_cut(&self, pair: [u8; 2]) -> bool {
-        self.is_cut[index(pair)]
+    fn is_cut(&self, pair: u16) -> bool {
+        self.is_cut[usize::from(pair)]
     }
 
     /// Whether there is a cut inside `bytes`.
     pub(crate) fn has_any(&self, bytes: &[u8]) -> bool {
-        bytes.array_windows().any(|&pair| self.is_cut(pair))
+        bytes.array_windows().any(|&pair| self.is_cut(u16::from_le_bytes(pair)))
     }
 
     /// Calls `block` for each block of the text inside the span, in order, as long as that says to go on: with a bit for each of
@@ -106,9 +106,8 @@ impl Cuts {
                 padded[..end - at + 1].copy_from_slice(&text[at - 1..end]);
                 &padded
             });
-            // No jump for each byte, which would be guessed wrong at every word.
-            let mut cuts =
-                bits(pairs, |pair| self.is_cut[usize::from(pair)]) & u64::MAX >> (BLOCK - (end - at));
+            // No jump for each byte: a guess would be wrong at every word.
+            let mut cuts = bits(pairs, |pair| self.is_cut(pair)) & u64::MAX >> (BLOCK - (end - at));
             let alone = cuts & (cuts << 1 | carry) & cuts >> 1;
             carry = cuts >> (BLOCK - 1);
             if alone != 0 && !pairs.is_ascii() {
@@ -208,8 +207,8 @@ impl Cuts {
     }
 }
 
-/// Bit `i` says what `flag` says of bytes `i` and `i + 1`. Eight at a time from two words: a loop of known length becomes
-/// code without one.
+/// Bit `i` says what `flag` says of bytes `i` and `i + 1`, the second one above the first. Eight at a time from two words: a loop
+/// of known length becomes code without one.
 #[inline(always)]
 fn bits(bytes: &[u8; BLOCK + 1], flag: impl Fn(u16) -> bool) -> u64 {
     let (words, _) = bytes.as_chunks::<8>();
