@@ -129,10 +129,12 @@ def test_one_text_on_which_a_pattern_gives_up_is_the_error_of_a_batch(threads):
 
 @pytest.mark.parametrize("extra", ["é", "中文 ", "\U0001f600", "\ud800", "a\udfff\U0001f600"])
 def test_long_texts_of_every_width_have_the_ids_of_their_bytes(tok, extra):
-    for n in (511, 512, 513, 5000):
-        text = ("hello " * 1000)[: n - len(extra)] + extra
+    for n in (511, 512, 513, 5000, 2**20, 2**20 + 1):
+        text = ("hello " * (n // 6 + 1))[: n - len(extra)] + extra
         data = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-        assert tok.encode(text).tolist() == tok.encode(data).tolist() == tok.encode_list(text)
+        ids = tok.encode(data).tolist()
+        assert tok.encode(text).tolist() == tok.encode_list(text) == ids
+        assert tok.encode_batch_list([text, "a", text]) == [ids, tok.encode_list("a"), ids]
 
 
 @pytest.mark.parametrize("n_ids", [2**19 - 1, 2**19, 3 * 2**19 + 5])

@@ -56,31 +56,39 @@ impl<'a, 'py> FromPyObject<'a, 'py> for TokenIds {
     }
 }
 
-/// Memory of result arrays that nobody holds any more. What the system has to provide anew costs more than to fill it.
-#[derive(Clone, Default)]
-pub(crate) struct Spares(Arc<Mutex<Vec<Vec<u32>>>>);
+/// Memory of results and texts that nobody holds any more. What the system has to provide anew costs more than to fill it.
+pub(crate) struct Spares<T>(Arc<Mutex<Vec<Vec<T>>>>);
 
-impl Spares {
+impl<T> Default for Spares<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Spares<T> {
     const MAX_KEPT: usize = 2;
     /// Larger memory is not kept.
-    const MAX_KEPT_IDS: usize = 1 << 20;
-    /// A copy of fewer is cheaper than an owner.
-    const MIN_OWNED: usize = 4096;
+    const MAX_KEPT_BYTES: usize = 1 << 22;
 
     /// Empty memory.
-    pub(crate) fn take(&self) -> Vec<u32> {
+    pub(crate) fn take(&self) -> Vec<T> {
         self.0.try_lock().ok().and_then(|mut kept| kept.pop()).unwrap_or_default()
     }
 
-    pub(crate) fn keep(&self, mut ids: Vec<u32>) {
-        if ids.capacity() <= Self::MAX_KEPT_IDS
+    pub(crate) fn keep(&self, mut items: Vec<T>) {
+        if items.capacity() * size_of::<T>() <= Self::MAX_KEPT_BYTES
             && let Ok(mut kept) = self.0.try_lock()
             && kept.len() < Self::MAX_KEPT
         {
-            ids.clear();
-            kept.push(ids);
+            items.clear();
+            kept.push(items);
         }
     }
+}
+
+impl Spares<u32> {
+    /// A copy of fewer is cheaper than an owner.
+    const MIN_OWNED: usize = 4096;
 
     /// An array of these ids, in their memory where that is not much too large.
     #[allow(unsafe_code)]
@@ -93,7 +101,7 @@ impl Spares {
         let mut ids = std::mem::ManuallyDrop::new(ids);
         let (start, n, capacity) = (ids.as_mut_ptr(), ids.len(), ids.capacity());
         let memory = AtomicPtr::new(start);
-        let owner = Bound::new(py, SpareOwner { memory, n, capacity, home: self.clone() })?;
+        let owner = Bound::new(py, SpareOwner { memory, n, capacity, home: Self(Arc::clone(&self.0)) })?;
         // SAFETY: `start` is the memory of a vector of `n` ids that its owner alone drops; the array keeps the owner alive, and
         // nobody else reads or writes that memory.
         Ok(unsafe { PyArray1::borrow_from_array(&ArrayView1::from_shape_ptr(n, start), owner.into_any()) })
@@ -106,7 +114,7 @@ struct SpareOwner {
     memory: AtomicPtr<u32>,
     n: usize,
     capacity: usize,
-    home: Spares,
+    home: Spares<u32>,
 }
 
 impl Drop for SpareOwner {

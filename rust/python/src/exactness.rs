@@ -11,7 +11,8 @@ use tokenloom_tokenize::bpe::BpeScratch;
 
 use crate::array::elements;
 use crate::error::raise;
-use crate::tokenizer::{PyTokenizer, Text};
+use crate::text::Text;
+use crate::tokenizer::PyTokenizer;
 
 /// See `tokenloom.exactness` and `tokenloom.compat.tiktoken`.
 #[pyo3::pymodule(gil_used = false)]

@@ -12,7 +12,8 @@ use tokenloom_tokenize::{AllowedSpecial, DecodeErrorKind, EncodeOptions, Interpr
 
 use crate::error::{UnsupportedFeatureError, raise, unknown_token};
 use crate::formats::PyDefinition;
-use crate::tokenizer::{Ids, Text, pairs, to_array};
+use crate::text::{Text, texts_of};
+use crate::tokenizer::{Ids, pairs, to_array};
 
 /// A tokenizer of any parts.
 #[pyclass(frozen, name = "Interpreted", module = "tokenloom._core.tokenizer")]
@@ -65,7 +66,7 @@ impl PyInterpreted {
         allowed: &Bound<'_, PyAny>,
     ) -> PyResult<Ragged> {
         let options = self.options(add, allowed)?;
-        let inputs = texts.try_iter()?.map(|text| Text::from_any(&text?)).collect::<PyResult<Vec<_>>>()?;
+        let inputs = texts_of(texts)?;
         let inputs = inputs.iter().map(utf8).collect::<PyResult<Vec<_>>>()?;
         texts.py().detach(|| self.inner.encode_batch(&inputs, &options, threads)).map_err(raise)
     }

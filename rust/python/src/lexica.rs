@@ -13,7 +13,8 @@ use tokenloom_tokenize::train::{
 use crate::array::elements;
 use crate::error::{ParamsError, raise};
 use crate::formats::PySpec;
-use crate::tokenizer::{PyTokenizer, Text};
+use crate::text::Text;
+use crate::tokenizer::PyTokenizer;
 use crate::train::{PyWordCounts, StageFields, Words, with_progress};
 
 /// See `tokenloom.lexica`.

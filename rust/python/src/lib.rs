@@ -21,6 +21,7 @@ mod lexica;
 mod pipeline;
 mod sample;
 mod segment;
+mod text;
 mod tokenizer;
 mod train;
 mod verify;

@@ -9,7 +9,8 @@ use tokenloom_tokenize::segment as core;
 
 use crate::array::elements;
 use crate::error::{InternalError, ParamsError, raise};
-use crate::tokenizer::{PyTokenizer, Text};
+use crate::text::{Text, texts_of};
+use crate::tokenizer::PyTokenizer;
 
 /// See `tokenloom.segment`.
 #[pyo3::pymodule(gil_used = false)]
@@ -58,7 +59,7 @@ fn segment_by_rule<'py>(
     threads: usize,
 ) -> PyResult<Arrays<'py>> {
     let rule = rule_of(rule, size)?;
-    let texts = texts.try_iter()?.map(|text| Text::from_any(&text?)).collect::<PyResult<Vec<_>>>()?;
+    let texts = texts_of(texts)?;
     let bytes = texts.iter().map(Text::as_bytes).collect::<PyResult<Vec<_>>>()?;
     let ends_of = |text: &[u8], ends: &mut Vec<usize>| {
         rule.ends(text, ends);
@@ -77,7 +78,7 @@ fn segment_by_tokenizer<'py>(
     max_word_bytes: Option<usize>,
     threads: usize,
 ) -> PyResult<Arrays<'py>> {
-    let texts = texts.try_iter()?.map(|text| Text::from_any(&text?)).collect::<PyResult<Vec<_>>>()?;
+    let texts = texts_of(texts)?;
     let bytes = texts.iter().map(Text::as_bytes).collect::<PyResult<Vec<_>>>()?;
     let ends_of = |text: &[u8], ends: &mut Vec<usize>| match pretokens {
         true => tokenizer.inner.pretoken_ends(text, ends),

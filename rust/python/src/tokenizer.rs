@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
-use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -18,6 +18,7 @@ use crate::array::{Spares, TokenIds};
 use crate::error::raise;
 use crate::formats::PySpec;
 use crate::ints::Ints;
+use crate::text::{Text, is_long, texts_of, utf8_of};
 
 /// See `tokenloom.tokenizer`.
 #[pyo3::pymodule(gil_used = false)]
@@ -42,57 +43,10 @@ pub(crate) struct PyTokenizer {
     /// Those that lists were made of.
     ints: Ints,
     /// Where ids of long texts are written.
-    spares: Spares,
-}
-
-/// `str` or `bytes`. Lone surrogates of a `str` are replaced as tiktoken does it: through UTF-16.
-pub(crate) enum Text<'py> {
-    Str(Bound<'py, PyString>),
-    Bytes(Bound<'py, PyBytes>),
-}
-
-impl<'py> Text<'py> {
-    pub(crate) fn from_any(object: &Bound<'py, PyAny>) -> PyResult<Self> {
-        if let Ok(text) = object.cast::<PyString>() {
-            return match text.to_str() {
-                Ok(_) => Ok(Self::Str(text.clone())),
-                Err(error) if error.is_instance_of::<PyUnicodeEncodeError>(object.py()) => {
-                    let utf16 = text.call_method1("encode", ("utf-16-le", "surrogatepass"))?;
-                    let text = utf16.call_method1("decode", ("utf-16-le", "replace"))?;
-                    Ok(Self::Str(text.cast_into()?))
-                }
-                Err(error) => Err(error),
-            };
-        }
-        object.cast::<PyBytes>().map(|bytes| Self::Bytes(bytes.clone())).map_err(|_| {
-            PyTypeError::new_err(format!("expected text as str or bytes, found {}", object.get_type()))
-        })
-    }
-
-    pub(crate) fn as_text(&self) -> PyResult<core::Text<'_>> {
-        match self {
-            Self::Str(text) => Ok(text.to_str()?.into()),
-            Self::Bytes(bytes) => Ok(bytes.as_bytes().into()),
-        }
-    }
-
-    pub(crate) fn as_bytes(&self) -> PyResult<&[u8]> {
-        self.as_text().map(core::Text::as_bytes)
-    }
-}
-
-/// The texts of an iterable, read once.
-fn texts_of<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Vec<Text<'py>>> {
-    texts.try_iter()?.map(|text| Text::from_any(&text?)).collect()
-}
-
-/// The UTF-8 of a long text that is not ASCII; Python would keep it for as long as the text lives. `None` if it holds a surrogate.
-fn long_utf8<'py>(text: &Bound<'py, PyString>) -> Option<Bound<'py, PyBytes>> {
-    let is_ascii = || text.call_method0(intern!(text.py(), "isascii")).and_then(|answer| answer.is_truthy());
-    if text.len().is_ok_and(|n_chars| n_chars < DETACH_BYTES) || is_ascii().unwrap_or(true) {
-        return None;
-    }
-    text.encode_utf8().ok()
+    spares: Spares<u32>,
+    /// Where the code points of long texts are written, and their UTF-8.
+    codes: Spares<u32>,
+    utf8: Spares<u8>,
 }
 
 /// Ids as the caller gave them. An array is copied: it is cheaper than to guard it against other threads.
@@ -133,6 +87,8 @@ impl PyTokenizer {
             grammar_vocabulary: OnceLock::new(),
             ints: Ints::default(),
             spares: Spares::default(),
+            codes: Spares::default(),
+            utf8: Spares::default(),
         }
     }
 
@@ -170,20 +126,32 @@ impl PyTokenizer {
     ) -> PyResult<R> {
         let options = self.options(add, allowed)?;
         let (py, string) = (text.py(), text.cast::<PyString>().ok());
-        let (utf8, other);
-        let input = if let Some(bytes) = string.and_then(long_utf8) {
-            utf8 = bytes;
-            utf8.as_bytes().into()
+        let long = string.filter(|text| is_long(text)).and_then(|text| self.utf8_of(text));
+        let other;
+        let input = if let Some(utf8) = &long {
+            utf8.as_str().into()
         } else if let Some(text) = string.and_then(|text| text.to_str().ok()) {
             text.into()
         } else {
-            other = Text::from_any(text)?;
+            other = Text::in_place(text)?;
             other.as_text()?
         };
         if input.as_bytes().len() < DETACH_BYTES {
             return self.inner.with_ids(input, &options, make).map_err(raise)?;
         }
-        make_long(py.detach(|| self.encode_long(input, &options, threads)).map_err(raise)?)
+        let ids = py.detach(|| self.encode_long(input, &options, threads)).map_err(raise)?;
+        if let Some(utf8) = long {
+            self.utf8.keep(utf8.into_bytes());
+        }
+        make_long(ids)
+    }
+
+    /// The UTF-8 of a long text, in memory of an earlier one where there is any.
+    fn utf8_of(&self, text: &Bound<'_, PyString>) -> Option<String> {
+        let mut codes = self.codes.take();
+        let utf8 = utf8_of(text, &mut codes, self.utf8.take());
+        self.codes.keep(codes);
+        utf8
     }
 
     /// The ids of `text`, in memory of an earlier result where there is any.

@@ -18,7 +18,8 @@ use tokenloom_tokenize::train::{
 
 use crate::error::raise;
 use crate::formats::PySpec;
-use crate::tokenizer::{PyTokenizer, Text};
+use crate::text::Text;
+use crate::tokenizer::PyTokenizer;
 
 /// See `tokenloom.train`.
 #[pyo3::pymodule(gil_used = false)]

@@ -23,6 +23,7 @@ pub mod bpe;
 pub mod byte_chars;
 mod cache;
 mod canonical;
+pub mod code_points;
 mod decode;
 mod describe;
 mod dropout;

@@ -19,9 +19,10 @@ mod words;
 
 use std::ops::{ControlFlow, Range};
 
-pub(crate) use blocks::Ends;
-use blocks::VectorUnit;
+pub(crate) use blocks::{Ends, VectorUnit};
 use generic::{GenericPattern, LongSearches};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use masks::Avx512;
 use scan::Scanner;
 #[cfg(test)]
 pub(crate) use scan::covering_patterns;
