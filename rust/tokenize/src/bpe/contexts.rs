@@ -12,12 +12,14 @@ use std::ops::Range;
 use tokenloom_vocab::{TokenId, TokenTable};
 
 use super::MergeTable;
+use crate::pretokenize::Ends;
 
 /// How the parts of merges end and begin: two bits for three characters.
 #[derive(Clone, Debug)]
 pub(crate) struct Contexts {
+    /// As many words as a power of two, less one.
+    mask: usize,
     bits: Vec<u64>,
-    shift: u32,
 }
 
 /// Some left part ends with the first two characters and the right one begins with the third.
@@ -26,19 +28,44 @@ const LEFT: u64 = 1;
 /// part is the third character alone.
 const RIGHT: u64 = 2;
 
-/// A character, or [`NO_CHAR`].
+/// The bytes of a character as they follow each other, the first one lowest; or [`NO_CHAR`].
 type Code = u32;
 
-/// Beside a part that is one character. It is none.
-const NO_CHAR: Code = 0x1F_FFFF;
+/// Beside a part that is one character, and behind a text. What is said of it is said of the character zero as well.
+const NO_CHAR: Code = 0;
+
+/// The character that begins at a byte, and where the next one does.
+#[inline(always)]
+fn code_at(text: &[u8], at: usize) -> (Code, usize) {
+    /// By the upper half of the first byte.
+    const N_BYTES: [u8; 16] = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4];
+    let bytes = match text.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(bytes) => u32::from_le_bytes(*bytes),
+        None => last_bytes(text, at),
+    };
+    let n_bytes = usize::from(N_BYTES[(bytes >> 4 & 0xF) as usize]);
+    (bytes & u32::MAX >> (32 - 8 * n_bytes), at + n_bytes)
+}
+
+/// Fewer than four bytes, and zeros.
+#[cold]
+fn last_bytes(text: &[u8], at: usize) -> u32 {
+    text.get(at..).unwrap_or_default().iter().rev().fold(0, |bytes, &byte| bytes << 8 | u32::from(byte))
+}
 
 /// Sums of products with odd numbers without a pattern are spread evenly over the high bits.
 const FACTORS: [u64; 3] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93, 0xA24B_AED4_963E_E407];
 
-#[inline]
-fn hash([one, two, three]: [Code; 3]) -> u64 {
-    let product = |c: Code, at: usize| u64::from(c).wrapping_mul(FACTORS[at]);
-    product(one, 0).wrapping_add(product(two, 1)).wrapping_add(product(three, 2))
+/// The part of a hash that the first of three characters has: of none nothing.
+#[inline(always)]
+fn one(c: Code) -> u64 {
+    u64::from(c).wrapping_mul(FACTORS[0])
+}
+
+/// The part of the other two.
+#[inline(always)]
+fn two(second: Code, third: Code) -> u64 {
+    u64::from(second).wrapping_mul(FACTORS[1]).wrapping_add(u64::from(third).wrapping_mul(FACTORS[2]))
 }
 
 /// How a token begins, `first` and `behind`, and how it ends, `before` and `last`.
@@ -54,10 +81,12 @@ impl Edges {
     /// What is no text is not made of characters.
     fn of(bytes: &[u8]) -> Option<Self> {
         let text = simdutf8::basic::from_utf8(bytes).ok()?;
-        let (mut beginning, mut ending) = (text.chars(), text.chars().rev());
-        let (first, last) = (beginning.next()?.into(), ending.next()?.into());
-        let beside = |c: Option<char>| c.map_or(NO_CHAR, Code::from);
-        Some(Self { first, behind: beside(beginning.next()), before: beside(ending.next()), last })
+        let code = |at: usize| code_at(bytes, at).0;
+        let mut begins = text.char_indices().map(|(at, _)| at);
+        let (first, behind) = (code(begins.next()?), begins.next().map_or(NO_CHAR, code));
+        let mut ends = text.char_indices().rev().map(|(at, _)| at);
+        let (last, before) = (code(ends.next()?), ends.next().map_or(NO_CHAR, code));
+        Some(Self { first, behind, before, last })
     }
 }
 
@@ -66,8 +95,8 @@ impl Contexts {
 
     /// Of merges of characters.
     pub(crate) fn new(table: &TokenTable, merges: &MergeTable) -> Self {
-        let n_bits = (Self::BITS_A_MERGE * merges.len()).next_power_of_two().max(64);
-        let mut this = Self { bits: vec![0; n_bits / 64], shift: 65 - n_bits.trailing_zeros() };
+        let n_words = (Self::BITS_A_MERGE * merges.len() / 64).next_power_of_two();
+        let mut this = Self { mask: n_words - 1, bits: vec![0; n_words] };
         // A token is a part of many merges.
         let edges: Vec<Option<Edges>> =
             (0..table.id_bound() as TokenId).map(|id| Edges::of(table.bytes(id)?)).collect();
@@ -84,45 +113,45 @@ impl Contexts {
         this
     }
 
-    /// Which word has the two bits, and from which bit on.
-    #[inline]
-    fn place(&self, chars: [Code; 3]) -> (usize, usize) {
-        let pair = (hash(chars) >> self.shift) as usize;
-        (pair / 32, pair % 32 * 2)
+    fn add(&mut self, [first, second, third]: [Code; 3], bit: u64) {
+        let hash = one(first).wrapping_add(two(second, third));
+        self.bits[(hash >> 32) as usize & self.mask] |= bit.rotate_left((hash >> 58) as u32);
     }
 
-    fn add(&mut self, chars: [Code; 3], bit: u64) {
-        let (word, first) = self.place(chars);
-        self.bits[word] |= bit << first;
+    /// [`LEFT`] and [`RIGHT`] of three characters by their hash, and above them anything.
+    #[inline(always)]
+    fn get(&self, hash: u64) -> u64 {
+        self.bits[(hash >> 32) as usize & self.mask].rotate_right((hash >> 58) as u32)
     }
 
-    /// [`LEFT`] and [`RIGHT`], and above them anything.
-    #[inline]
-    fn get(&self, chars: [Code; 3]) -> u64 {
-        let (word, first) = self.place(chars);
-        self.bits[word] >> first
-    }
-
-    /// Calls `visit` with the places inside the span, in order, that no merge crosses.
-    pub(crate) fn cuts(&self, text: &str, span: Range<usize>, mut visit: impl FnMut(usize)) {
+    /// Appends the places inside the span, in order, that no merge crosses.
+    pub(crate) fn cuts(&self, text: &str, span: Range<usize>, cuts: &mut Ends) {
         // From a character on that has two before it, if there are two.
         let first = text.floor_char_boundary(span.start);
         let start = text[..first].char_indices().rev().nth(1).map_or(0, |(at, _)| at);
-        let mut chars = text[start..].char_indices().map(|(at, c)| (start + at, Code::from(c)));
-        let mut next = || chars.next().unwrap_or((text.len(), NO_CHAR));
-        let ((_, mut last), (mut at, mut first)) = (next(), next());
+        let text = text.as_bytes();
+        let (mut last, mut at) = code_at(text, start);
+        let (mut first, mut behind_at) = code_at(text, at);
+        let mut both = two(last, first);
         // Of the character before them and the two.
-        let mut before = self.get([NO_CHAR, last, first]);
-        while at < span.end {
-            let (behind_at, behind) = next();
-            let (alone, behind_too) = (self.get([NO_CHAR, last, first]), self.get([last, first, behind]));
-            let (left, right) = ((alone | before) & LEFT, (alone | behind_too) & RIGHT);
-            // One branch for both, as a guess which one decides is often wrong.
-            let may_cross = (left != 0) & (right != 0);
-            if at > span.start && !may_cross {
-                visit(at);
+        let mut before = self.get(both);
+        cuts.append(|room| {
+            let mut n = 0;
+            while at < span.end {
+                let (behind, next_at) = code_at(text, behind_at);
+                let alone = self.get(both);
+                both = two(first, behind);
+                let behind_too = self.get(one(last).wrapping_add(both));
+                // No branch, as a guess where the cuts are is often wrong.
+                let may_cross = ((alone | before) & LEFT != 0) & ((alone | behind_too) & RIGHT != 0);
+                if let Some(cut) = room.get_mut(n) {
+                    *cut = at;
+                    n += usize::from((at > span.start) & !may_cross);
+                }
+                (last, first, before) = (first, behind, behind_too);
+                (at, behind_at) = (behind_at, next_at);
             }
-            (last, at, first, before) = (first, behind_at, behind, behind_too);
-        }
+            n
+        });
     }
 }

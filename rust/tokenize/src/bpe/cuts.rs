@@ -161,15 +161,15 @@ impl Cuts {
     }
 
     /// Appends the ends of words of `text` from byte `start` on, where one starts: at most [`MAX_BATCH`], fewer only at the end
-    /// of the text or where those of the next block might not fit. Of long words `inside` says where else
-    /// they may be cut; it is asked about each place once.
+    /// of the text or where those of the next block might not fit. Of long words `inside` appends
+    /// where else they may be cut; it is asked about each place once.
     #[inline(always)]
     pub(crate) fn ends(
         &self,
         text: &[u8],
         start: usize,
         ends: &mut Ends,
-        inside: impl Fn(Range<usize>, &mut dyn FnMut(usize)),
+        inside: impl Fn(Range<usize>, &mut Ends),
     ) {
         // Those of a block, and of the blocks before it the places that were not asked about.
         const MAX_A_BLOCK: usize = BLOCK + MAX_UNCUT_BYTES;
@@ -184,10 +184,8 @@ impl Cuts {
                 loop {
                     let end = block.end.min(block.start + cuts.trailing_zeros() as usize);
                     if end - word > MAX_UNCUT_BYTES {
-                        inside(word.max(asked)..end, &mut |cut| {
-                            ends.push(cut);
-                            word = cut;
-                        });
+                        inside(word.max(asked)..end, ends);
+                        word = ends.last().copied().unwrap_or(start);
                         asked = end - 1;
                     }
                     if cuts == 0 {

@@ -18,6 +18,9 @@ pub(crate) const MAX_ROWS: usize = 32;
 /// Longer words are quicker in the engine of long ones.
 pub(crate) const MAX_ROW_BYTES: usize = 32;
 
+/// Most words have no more symbols.
+const FEW: usize = 16;
+
 /// Ranks are below this where words are merged side by side.
 pub(crate) const MAX_RANK_BOUND: usize = (NONE.to_bits() - FIRST) as usize / MAX_ROW_BYTES;
 
@@ -57,6 +60,8 @@ struct Row {
     word: usize,
     /// A bit for each symbol that was not merged into the one before it.
     alive: u64,
+    /// Whether there are no more than [`FEW`].
+    has_few: bool,
     ids: [TokenId; MAX_ROW_BYTES],
     /// By symbol: when it is merged with the next one.
     turns: [Turn; MAX_ROW_BYTES],
@@ -266,6 +271,7 @@ impl Row {
     /// All symbols are there, and so much was asked.
     fn begin(&mut self, n_symbols: usize, n_asked: usize) {
         (self.alive, self.n_asked) = ((1 << n_symbols) - 1, n_asked);
+        self.has_few = n_symbols <= FEW;
     }
 
     /// Notes a merge of two symbols that had none.
@@ -287,7 +293,8 @@ impl Row {
     #[inline]
     fn advance(&mut self, merges: MergesBelow<'_>, made: &mut impl FnMut(TokenId)) -> bool {
         // Before the answers are written: they would have to be in memory before four of them can be read at once.
-        let mut first = first(&self.turns);
+        let (short, _) = self.turns.as_chunks::<FEW>();
+        let mut first = if self.has_few { first(&short[0]) } else { first(&self.turns) };
         for answer in 0..self.n_asked {
             let place = self.places[answer];
             if let Some((rank, result)) = merges.answer(self.asked[answer]) {
@@ -335,7 +342,7 @@ impl Row {
 
 /// The smallest turn.
 #[inline(always)]
-fn first(turns: &[Turn; MAX_ROW_BYTES]) -> Turn {
+fn first<const N: usize>(turns: &[Turn; N]) -> Turn {
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
     {
@@ -348,11 +355,11 @@ fn first(turns: &[Turn; MAX_ROW_BYTES]) -> Turn {
     }
 }
 
-/// The same; a loop would be compiled to 32 minima of one number.
+/// The same; a loop would be compiled to minima of one number.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse")]
 #[inline]
-fn first_of_fours(turns: &[Turn; MAX_ROW_BYTES]) -> Turn {
+fn first_of_fours<const N: usize>(turns: &[Turn; N]) -> Turn {
     use std::arch::x86_64::{_mm_cvtss_f32, _mm_min_ps, _mm_movehl_ps, _mm_setr_ps, _mm_shuffle_ps};
 
     let (fours, _) = turns.as_chunks::<4>();

@@ -137,9 +137,9 @@ impl Bpe {
     pub(crate) fn word_ends(&self, text: &str, start: usize, ends: &mut Ends) {
         let Words { cuts, contexts, .. } = self.words();
         let starts_from_chars = self.symbols.are_characters();
-        cuts.ends(text.as_bytes(), start, ends, |span, cut| {
+        cuts.ends(text.as_bytes(), start, ends, |span, ends| {
             if starts_from_chars {
-                contexts.get_or_init(|| Contexts::new(&self.table, self.merges())).cuts(text, span, cut);
+                contexts.get_or_init(|| Contexts::new(&self.table, self.merges())).cuts(text, span, ends);
             }
         });
     }

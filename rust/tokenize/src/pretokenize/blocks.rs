@@ -81,6 +81,12 @@ impl Ends {
         }
     }
 
+    /// Adds ends that `write` puts into the room behind the others; it says how many they are.
+    #[inline(always)]
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut [usize]) -> usize) {
+        self.n += self.at.get_mut(self.n..).map_or(0, write);
+    }
+
     /// Adds the positions of the first `n` places, in blocks of fixed size.
     #[inline(always)]
     fn push_all(&mut self, places: &[u8; 64], n: usize, position: impl Fn(usize) -> usize) {
