@@ -149,12 +149,15 @@ impl TokenBytes {
     pub fn append_bytes(&self, ids: &[TokenId], out: &mut Vec<u8>) -> Result<(), usize> {
         const CHUNK: usize = 256;
         out.reserve(COPY_BYTES * ids.len().min(CHUNK) + 4 * ids.len().saturating_sub(CHUNK));
-        let spans = self.spans();
+        let (spans, mut found) = (self.spans(), [(0, ABSENT); CHUNK]);
         for (number, chunk) in ids.chunks(CHUNK).enumerate() {
+            // First where all of them are: to wait for one by one, and then for its bytes, takes longer.
+            for (span, &id) in found.iter_mut().zip(chunk) {
+                *span = spans.get(id as usize).copied().unwrap_or((0, ABSENT));
+            }
             let mut at = out.len();
             out.resize(at + COPY_BYTES * chunk.len(), 0);
-            for (index, &id) in chunk.iter().enumerate() {
-                let (start, length) = spans.get(id as usize).copied().unwrap_or((0, ABSENT));
+            for (index, &(start, length)) in found[..chunk.len()].iter().enumerate() {
                 if length as usize <= COPY_BYTES
                     && let Some(head) = self.head(start)
                     && let Some(place) = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut)
