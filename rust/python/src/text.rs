@@ -25,8 +25,13 @@ pub(crate) enum Text<'py> {
 
 impl<'py> Text<'py> {
     pub(crate) fn from_any(object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        Self::through(&mut Vec::new(), object)
+    }
+
+    /// The code points of a long text go through `codes`.
+    fn through(codes: &mut Vec<u32>, object: &Bound<'py, PyAny>) -> PyResult<Self> {
         let long = object.cast::<PyString>().ok().filter(|text| is_long(text));
-        match long.and_then(|text| utf8_of(text, &mut Vec::new(), Vec::new())) {
+        match long.and_then(|text| utf8_of(text, codes, Vec::new())) {
             Some(mut utf8) => {
                 utf8.shrink_to_fit(); // many may be held at once
                 Ok(Self::Utf8(utf8))
@@ -68,7 +73,8 @@ impl<'py> Text<'py> {
 
 /// The texts of an iterable, read once.
 pub(crate) fn texts_of<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Vec<Text<'py>>> {
-    texts.try_iter()?.map(|text| Text::from_any(&text?)).collect()
+    let mut codes = Vec::new();
+    texts.try_iter()?.map(|text| Text::through(&mut codes, &text?)).collect()
 }
 
 /// Whether a text is long and not ASCII.
@@ -77,11 +83,13 @@ pub(crate) fn is_long(text: &Bound<'_, PyString>) -> bool {
     text.len().is_ok_and(|n| n >= LONG) && !is_ascii().unwrap_or(true)
 }
 
-/// The UTF-8 of a text, in `utf8`; its code points go through `codes`. `None` if there is a surrogate in the text, or no room for it.
+/// The UTF-8 of a text, in `utf8`; its code points go through `codes`. `None` if there is a surrogate in the text, or no room
+/// for it.
 #[allow(unsafe_code)]
 pub(crate) fn utf8_of(text: &Bound<'_, PyString>, codes: &mut Vec<u32>, utf8: Vec<u8>) -> Option<String> {
     let (py, n) = (text.py(), text.len().ok()?);
     let mut utf8 = String::from_utf8(utf8).unwrap_or_default();
+    utf8.reserve(n);
     codes.clear();
     codes.reserve(n.min(N_CODE_POINTS));
     for start in (0..n).step_by(N_CODE_POINTS) {

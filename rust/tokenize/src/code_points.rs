@@ -41,7 +41,7 @@ fn push_by(unit: VectorUnit, text: &mut String, code_points: &[u32]) -> Result<(
     Ok(())
 }
 
-/// [`write`] with the best instructions of a unit.
+/// [`write()`] with the best instructions of a unit.
 #[allow(unsafe_code)]
 fn write_by(unit: VectorUnit, code_points: &[u32], bytes: &mut [u8]) -> Option<usize> {
     match unit {
