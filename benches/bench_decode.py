@@ -18,7 +18,7 @@ from benches.harness import Case
 TITLE = "Decode: one thread"
 NOTE = "Ids of English text. tokenloom, gigatoken and tuetoken take an array of ids, the others a list."
 
-N_ROUNDS = 5
+N_ROUNDS = 9
 _ENGINES = {
     "cl100k": ("tokenloom", "tuetoken", "rs_bpe", "gigatoken", "quicktok", "kitoken", "tiktoken", "tokenizers"),
     "llama3": ("tokenloom", "tuetoken", "gigatoken", "kitoken", "tiktoken", "tokenizers"),

@@ -17,7 +17,7 @@ NOTE = (
     "llama3, gemma: from the tokenizer.json, riptoken and tiktoken from the rank file."
 )
 
-N_ROUNDS = 5
+N_ROUNDS = 9
 _ENGINES = {
     "cl100k": (
         "tokenloom", "kitoken", "riptoken", "rs_bpe", "quicktok", "tuetoken", "splintr", "gigatoken",

@@ -18,7 +18,7 @@ NOTE = (
     "20,000 times a round. us a call."
 )
 
-N_ROUNDS = 5
+N_ROUNDS = 9
 NAMES = ("cl100k", "o200k", "llama3", "qwen3")
 _SIZES: dict[str, dict[str, Any]] = {
     "4 kB": {"n_chars": 4000, "n_calls": 240},
