@@ -7,8 +7,8 @@
 use tokenloom_tokenize::pipeline::definition::{
     BpeModel, Decoder, Normalizer as DefinedNormalizer, Pattern, PostProcessor, PreTokenizer, TemplatePiece,
 };
-use tokenloom_tokenize::spec::{Merge, Normalizer, Pretokenizer, SplitPattern, Template, TokenizerSpec};
-use tokenloom_vocab::AddedToken;
+use tokenloom_tokenize::spec::{Normalizer, Pretokenizer, SplitPattern, Template, TokenizerSpec};
+use tokenloom_vocab::{AddedToken, TokenList};
 
 use crate::error::{FormatError, FormatErrorKind};
 use crate::json::document::{Document, FlatBpe, FlatModel};
@@ -21,9 +21,18 @@ pub(crate) fn unsupported(path: &str, what: impl AsRef<str>) -> FormatError {
     FormatError::new(Kind::TokenizerJson, path, FormatErrorKind::Unsupported { component })
 }
 
-/// The specification of a document, or the component that has none.
-pub(crate) fn lower(document: &Document, options: Options) -> Result<TokenizerSpec, FormatError> {
+/// The specification of a document, which then has no merges, or the component that has none.
+pub(crate) fn lower(document: &mut Document, options: Options) -> Result<TokenizerSpec, FormatError> {
     check_stored(document, options)?;
+    let mut spec = lower_all_but_merges(document)?;
+    if let FlatModel::Bpe(model) = &mut document.model {
+        spec.merges = std::mem::take(&mut model.merges);
+    }
+    drop_unreachable(&mut spec);
+    Ok(spec)
+}
+
+fn lower_all_but_merges(document: &Document) -> Result<TokenizerSpec, FormatError> {
     let model = match &document.model {
         FlatModel::Bpe(model) => model,
         FlatModel::Other(_) => return Err(unsupported("model", "other than BPE")),
@@ -48,7 +57,6 @@ pub(crate) fn lower(document: &Document, options: Options) -> Result<TokenizerSp
     }
     check_decoder(document.decoder.as_ref(), "decoder")?;
     sort_tokens(&model.vocab, &mut spec);
-    spec.merges = reachable(&model.merges, &spec);
     check_unknown(&model.options, &spec)?;
     check_template(model, &spec)?;
     Ok(spec)
@@ -315,24 +323,24 @@ fn check_decoder(component: Option<&Decoder>, path: &str) -> Result<(), FormatEr
 /// A vocabulary string with a character that stands for no byte can never come out of the byte mapping, so text never
 /// becomes it; its bytes are its own UTF-8. If it is an added token, that entry alone says everything about it.
 fn sort_tokens(vocab: &Vocab, spec: &mut TokenizerSpec) {
+    spec.tokens = TokenList::with_capacity(vocab.len(), vocab.n_bytes());
     let mut added_ids: Vec<u32> = spec.added_tokens.iter().map(|token| token.id).collect();
     added_ids.sort_unstable();
     for (text, id) in vocab.iter() {
-        match byte_chars::bytes_of_text(text) {
-            Some(bytes) => spec.tokens.push(id, bytes),
+        match spec.tokens.push_with(id, |bytes| byte_chars::append_bytes_of_text(text, bytes)) {
+            Some(()) => {}
             None if added_ids.binary_search(&id).is_ok() => {}
             None => spec.decode_only.push((id, text.as_bytes().into())),
         }
     }
+    spec.tokens.shrink_to_fit();
 }
 
-/// Without the merges of strings that the byte mapping never produces: they apply to no text.
-fn reachable(merges: &[Merge], spec: &TokenizerSpec) -> Vec<Merge> {
-    let mut ids: Vec<u32> = spec.tokens.iter().map(|(id, _)| id).collect();
-    ids.sort_unstable();
-    let is_dense = ids.last().is_none_or(|&last| last as usize + 1 == ids.len());
-    let is_token =
-        |id: u32| if is_dense { (id as usize) < ids.len() } else { ids.binary_search(&id).is_ok() };
-    let is_reachable = |merge: &&Merge| [merge.left, merge.right, merge.result].into_iter().all(is_token);
-    merges.iter().filter(is_reachable).copied().collect()
+/// Leaves out the merges of strings that no text becomes: they apply to none.
+fn drop_unreachable(spec: &mut TokenizerSpec) {
+    let id_bound = spec.tokens.iter().map(|(id, _)| id as usize + 1).max().unwrap_or_default();
+    let mut is_token = vec![false; id_bound];
+    spec.tokens.iter().for_each(|(id, _)| is_token[id as usize] = true);
+    let is_token = |id: u32| is_token.get(id as usize).copied().unwrap_or_default();
+    spec.merges.retain(|merge| [merge.left, merge.right, merge.result].into_iter().all(is_token));
 }

@@ -9,10 +9,9 @@ use tokenloom_tokenize::pipeline::definition::{
     PrependScheme as DefinedScheme,
 };
 use tokenloom_tokenize::spec::{
-    Decoder, InvalidRun, Merge, Normalizer, PrependScheme, Pretokenizer, SplitBehavior, Symbols,
-    TokenizerSpec,
+    Decoder, InvalidRun, Normalizer, PrependScheme, Pretokenizer, SplitBehavior, Symbols, TokenizerSpec,
 };
-use tokenloom_vocab::AddedToken;
+use tokenloom_vocab::{AddedToken, TokenList};
 
 use crate::error::FormatError;
 use crate::json::document::{Document, FlatBpe};
@@ -20,7 +19,7 @@ use crate::lower::{check_template, kind_of, post_processor, unsupported};
 
 const SPACE_MARK: &str = "\u{2581}";
 
-/// The specification of a document whose model falls back to bytes.
+/// The specification, without merges, of a document whose model falls back to bytes.
 pub(crate) fn lower(document: &Document, model: &FlatBpe) -> Result<TokenizerSpec, FormatError> {
     if model.options.ignore_merges {
         return Err(unsupported("model.ignore_merges", "with byte_fallback"));
@@ -162,7 +161,7 @@ fn sort_tokens(model: &FlatBpe, spec: &mut TokenizerSpec) -> Result<(), FormatEr
     if vocab.id(SPACE_MARK).is_none() {
         return Err(unsupported("model.vocab", "without U+2581"));
     }
-    let mut made = Vec::new();
+    spec.tokens = TokenList::with_capacity(vocab.len(), vocab.n_bytes());
     for (text, id) in vocab.iter() {
         if is_byte(id) {
             continue;
@@ -172,20 +171,21 @@ fn sort_tokens(model: &FlatBpe, spec: &mut TokenizerSpec) -> Result<(), FormatEr
             spec.decode_only.push((id, text.replace(SPACE_MARK, " ").into_bytes().into()));
             continue;
         }
-        if made.len() <= id as usize {
-            made.resize(id as usize + 1, false);
-        }
-        made[id as usize] = true;
-        spec.tokens.push(id, text.replace(SPACE_MARK, " "));
+        spec.tokens.push_with(id, |bytes| {
+            // As `replace` does it, without a string of its own for each token.
+            for (index, part) in text.split('\u{2581}').enumerate() {
+                bytes.extend_from_slice(if index == 0 { b"" } else { b" " });
+                bytes.extend_from_slice(part.as_bytes());
+            }
+            Some(())
+        });
     }
-    let is_made = |id: u32| made.get(id as usize).copied().unwrap_or(false);
+    spec.tokens.shrink_to_fit();
     for (index, merge) in model.merges.iter().enumerate() {
         if [merge.left, merge.right, merge.result].into_iter().any(is_byte) {
             return Err(unsupported(&format!("model.merges[{index}]"), "of a byte token"));
         }
     }
-    let is_reachable = |merge: &&Merge| [merge.left, merge.right, merge.result].into_iter().all(is_made);
-    spec.merges = model.merges.iter().filter(is_reachable).copied().collect();
     spec.symbols = Symbols::Characters { byte_tokens };
     Ok(())
 }

@@ -33,9 +33,9 @@ pub struct Options {
 /// [`FormatError`] of [`Kind::TokenizerJson`]: see the head of this module; stored truncation or padding that is not
 /// waived.
 pub fn parse_any(data: &[u8], options: Options) -> Result<Parsed, FormatError> {
-    let document = Document::read(reader::read(data)?)?;
+    let mut document = Document::read(reader::read(data)?)?;
     lower::check_stored(&document, options)?;
-    Ok(match lower::lower(&document, options) {
+    Ok(match lower::lower(&mut document, options) {
         Ok(spec) => Parsed::Spec(spec),
         Err(reason) => Parsed::Definition(Box::new(document.into_definition()), Box::new(reason)),
     })
@@ -47,8 +47,7 @@ pub fn parse_any(data: &[u8], options: Options) -> Result<Parsed, FormatError> {
 /// [`FormatError`] of [`TokenizerJson`](crate::Kind::TokenizerJson): see the head of this module; unsupported is
 /// what the compiled machine cannot do exactly.
 pub fn parse(data: &[u8], options: Options) -> Result<TokenizerSpec, FormatError> {
-    let document = Document::read(reader::read(data)?)?;
-    lower::lower(&document, options)
+    lower::lower(&mut Document::read(reader::read(data)?)?, options)
 }
 
 /// Reads the bytes of a `tokenizer.json` as they are.
@@ -64,7 +63,7 @@ pub fn parse_definition(data: &[u8]) -> Result<Definition, FormatError> {
 /// # Errors
 /// [`FormatError`] of [`TokenizerJson`](crate::Kind::TokenizerJson): see [`parse`].
 pub fn lower_definition(definition: &Definition, options: Options) -> Result<TokenizerSpec, FormatError> {
-    lower::lower(&Document::of(definition)?, options)
+    lower::lower(&mut Document::of(definition)?, options)
 }
 
 /// Reads the JSON of one `model`.

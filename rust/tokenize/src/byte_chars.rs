@@ -53,10 +53,12 @@ pub fn byte_of_char(c: char) -> Option<u8> {
 /// The bytes that a vocabulary string stands for, or `None` if one of its characters stands for no byte.
 pub fn bytes_of_text(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
-    for c in text.chars() {
-        bytes.push(byte_of_char(c)?);
-    }
-    Some(bytes)
+    append_bytes_of_text(text, &mut bytes).map(|()| bytes)
+}
+
+/// Appends these bytes; up to a character that stands for no byte, where the answer is `None`.
+pub fn append_bytes_of_text(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
+    text.chars().try_for_each(|c| Some(bytes.push(byte_of_char(c)?)))
 }
 
 /// The vocabulary string of a token.

@@ -1,9 +1,10 @@
 //! Which tokens, merges and scores does the model of a `tokenizer.json` hold?
 //!
 //! The vocabulary (up to millions of keys) and the merges go straight from the JSON reader into flat buffers: one text
-//! arena, spans into it, and a hash table of spans. A Unigram vocabulary is a list of strings with scores. Merges are resolved by *string*, as the format defines them, after
-//! the whole model is read (the keys may come in any order): left and right must be tokens, and so must their
-//! concatenation. Time is linear in the file; memory is about twice its size.
+//! arena, spans into it, and a hash table of spans. A Unigram vocabulary is a list of strings with scores. Merges are
+//! resolved by *string*, as the format defines them, after the whole model is read (the keys may come in any order): left
+//! and right must be tokens, and so must their concatenation, which is looked for first where the one before it was found,
+//! since merges nearly always make tokens in their order. Time is linear in the file; memory is about twice its size.
 
 use std::fmt;
 use std::hash::BuildHasher;
@@ -23,12 +24,48 @@ pub(crate) struct Vocab {
     arena: String,
     /// `(start, length, id)` in file order.
     entries: Vec<(u32, u32, u32)>,
-    by_text: HashTable<u32>,
+    by_text: HashTable<Named>,
     /// One bit per id that is taken.
     seen: Vec<u64>,
 }
 
+/// A token in the table of strings.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    /// Of the string: a table that grows need not read it again.
+    hash: u32,
+    /// The place in the file's order.
+    index: u32,
+}
+
+impl Named {
+    fn hash_of(text: &str) -> u32 {
+        let hash = FxBuildHasher.hash_one(text);
+        (hash ^ hash >> 32) as u32
+    }
+
+    /// The table wants bits at both ends.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+}
+
 impl Vocab {
+    /// With room for what a file of so many bytes may hold: room that is never written to costs nothing, to move what
+    /// outgrew its own does.
+    fn with_room(n_bytes: usize) -> Self {
+        let mut vocab = Self::default();
+        reserve(&mut vocab.entries, n_bytes / LEAST_TOKEN_BYTES);
+        // Where that fails it grows, or fails, as it is filled.
+        let _ = vocab.arena.try_reserve_exact(n_bytes / 2);
+        vocab
+    }
+
+    /// The bytes of all tokens.
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.arena.len()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -38,9 +75,26 @@ impl Vocab {
     }
 
     pub(crate) fn id(&self, text: &str) -> Option<u32> {
-        let hash = FxBuildHasher.hash_one(text);
-        let index = self.by_text.find(hash, |&index| self.text(self.entries[index as usize]) == text)?;
-        Some(self.entries[*index as usize].2)
+        self.index(Named::hash_of(text), text).map(|index| self.entries[index].2)
+    }
+
+    /// The place of a token in the file's order.
+    fn index(&self, hash: u32, text: &str) -> Option<usize> {
+        let is_same = |named: &Named| named.hash == hash && self.is_at(named.index as usize, text);
+        self.by_text.find(Named::spread(hash), is_same).map(|named| named.index as usize)
+    }
+
+    /// The same, looked for first at a place and the next one.
+    fn index_near(&self, near: usize, text: &str) -> Option<usize> {
+        let found = (near..near + 2).find(|&index| self.is_at(index, text));
+        found.or_else(|| self.index(Named::hash_of(text), text))
+    }
+
+    /// Whether a place is that of the token.
+    fn is_at(&self, index: usize, text: &str) -> bool {
+        self.entries
+            .get(index)
+            .is_some_and(|&entry| entry.1 as usize == text.len() && self.text(entry) == text)
     }
 
     pub(crate) fn is_taken(&self, id: u32) -> bool {
@@ -95,7 +149,8 @@ impl Vocab {
         if self.is_taken(id) {
             return Err(FormatErrorKind::DuplicateId { id });
         }
-        if self.id(text).is_some() {
+        let hash = Named::hash_of(text);
+        if self.index(hash, text).is_some() {
             return Err(FormatErrorKind::DuplicateToken { token: text.into() });
         }
         if self.seen.len() <= id as usize / 64 {
@@ -105,16 +160,18 @@ impl Vocab {
         let index = self.entries.len() as u32;
         self.entries.push((self.arena.len() as u32, text.len() as u32, id));
         self.arena.push_str(text);
-        let Self { arena, entries, by_text, .. } = self;
-        let text_of = |index: u32| {
-            let (start, length, _) = entries[index as usize];
-            &arena[start as usize..(start + length) as usize]
-        };
-        by_text.insert_unique(FxBuildHasher.hash_one(text), index, |&other| {
-            FxBuildHasher.hash_one(text_of(other))
-        });
+        self.by_text
+            .insert_unique(Named::spread(hash), Named { hash, index }, |named| Named::spread(named.hash));
         Ok(())
     }
+}
+
+/// Fewer bytes of a file rarely make a token, or a merge.
+const LEAST_TOKEN_BYTES: usize = 12;
+
+/// Makes room that is likely needed. Where that fails the vector grows, or fails, as it is filled.
+fn reserve<T>(vector: &mut Vec<T>, n: usize) {
+    let _ = vector.try_reserve_exact(n);
 }
 
 fn check_length(what: &'static str, found: u64, limit: u64) -> Result<(), FormatErrorKind> {
@@ -125,34 +182,52 @@ fn check_length(what: &'static str, found: u64, limit: u64) -> Result<(), Format
 #[derive(Debug, Default)]
 pub(crate) struct MergeTexts {
     arena: String,
-    /// `(start, length of the left part, length of both)`.
-    spans: Vec<(u32, u32, u32)>,
+    /// The lengths of the left part and of both.
+    lengths: Vec<[u16; 2]>,
 }
 
+const _: () = assert!(limits::TOKEN_BYTES * 2 <= u16::MAX as u64);
+
 impl MergeTexts {
+    /// As [`Vocab::with_room`].
+    fn with_room(n_bytes: usize) -> Self {
+        let mut merges = Self::default();
+        reserve(&mut merges.lengths, n_bytes / LEAST_TOKEN_BYTES);
+        let _ = merges.arena.try_reserve_exact(n_bytes / 2);
+        merges
+    }
+
     fn push(&mut self, left: &str, right: &str) -> Result<(), FormatErrorKind> {
-        check_length("merges", self.spans.len() as u64 + 1, limits::MERGES)?;
+        check_length("merges", self.lengths.len() as u64 + 1, limits::MERGES)?;
         let both = (left.len() + right.len()) as u64;
         check_length("bytes in one merge", both, limits::TOKEN_BYTES * 2)?;
-        self.spans.push((self.arena.len() as u32, left.len() as u32, both as u32));
+        self.lengths.push([left.len() as u16, both as u16]);
         self.arena.push_str(left);
         self.arena.push_str(right);
         Ok(())
+    }
+
+    /// Left part, right part, and both.
+    fn iter(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let mut rest = self.arena.as_str();
+        self.lengths.iter().map(move |&[n_left, n_both]| {
+            let (both, others) = rest.split_at(usize::from(n_both));
+            rest = others;
+            let (left, right) = both.split_at(usize::from(n_left));
+            (left, right, both)
+        })
     }
 
     /// The merges by id; the result leaves out the first `n_prefix` bytes of the right part, which are the prefix of
     /// the inside of words. A merge given again counts at its last place. The error comes with the index of the merge.
     pub(crate) fn resolve(&self, vocab: &Vocab, n_prefix: usize) -> Result<Vec<Merge>, FormatErrorKind> {
         let mut joined = String::new();
-        let mut merges: Vec<Merge> = Vec::with_capacity(self.spans.len());
-        let mut last_places: HashTable<u32> = HashTable::with_capacity(self.spans.len());
-        let mut repeated = Vec::new();
-        for (index, &(start, n_left, n_both)) in self.spans.iter().enumerate() {
-            let both = &self.arena[start as usize..(start + n_both) as usize];
-            let (left, right) = both.split_at(n_left as usize);
-            let id = |text: &str| {
-                vocab.id(text).ok_or_else(|| FormatErrorKind::UnknownMergeToken { index, token: text.into() })
-            };
+        let mut merges: Vec<Merge> = Vec::with_capacity(self.lengths.len());
+        let mut repeats = Repeats::with_room(vocab.len(), self.lengths.len());
+        let mut made = 0;
+        for (index, (left, right, both)) in self.iter().enumerate() {
+            let unknown = |text: &str| FormatErrorKind::UnknownMergeToken { index, token: text.into() };
+            let id = |text: &str| vocab.id(text).ok_or_else(|| unknown(text));
             let result = match right.get(n_prefix..) {
                 _ if n_prefix == 0 => both,
                 Some(rest) => {
@@ -161,34 +236,64 @@ impl MergeTexts {
                     joined.push_str(rest);
                     &joined
                 }
-                None => {
-                    let token = right.into();
-                    return Err(FormatErrorKind::UnknownMergeToken { index, token });
-                }
+                None => return Err(unknown(right)),
             };
-            let merge = Merge { left: id(left)?, right: id(right)?, result: id(result)? };
+            let (left_id, right_id) = (id(left)?, id(right)?);
+            made = vocab.index_near(made, result).ok_or_else(|| unknown(result))?;
             if left.is_empty() || right.is_empty() {
                 return Err(FormatErrorKind::CyclicMerge { index });
             }
-            let pair_at = |place: u32| (merges[place as usize].left, merges[place as usize].right);
-            let pair = (merge.left, merge.right);
-            let hash = FxBuildHasher.hash_one(pair);
-            match last_places.find_mut(hash, |&place| pair_at(place) == pair) {
-                Some(place) => repeated.push(std::mem::replace(place, index as u32)),
-                None => {
-                    last_places
-                        .insert_unique(hash, index as u32, |&place| FxBuildHasher.hash_one(pair_at(place)));
-                }
-            }
-            merges.push(merge);
+            merges.push(Merge { left: left_id, right: right_id, result: vocab.entries[made].2 });
+            repeats.note_last(&merges, made);
         }
-        if !repeated.is_empty() {
-            let mut is_last = vec![true; merges.len()];
-            repeated.into_iter().for_each(|place| is_last[place as usize] = false);
-            let mut is_last = is_last.into_iter();
-            merges.retain(|_| is_last.next().unwrap_or(true));
-        }
+        repeats.remove_from(&mut merges);
         Ok(merges)
+    }
+}
+
+/// Which merges are given again further on? Those that make one token hang together, the last one first: a token has fewer ways
+/// to make it than bytes.
+struct Repeats {
+    /// By token: its last merge.
+    last: Vec<u32>,
+    /// By merge: the one of the same token before it.
+    before: Vec<u32>,
+    repeated: Vec<u32>,
+}
+
+impl Repeats {
+    const NONE: u32 = u32::MAX;
+
+    fn with_room(n_tokens: usize, n_merges: usize) -> Self {
+        Self { last: vec![Self::NONE; n_tokens], before: Vec::with_capacity(n_merges), repeated: Vec::new() }
+    }
+
+    /// Looks for the last of the merges, which makes a token, among those before it.
+    fn note_last(&mut self, merges: &[Merge], token: usize) {
+        let place = merges.len() - 1;
+        let is_same = |other: u32| {
+            let other = &merges[other as usize];
+            (other.left, other.right) == (merges[place].left, merges[place].right)
+        };
+        let first = std::mem::replace(&mut self.last[token], place as u32);
+        self.before.push(first);
+        let mut at = first;
+        while at != Self::NONE {
+            if is_same(at) {
+                return self.repeated.push(at);
+            }
+            at = self.before[at as usize];
+        }
+    }
+
+    fn remove_from(self, merges: &mut Vec<Merge>) {
+        if self.repeated.is_empty() {
+            return;
+        }
+        let mut is_last = vec![true; merges.len()];
+        self.repeated.into_iter().for_each(|place| is_last[place as usize] = false);
+        let mut is_last = is_last.into_iter();
+        merges.retain(|_| is_last.next().unwrap_or(true));
     }
 }
 
@@ -301,7 +406,7 @@ impl<'de> Visitor<'de> for VocabSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnyVocab, A::Error> {
-        let mut vocab = Vocab::default();
+        let mut vocab = Vocab::with_room(self.slot.n_bytes);
         while let Some((text, id)) = map.next_entry::<TextCow<'de>, u64>()? {
             vocab.insert(text.as_str(), id).map_err(|kind| self.slot.fail(kind, "model.vocab"))?;
         }
@@ -329,7 +434,7 @@ impl<'de> Visitor<'de> for MergesSeed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<MergeTexts, A::Error> {
-        let mut merges = MergeTexts::default();
+        let mut merges = MergeTexts::with_room(self.slot.n_bytes);
         while seq.next_element_seed(OneMerge { slot: self.slot, merges: &mut merges })?.is_some() {}
         Ok(merges)
     }
@@ -343,7 +448,7 @@ struct OneMerge<'a> {
 
 impl OneMerge<'_> {
     fn fail<E: Error>(self, kind: FormatErrorKind) -> E {
-        let path = format!("model.merges[{}]", self.merges.spans.len());
+        let path = format!("model.merges[{}]", self.merges.lengths.len());
         self.slot.fail(kind, path)
     }
 }

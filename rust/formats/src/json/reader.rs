@@ -44,10 +44,10 @@ fn with_seed<'de, T>(
     data: &'de [u8],
     read: impl FnOnce(&mut Slot, &mut JsonReader<'de>) -> Result<T, serde_json::Error>,
 ) -> Result<T, FormatError> {
-    let text = std::str::from_utf8(data).map_err(|bad| {
+    let text = simdutf8::compat::from_utf8(data).map_err(|bad| {
         FormatError::new(Kind::TokenizerJson, "", FormatErrorKind::NotUtf8).at(bad.valid_up_to() as u64)
     })?;
-    let mut slot = Slot::default();
+    let mut slot = Slot { reason: None, n_bytes: data.len() };
     let mut reader = serde_json::Deserializer::from_str(text);
     read(&mut slot, &mut reader)
         .and_then(|value| reader.end().map(|()| value))

@@ -23,10 +23,12 @@ pub(crate) enum Value {
     Object(Vec<(Box<str>, Value)>),
 }
 
-/// Where a visitor leaves the reason and the path of a failure.
+/// Where a visitor leaves the reason and the path of a failure, and what it may know of the file.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     pub(crate) reason: Option<(FormatErrorKind, String)>,
+    /// How long the file is.
+    pub(crate) n_bytes: usize,
 }
 
 impl Slot {
