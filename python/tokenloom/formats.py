@@ -72,8 +72,9 @@ def read_bytes(
         FormatError: The bytes are not what they claim to be.
         UnsupportedFeatureError: They are valid but use something that is not supported; the message names it.
     """
-    # A number would be so many zeros.
-    data = bytes(memoryview(data))
+    if not isinstance(data, bytes):
+        # A number would be so many zeros.
+        data = bytes(memoryview(data))
     found = detect(data) if kind is None else kind
     if found == "tokenizer.json":
         return parse_tokenizer_json(data, ignore_truncation_and_padding)

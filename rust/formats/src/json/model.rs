@@ -9,9 +9,10 @@
 use std::fmt;
 use std::hash::BuildHasher;
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use tokenloom_tokenize::prefetch::prefetch;
 use tokenloom_tokenize::spec::Merge;
 
 use crate::error::FormatErrorKind;
@@ -24,29 +25,68 @@ pub(crate) struct Vocab {
     arena: String,
     /// `(start, length, id)` in file order.
     entries: Vec<(u32, u32, u32)>,
-    by_text: HashTable<Named>,
+    by_text: Places,
     /// One bit per id that is taken.
     seen: Vec<u64>,
+}
+
+/// The places of tokens by string: open addressing, at most half full.
+#[derive(Debug, Default)]
+struct Places {
+    /// As many as a power of two, or none.
+    slots: Vec<Named>,
+    n_taken: usize,
 }
 
 /// A token in the table of strings.
 #[derive(Clone, Copy, Debug)]
 struct Named {
-    /// Of the string: a table that grows need not read it again.
+    /// Of the string: most others are known by it, and a table that grows need not read strings.
     hash: u32,
-    /// The place in the file's order.
+    /// The place in the file's order, or [`Named::FREE`].
     index: u32,
 }
 
 impl Named {
+    const FREE: u32 = u32::MAX;
+
     fn hash_of(text: &str) -> u32 {
         let hash = FxBuildHasher.hash_one(text);
         (hash ^ hash >> 32) as u32
     }
+}
 
-    /// The table wants bits at both ends.
-    fn spread(hash: u32) -> u64 {
-        u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+impl Places {
+    fn start(&self, hash: u32) -> usize {
+        let spread = u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        ((spread >> 32) * self.slots.len() as u64 >> 32) as usize
+    }
+
+    /// The places of tokens whose strings may have this hash.
+    fn candidates(&self, hash: u32) -> impl Iterator<Item = usize> {
+        let (before, from) = self.slots.split_at(self.start(hash));
+        let taken = from.iter().chain(before).take_while(|named| named.index != Named::FREE);
+        taken.filter(move |named| named.hash == hash).map(|named| named.index as usize)
+    }
+
+    /// Of a string that is not there.
+    fn insert(&mut self, named: Named) {
+        if self.slots.len() <= 2 * self.n_taken {
+            let n_slots = (2 * self.slots.len()).max(16);
+            let old =
+                std::mem::replace(&mut self.slots, vec![Named { hash: 0, index: Named::FREE }; n_slots]);
+            old.into_iter().filter(|named| named.index != Named::FREE).for_each(|named| self.put(named));
+        }
+        self.n_taken += 1;
+        self.put(named);
+    }
+
+    fn put(&mut self, named: Named) {
+        let mut at = self.start(named.hash);
+        while self.slots[at].index != Named::FREE {
+            at = (at + 1) % self.slots.len();
+        }
+        self.slots[at] = named;
     }
 }
 
@@ -80,8 +120,7 @@ impl Vocab {
 
     /// The place of a token in the file's order.
     fn index(&self, hash: u32, text: &str) -> Option<usize> {
-        let is_same = |named: &Named| named.hash == hash && self.is_at(named.index as usize, text);
-        self.by_text.find(Named::spread(hash), is_same).map(|named| named.index as usize)
+        self.by_text.candidates(hash).find(|&index| self.is_at(index, text))
     }
 
     /// The same, looked for first at a place and the next one.
@@ -160,8 +199,7 @@ impl Vocab {
         let index = self.entries.len() as u32;
         self.entries.push((self.arena.len() as u32, text.len() as u32, id));
         self.arena.push_str(text);
-        self.by_text
-            .insert_unique(Named::spread(hash), Named { hash, index }, |named| Named::spread(named.hash));
+        self.by_text.insert(Named { hash, index });
         Ok(())
     }
 }
@@ -225,9 +263,14 @@ impl MergeTexts {
         let mut merges: Vec<Merge> = Vec::with_capacity(self.lengths.len());
         let mut repeats = Repeats::with_room(vocab.len(), self.lengths.len());
         let mut made = 0;
+        let mut hashes = Ahead::default();
+        let mut parts = self.iter().flat_map(|(left, right, _)| [left, right]);
         for (index, (left, right, both)) in self.iter().enumerate() {
             let unknown = |text: &str| FormatErrorKind::UnknownMergeToken { index, token: text.into() };
-            let id = |text: &str| vocab.id(text).ok_or_else(|| unknown(text));
+            let mut id = |text: &str| {
+                let found = vocab.index(hashes.next(vocab, &mut parts), text);
+                found.map(|index| vocab.entries[index].2).ok_or_else(|| unknown(text))
+            };
             let result = match right.get(n_prefix..) {
                 _ if n_prefix == 0 => both,
                 Some(rest) => {
@@ -248,6 +291,37 @@ impl MergeTexts {
         }
         repeats.remove_from(&mut merges);
         Ok(merges)
+    }
+}
+
+/// The hashes of strings that are looked for one after the other. Where one may be found is asked of the memory while those
+/// before it are looked for: first its slot, and once that is there its token.
+#[derive(Default)]
+struct Ahead {
+    /// Those of the next strings, each at its place in a ring.
+    hashes: [u32; Self::N_SLOTS],
+    n_next: usize,
+    n_asked: usize,
+}
+
+impl Ahead {
+    const N_SLOTS: usize = 32;
+    const N_TOKENS: usize = 16;
+
+    /// The hash of the next string; `others` are those that come.
+    fn next<'a>(&mut self, vocab: &Vocab, others: &mut impl Iterator<Item = &'a str>) -> u32 {
+        while self.n_asked < self.n_next + Self::N_SLOTS {
+            let hash = others.next().map(Named::hash_of).unwrap_or_default();
+            self.hashes[self.n_asked % Self::N_SLOTS] = hash;
+            self.n_asked += 1;
+            prefetch(&vocab.by_text.slots, vocab.by_text.start(hash));
+        }
+        let later = self.hashes[(self.n_next + Self::N_TOKENS) % Self::N_SLOTS];
+        if let Some(index) = vocab.by_text.candidates(later).next() {
+            prefetch(&vocab.entries, index);
+        }
+        self.n_next += 1;
+        self.hashes[(self.n_next - 1) % Self::N_SLOTS]
     }
 }
 
