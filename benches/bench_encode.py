@@ -18,7 +18,7 @@ NOTE = (
     "array: the engine returns an array or a buffer of ids; list: a list of int."
 )
 
-N_ROUNDS = 5
+N_ROUNDS = 15
 NAMES = ("cl100k", "o200k", "llama3", "qwen3", "deepseek_v3")
 ARRAYS = ("tokenloom", "gigatoken", "fastokens", "splintr", "tuetoken")
 LISTS = ("tokenloom", "fastokens", "splintr", "tuetoken", "tokenizers")

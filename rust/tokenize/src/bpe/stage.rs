@@ -4,7 +4,7 @@
 //! is made once that stops being so.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokenloom_vocab::TokenId;
@@ -30,8 +30,16 @@ pub(crate) struct Stage {
     produced: Arc<[AtomicU8]>,
     byte_pairs: OnceLock<BytePairs>,
     long: OnceLock<Arc<Long>>,
-    /// How many bytes were merged without.
-    n_heaped: Arc<AtomicUsize>,
+    without_long: Arc<WithoutLong>,
+}
+
+/// What was done before there was what long pretokens need.
+#[derive(Debug, Default)]
+struct WithoutLong {
+    /// How many bytes were merged.
+    n_bytes: AtomicUsize,
+    /// Whether a thread went to make it: the others need not wait.
+    is_being_made: AtomicBool,
 }
 
 /// What long pretokens need.
@@ -60,20 +68,28 @@ const NO: u8 = 2;
 impl Stage {
     /// The limit of the stage that has all merges.
     pub(crate) const ALL: u32 = u32::MAX;
-    /// So many bytes are merged by the heap before what is quicker is made, which takes as long as some hundred thousand of them.
+    /// A pretoken of more bytes is worth what is quicker,
     const MAX_HEAPED_BYTES: usize = if cfg!(test) { 1 << 6 } else { 1 << 14 };
+    /// and so are shorter ones once so many bytes a token of the vocabulary were merged: to make it takes as long as is lost
+    /// on about twice as many.
+    const HEAPED_BYTES_A_TOKEN: usize = if cfg!(test) { 0 } else { 8 };
 
     /// Of the merges of ranks below `limit`; ids are below `id_bound`.
     pub(crate) fn new(limit: u32, id_bound: usize) -> Self {
         let produced = (0..id_bound).map(|_| AtomicU8::new(UNKNOWN)).collect();
-        Self { limit, produced, byte_pairs: OnceLock::new(), long: OnceLock::new(), n_heaped: Arc::default() }
+        let (byte_pairs, long) = (OnceLock::new(), OnceLock::new());
+        Self { limit, produced, byte_pairs, long, without_long: Arc::default() }
     }
 
-    /// Whether to merge so many bytes more by the heap costs less than to make what long pretokens need.
+    /// Whether to merge so many bytes more by the heap costs less than to make what long pretokens need, or to wait for it.
     fn prefers_heap(&self, n_bytes: usize) -> bool {
-        self.long.get().is_none()
-            && n_bytes <= Self::MAX_HEAPED_BYTES
-            && self.n_heaped.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes <= Self::MAX_HEAPED_BYTES
+        if self.long.get().is_some() || n_bytes > Self::MAX_HEAPED_BYTES {
+            return false;
+        }
+        let limit = Self::MAX_HEAPED_BYTES.max(Self::HEAPED_BYTES_A_TOKEN * self.produced.len());
+        let WithoutLong { n_bytes: n_before, is_being_made } = &*self.without_long;
+        n_before.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes <= limit
+            || is_being_made.swap(true, Ordering::Relaxed)
     }
 
     /// Whether it is known that the token is what its own bytes become.
