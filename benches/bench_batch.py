@@ -18,6 +18,7 @@ NOTE = (
 )
 
 N_ROUNDS = 3
+N_PROCESSES = 3
 N_SLICES = 10
 NAMES = ("cl100k", "llama3")
 ARRAYS = ("tokenloom", "gigatoken", "fastokens", "splintr", "tuetoken")
@@ -46,6 +47,7 @@ def cases() -> list[Case]:
                         n_items=n_bytes / 1e6,
                         unit="MB/s",
                         n_rounds=N_ROUNDS,
+                        n_processes=N_PROCESSES,
                         n_threads=2,
                     )
                 )

@@ -3,7 +3,8 @@
 The only timing loop of the project. For every case: (1) each engine does all rounds once in a process of its own and
 hashes its answers; one that differs from the case's oracle is marked and never timed; (2) each remaining engine starts
 again in a fresh process, so that what it cached while it was checked does not help it; (3) the rounds are interleaved,
-engine by engine in an order that rotates, so that a noisy minute hits all of them; (4) the median of the rounds counts.
+engine by engine in an order that rotates, so that a noisy minute hits all of them; (4) where there are few rounds, all
+of that again in other processes; (5) the median of the rounds counts.
 Medians of one row are comparable, rows of two runs are not: compare ratios. Engines are prepared side by side, one a
 core; nothing else runs while a round is timed. Where one thread is allowed the time is processor time of the whole
 process, threads it started included: on an idle machine that is the time on the wall, on a busy one it still is.
@@ -61,12 +62,16 @@ class Case:
     yardsticks: tuple[str, ...] = ()
     """Engines that do less than is asked, for comparison; none is the fastest peer."""
 
+    n_processes: int = 1
+    """All rounds are timed in so many processes of an engine, one after the other: where texts that no process has seen
+    are few, the median is of more times."""
+
     n_run: int | None = None
-    """Only the first rounds are run; None for all."""
+    """Only the first rounds are run, in one process; None for all."""
 
     def shortened(self, n_rounds: int) -> Case:
         """The same case, of which at most ``n_rounds`` rounds are run."""
-        return replace(self, n_run=min(n_rounds, self.n_rounds))
+        return replace(self, n_run=min(n_rounds, self.n_rounds), n_processes=1)
 
     @property
     def rounds_run(self) -> range:
@@ -225,7 +230,8 @@ def run(cases: Iterable[Case], versions: dict[str, str]) -> list[Result]:
             print(f"  {case.row}: verify", end="", file=sys.stderr, flush=True)
             outcomes = _verify(case, verifiers)
             print(", time", end="", file=sys.stderr, flush=True)
-            (_time_fresh if case.fresh else _time)(case, outcomes)
+            for _ in range(case.n_processes):
+                (_time_fresh if case.fresh else _time)(case, outcomes)
             results.append(Result(case, outcomes))
             cells = (f"{n} {case.value(o.median):.3g}" if o.rounds else f"{n} ✗" for n, o in outcomes.items())
             print(f": {', '.join(cells)} {case.unit}", file=sys.stderr, flush=True)
@@ -270,7 +276,7 @@ def _time(case: Case, outcomes: dict[str, Outcome]) -> None:
             outcomes[name].error = str(error)
 
     try:
-        _side_by_side(prepare, [name for name, outcome in outcomes.items() if outcome.exact])
+        _side_by_side(prepare, [name for name, outcome in outcomes.items() if outcome.exact and not outcome.error])
         for index, name in _rotation(case, [name for name in outcomes if name in engines]):
             if not outcomes[name].error:
                 _time_round(engines[name], case, outcomes[name], index)

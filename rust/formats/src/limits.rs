@@ -3,6 +3,8 @@
 //! Every count that a file states is checked against one of these before memory is reserved for it, so that a short
 //! file cannot ask for a long allocation. Each is several times above the largest tokenizer in public use.
 
+use crate::error::FormatErrorKind;
+
 /// Bytes of a `tokenizer.json`. The largest published one has 33 MB.
 pub const JSON_FILE_BYTES: u64 = 256 << 20;
 
@@ -44,3 +46,8 @@ pub const GGUF_KEYS: u64 = 1 << 16;
 
 /// Arrays inside each other in GGUF. No tokenizer key nests at all.
 pub const GGUF_DEPTH: usize = 4;
+
+/// Refuses a count above its limit.
+pub(crate) fn check_length(what: &'static str, found: u64, limit: u64) -> Result<(), FormatErrorKind> {
+    if found > limit { Err(FormatErrorKind::TooLarge { what, found, limit }) } else { Ok(()) }
+}

@@ -12,7 +12,7 @@ use tokenloom_vocab::{AddedToken, TokenList};
 
 use crate::error::{FormatError, FormatErrorKind};
 use crate::json::document::{Document, FlatBpe, FlatModel};
-use crate::json::model::Vocab;
+use crate::json::vocab::Vocab;
 use crate::tokenizer_json::Options;
 use crate::{Kind, byte_chars, dialect, lower_characters};
 

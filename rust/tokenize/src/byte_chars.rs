@@ -58,7 +58,10 @@ pub fn bytes_of_text(text: &str) -> Option<Vec<u8>> {
 
 /// Appends these bytes; up to a character that stands for no byte, where the answer is `None`.
 pub fn append_bytes_of_text(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
-    text.chars().try_for_each(|c| Some(bytes.push(byte_of_char(c)?)))
+    for c in text.chars() {
+        bytes.push(byte_of_char(c)?);
+    }
+    Some(())
 }
 
 /// The vocabulary string of a token.

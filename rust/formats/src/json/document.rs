@@ -16,9 +16,10 @@ use tokenloom_vocab::AddedToken;
 
 use crate::error::{FormatError, FormatErrorKind};
 use crate::json::components;
-use crate::json::model::{AnyVocab, ModelParts, Vocab};
+use crate::json::model::{AnyVocab, ModelParts};
 use crate::json::reader::File;
 use crate::json::value::{At, Value};
+use crate::json::vocab::Vocab;
 use crate::{Kind, limits};
 
 /// A whole file, its components understood.

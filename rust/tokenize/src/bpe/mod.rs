@@ -2,8 +2,8 @@
 //!
 //! A short pretoken is merged by looking through it again and again (`scan`, many at once in `rows`). For longer ones [`Bpe`] picks its engine by
 //! what it measures of the vocabulary, never by a model's name: the linear engine unless very many tokens are prefixes of
-//! one another, the heap otherwise. All give the same ids for every table. What only long pretokens need is made when some
-//! kilobytes of them came.
+//! one another, the heap otherwise. All give the same ids for every table. What only long pretokens need is made once
+//! it pays.
 
 mod chunks;
 mod conflicts;

@@ -361,6 +361,16 @@ mod tests {
     use crate::cache::{MAX_KEY_BYTES, Slot, pack};
     use crate::spec::{Ranks, Symbols};
 
+    #[test]
+    fn one_thread_makes_what_long_pretokens_need_and_the_others_go_on() {
+        let stage = Stage::new(Stage::ALL, 300);
+        assert!(stage.prefers_heap(Stage::MAX_HEAPED_BYTES - 1));
+        assert!(stage.prefers_heap(1));
+        let answers: Vec<bool> = (0..4).map(|_| stage.clone().prefers_heap(1)).collect();
+        assert_eq!(answers, [false, true, true, true]);
+        assert!(!stage.prefers_heap(Stage::MAX_HEAPED_BYTES + 1), "it may wait");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
 
