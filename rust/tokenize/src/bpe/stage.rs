@@ -30,7 +30,7 @@ pub(crate) struct Stage {
     produced: Arc<[AtomicU8]>,
     byte_pairs: OnceLock<BytePairs>,
     long: OnceLock<Arc<Long>>,
-    without_long: Arc<WithoutLong>,
+    without_long: WithoutLong,
 }
 
 /// What was done before there was what long pretokens need.
@@ -40,6 +40,13 @@ struct WithoutLong {
     n_bytes: AtomicUsize,
     /// Whether a thread went to make it: the others need not wait.
     is_being_made: AtomicBool,
+}
+
+impl Clone for WithoutLong {
+    /// Nothing: a clone of a stage makes its own.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// What long pretokens need.
@@ -78,7 +85,7 @@ impl Stage {
     pub(crate) fn new(limit: u32, id_bound: usize) -> Self {
         let produced = (0..id_bound).map(|_| AtomicU8::new(UNKNOWN)).collect();
         let (byte_pairs, long) = (OnceLock::new(), OnceLock::new());
-        Self { limit, produced, byte_pairs, long, without_long: Arc::default() }
+        Self { limit, produced, byte_pairs, long, without_long: WithoutLong::default() }
     }
 
     /// Whether to merge so many bytes more by the heap costs less than to make what long pretokens need, or to wait for it.
@@ -87,7 +94,7 @@ impl Stage {
             return false;
         }
         let limit = Self::MAX_HEAPED_BYTES.max(Self::HEAPED_BYTES_A_TOKEN * self.produced.len());
-        let WithoutLong { n_bytes: n_before, is_being_made } = &*self.without_long;
+        let WithoutLong { n_bytes: n_before, is_being_made } = &self.without_long;
         n_before.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes <= limit
             || is_being_made.swap(true, Ordering::Relaxed)
     }
@@ -366,8 +373,9 @@ mod tests {
         let stage = Stage::new(Stage::ALL, 300);
         assert!(stage.prefers_heap(Stage::MAX_HEAPED_BYTES - 1));
         assert!(stage.prefers_heap(1));
-        let answers: Vec<bool> = (0..4).map(|_| stage.clone().prefers_heap(1)).collect();
+        let answers: Vec<bool> = (0..4).map(|_| stage.prefers_heap(1)).collect();
         assert_eq!(answers, [false, true, true, true]);
+        assert!(stage.clone().prefers_heap(1), "it has merged nothing yet");
         assert!(!stage.prefers_heap(Stage::MAX_HEAPED_BYTES + 1), "it may wait");
     }
 
