@@ -77,9 +77,9 @@ impl Stage {
     pub(crate) const ALL: u32 = u32::MAX;
     /// A pretoken of more bytes is worth what is quicker,
     const MAX_HEAPED_BYTES: usize = if cfg!(test) { 1 << 6 } else { 1 << 14 };
-    /// and so are shorter ones once so many bytes a token of the vocabulary were merged: to make it takes as long as is lost
-    /// on about twice as many.
-    const HEAPED_BYTES_A_TOKEN: usize = if cfg!(test) { 0 } else { 8 };
+    /// and so are shorter ones once so many bytes a token of the vocabulary were merged: text that has so many soon has the ten
+    /// or twenty times as many on which is lost what it takes to make it. Most code and English has as many in 30 MB.
+    const HEAPED_BYTES_A_TOKEN: usize = if cfg!(test) { 0 } else { 1 };
 
     /// Of the merges of ranks below `limit`; ids are below `id_bound`.
     pub(crate) fn new(limit: u32, id_bound: usize) -> Self {
