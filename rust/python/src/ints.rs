@@ -7,17 +7,15 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
-use pyo3::{ffi, intern};
-use tokenloom_tokenize::large_pages::ask_for;
 use tokenloom_tokenize::prefetch::prefetch_line;
+
+use crate::list::GrowingList;
 
 /// The memory of an int is asked for so many ids before its reference is counted.
 const N_AHEAD: usize = 16;
-
-/// A list of so many takes megabytes: fresh memory, which costs less by large pages.
-const MANY: usize = 1 << 19;
 
 /// The ints of the ids below a bound.
 #[derive(Default)]
@@ -38,13 +36,7 @@ impl Ints {
         // SAFETY: a null pointer is all zeros.
         let zeroed = || unsafe { Box::new_zeroed_slice(id_bound).assume_init() };
         let by_id: &[AtomicPtr<ffi::PyObject>] = self.by_id.get_or_init(zeroed);
-        // SAFETY: the length is that of a slice; a null result is an error that Python has set.
-        let list = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(ids.len() as isize))? };
-        if ids.len() >= MANY
-            && let Some(items) = items_of(&list, ids.len())
-        {
-            ask_for(items, size_of::<*mut ffi::PyObject>() * ids.len());
-        }
+        let mut list = GrowingList::with_room(py, ids.len())?;
         for (at, &id) in ids.iter().enumerate() {
             if let Some(&later) = ids.get(at + N_AHEAD) {
                 prefetch_line(by_id[later as usize].load(Ordering::Relaxed));
@@ -54,26 +46,10 @@ impl Ints {
                 int = make(py, id, &by_id[id as usize])?;
             }
             // SAFETY: the int is alive, as its place holds a reference.
-            unsafe { ffi::Py_INCREF(int) };
-            // SAFETY: the list is new, nobody else has it, and `at` lies in it. It takes the reference that was counted.
-            unsafe { ffi::PyList_SetItem(list.as_ptr(), at as isize, int) };
+            unsafe { list.push(int)? };
         }
-        Ok(list.cast_into()?)
+        Ok(list.into_list())
     }
-}
-
-/// Where the items of a new list of so many are. The stable interface does not tell, so this goes by the words that a list has
-/// had in every version: count, type, length, items, room. `None` where the list does not look like that.
-#[allow(unsafe_code)]
-fn items_of(list: &Bound<'_, PyAny>, n: usize) -> Option<*mut u8> {
-    const N_WORDS: usize = 5;
-    let n_bytes: usize = list.get_type().getattr(intern!(list.py(), "__basicsize__")).ok()?.extract().ok()?;
-    if n_bytes != N_WORDS * size_of::<usize>() {
-        return None;
-    }
-    // SAFETY: an object has the bytes of its basic size, in words; nobody else has the list.
-    let [_, _, length, items, room] = unsafe { list.as_ptr().cast::<[usize; N_WORDS]>().read() };
-    (length == n && room == n).then(|| std::ptr::without_provenance_mut(items))
 }
 
 /// The int of `id`, which from now on is in `place`.

@@ -18,6 +18,7 @@ mod interpreted;
 mod ints;
 mod kernels;
 mod lexica;
+mod list;
 mod pipeline;
 mod sample;
 mod segment;
