@@ -78,17 +78,17 @@ impl InitialSymbols {
             .as_slice()
             .try_into()
             .map_err(|_| BuildErrorKind::ByteTokens { n_byte_tokens: byte_tokens.len() })?;
-        let named = |merge: &Merge| byte_tokens.iter().find(|&&id| id == merge.left || id == merge.right);
-        if let Some((index, &id)) =
-            merges.iter().enumerate().find_map(|(at, merge)| Some((at, named(merge)?)))
+        let byte_token_ids = byte_tokens
+            .iter()
+            .fold(RangeInclusive::new(TokenId::MAX, 0), |ids, &id| id.min(*ids.start())..=id.max(*ids.end()));
+        let is_byte_token = |id: &TokenId| byte_token_ids.contains(id) && byte_tokens.contains(id);
+        let named = |merge: &Merge| [merge.left, merge.right].into_iter().find(is_byte_token);
+        if let Some((index, id)) = merges.iter().enumerate().find_map(|(at, merge)| Some((at, named(merge)?)))
         {
             return Err(BuildErrorKind::MergedByteToken { index, id });
         }
         let ascii = std::array::from_fn(|byte| if byte < 128 { table.id(&[byte as u8]) } else { None });
         let others = CodePoints::new(table);
-        let byte_token_ids = byte_tokens
-            .iter()
-            .fold(RangeInclusive::new(TokenId::MAX, 0), |ids, &id| id.min(*ids.start())..=id.max(*ids.end()));
         Ok(Self::Characters {
             ascii: Box::new(ascii),
             byte_tokens: Box::new(byte_tokens),
